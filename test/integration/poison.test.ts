@@ -38,7 +38,7 @@ async function startPoisoned(sqlState: string) {
   return { scene, poisoned, sound, soundId: id };
 }
 
-/** Makes the results of one poisoned and 50 sound deliveries wait behind a locked statement, so that one batch writes them. */
+/** Makes one batch write the results of one poisoned and 50 sound deliveries: they wait behind a locked statement. */
 async function deliverTogether(
   scene: Scene,
   { poisoned, sound }: { readonly poisoned: Receiver; readonly sound: Receiver },

@@ -80,7 +80,7 @@ async function deliverOne(subscriptionId: string): Promise<void> {
 /** Rows of a batch, and rows between two of them. */
 const BATCH = 10;
 const BETWEEN = 200;
-/** Rows that a statement may read for each row of its batch: the row, its event, its subscription and their states, some twice. */
+/** Rows that a statement may read per row of its batch: the row, event, subscription and their states, some twice. */
 const MAX_READ = 6;
 
 /** Inserts published deliveries, in the order of their ids. */

@@ -19,7 +19,7 @@ afterAll(async () => {
 
 const RATE = 20;
 
-/** Advances a replay whose next batch is due in `dueInMs`, and returns by how many milliseconds the next batch was postponed. */
+/** Advances a replay whose next batch is due in `dueInMs`; returns the milliseconds by which that batch was postponed. */
 async function putOffBy(dueInMs: number, replayed: number): Promise<number> {
   const { prisma, pool } = database;
   const replay = { tenant: 'acme', filter: {}, ratePerSecond: RATE, deliveryCount: 100 };

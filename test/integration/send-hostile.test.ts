@@ -10,7 +10,7 @@ import {
 } from '../support/hostile-receiver.ts';
 
 const TIMEOUT_MS = 1_000;
-/** More than a socket's buffers hold, so that who does not read it is noticed. */
+/** Larger than the socket buffers, so that a receiver that does not read it blocks the sender. */
 const LARGE_BODY = Buffer.alloc(16_000_000, 'x');
 const UNREAD: ReadonlySet<Hostility> = new Set([
   'never reads',
@@ -36,12 +36,12 @@ async function attempt(hostility: Hostility) {
     body: UNREAD.has(hostility) ? LARGE_BODY : SMALL_BODY,
     timeoutMs: TIMEOUT_MS,
   });
-  // And what is left of stalls of this process.
+  // The rest is for stalls of this process.
   expect(loopClock.now() - startedAt).toBeLessThan(TIMEOUT_MS + 1_500);
   return outcome;
 }
 
-/** Every connection is closed but those that wait in the pool, and there only where that is expected. */
+/** Expects that `count` connections are pooled and all others are closed. */
 async function expectConnectionsLeft(count: number): Promise<void> {
   receiver?.drain();
   await vi.waitFor(
@@ -177,11 +177,11 @@ describe('a receiver that', () => {
     expect(failureReasonOf(await attempt(hostility))).toBe(reason);
   });
 
-  it('says when to come back is understood, in any case and the first time it says so', async () => {
+  it('sends Retry-After in any letter case is understood, and the first value counts', async () => {
     expect(await attempt('answers 429 and when to come back')).toHaveProperty('headers.retry-after', '30');
   });
 
-  it('is in one of the tables above, whatever it does', () => {
+  it('has each of its behaviours in one of the tables above', () => {
     const tested = [...NO_RESPONSE, ...RESPONSES].map(([hostility]) => hostility);
     expect(tested.sort()).toEqual(Object.keys(HOSTILITIES).sort());
   });

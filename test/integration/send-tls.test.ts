@@ -14,7 +14,7 @@ const EXPIRED = createCertificate({ hosts: ['localhost'], notBefore: inHours(-2)
 const FUTURE = createCertificate({ hosts: ['localhost'], notBefore: inHours(1), notAfter: inHours(2) });
 const OTHER_HOST = createCertificate({ hosts: ['example.com'], notBefore: inHours(-1), notAfter: inHours(1) });
 
-/** For what hangs. */
+/** Test timeout for receivers that hang. */
 const PATIENCE = { timeout: 10_000 };
 
 const cleanups: (() => unknown)[] = [];
@@ -22,7 +22,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-/** Answers each request with 200; `sockets` is what is open. */
+/** Starts a receiver that answers each request with 200; `sockets` has its open connections. */
 async function startTlsReceiver(options: TlsOptions) {
   const sockets = new Set<TLSSocket>();
   let connectionCount = 0;
@@ -43,7 +43,7 @@ async function startTlsReceiver(options: TlsOptions) {
   return { port: portOf(server), sockets, connectionCount: () => connectionCount };
 }
 
-/** `trusted`: as if it came from an authority that Node knows. */
+/** Makes an attempt. `trusted` is a certificate that is treated like one of Node's certificate authorities. */
 function attempt(
   url: string,
   trusted?: string,
@@ -109,8 +109,8 @@ describe('send over TLS', () => {
   it.each<[what: string, TlsOptions]>([
     ['speaks nothing newer than TLS 1.1', { maxVersion: 'TLSv1.1', minVersion: 'TLSv1', ciphers: 'ALL:@SECLEVEL=0' }],
     ['wants a certificate of ours, in TLS 1.2', { requestCert: true, maxVersion: 'TLSv1.2' }],
-    // The handshake is over for us before the receiver says so: only the alert tells it from a reset.
-    ['wants a certificate of ours, in TLS 1.3', { requestCert: true, minVersion: 'TLSv1.3' }],
+    // In TLS 1.3, the client's handshake ends before the receiver rejects it: only the alert distinguishes it from a reset.
+    ['requires a client certificate, in TLS 1.3', { requestCert: true, minVersion: 'TLSv1.3' }],
   ])('fails with a receiver that %s', async (_what, options) => {
     const receiver = await startTlsReceiver({ ...VALID, ...options });
     const outcome = await attempt(`https://localhost:${receiver.port}/`, VALID.cert);
@@ -120,7 +120,7 @@ describe('send over TLS', () => {
     }, PATIENCE);
   });
 
-  it('cannot be talked out of it by NODE_TLS_REJECT_UNAUTHORIZED', async () => {
+  it('ignores NODE_TLS_REJECT_UNAUTHORIZED', async () => {
     vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
     cleanups.push(() => vi.unstubAllEnvs());
     const receiver = await startTlsReceiver(VALID);
@@ -144,7 +144,7 @@ describe('send over TLS', () => {
     }, PATIENCE);
   });
 
-  it('to a port that nobody listens on is refused', async () => {
+  it('to a port without a listener fails as refused', async () => {
     const server = createTcpServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const port = portOf(server);

@@ -7,7 +7,7 @@ import { HOSTILITIES, portOf, startHostileReceiver } from '../support/hostile-re
 import { startReceiver } from '../support/receiver.ts';
 import { startUnansweredPort } from '../support/unanswered-port.ts';
 
-/** For what hangs. */
+/** Test timeout for receivers that hang. */
 const PATIENCE = { timeout: 10_000 };
 
 const cleanups: (() => unknown)[] = [];
@@ -38,7 +38,7 @@ const request = (url: string, more: Partial<PostRequest> = {}): PostRequest => (
 });
 
 describe('send', () => {
-  it('posts exactly the headers and the bytes it was given', async () => {
+  it('posts exactly the given headers and bytes', async () => {
     const receiver = await receiverOf(() => ({ status: 201, headers: { 'set-cookie': 'a=1', 'x-b': 'c' }, body: 'Ü' }));
     const body = Buffer.from([0x7b, 0xff, 0x00, 0x7d]);
     const outcome = await postWithStaleConnectionRetry(createAgents(), request(`${receiver.url}/a%20b?c=d`, { body }));
@@ -55,13 +55,13 @@ describe('send', () => {
     });
   });
 
-  it('adds no user-agent of its own', async () => {
+  it('adds no user-agent', async () => {
     const receiver = await receiverOf();
     await postWithStaleConnectionRetry(createAgents(), request(receiver.url, { headers: {} }));
     expect(receiver.requests[0]?.headers).not.toHaveProperty('user-agent');
   });
 
-  it('joins a header that came several times', async () => {
+  it('joins a header that was received several times', async () => {
     const receiver = await startHostileReceiver({
       when: 'requested',
       behave: (socket) =>
@@ -84,7 +84,7 @@ describe('send', () => {
     expect(receiver.connectionCount()).toBe(1);
   });
 
-  it('does not keep a connection that has become too old', async () => {
+  it('does not keep a connection beyond its maximum age', async () => {
     const receiver = await receiverOf();
     const agents = createAgents({ maxSocketAgeMs: 0 });
     for (let count = 0; count < 3; count++) await postWithStaleConnectionRetry(agents, request(receiver.url));
@@ -113,9 +113,9 @@ describe('send', () => {
     expect(Object.values(agents.pooled.http.freeSockets).flat().length).toBeLessThanOrEqual(16);
   });
 
-  it('sends again at once when the receiver had closed the pooled connection', async () => {
+  it('sends again at once if the receiver had closed the pooled connection', async () => {
     let requests = 0;
-    // Answers the first request of a connection, and resets it when the second one comes.
+    // Answers the first request of a connection, and resets the connection at the second one.
     const receiver = await startHostileReceiver({
       when: 'connected',
       behave: (socket) => {
@@ -136,7 +136,7 @@ describe('send', () => {
     expect(receiver.connectionCount()).toBe(2);
   });
 
-  it('does not send again when a first request is reset, nor when a pooled one has been answered in part', async () => {
+  it('does not send again after a reset of a first request or a partial response on a pooled connection', async () => {
     let requests = 0;
     const receiver = await startHostileReceiver({
       when: 'connected',
@@ -157,8 +157,8 @@ describe('send', () => {
     expect(requests).toBe(2);
   });
 
-  it('has one time limit for both requests when it sends again', async () => {
-    // Answers the first request, resets the second one of that connection, and then answers no more.
+  it('has one time limit for both requests if it sends again', async () => {
+    // Answers the first request, resets the connection at the second one, and then never answers.
     const receiver = await startHostileReceiver({
       when: 'connected',
       behave: (socket) => {
@@ -181,7 +181,7 @@ describe('send', () => {
     expect(receiver.connectionCount()).toBe(2);
   });
 
-  it('does not take for an answer what had come unasked while the connection waited in the pool', async () => {
+  it('does not read data that arrived on an idle pooled connection as a response', async () => {
     const UNASKED = 'HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil';
     let requests = 0;
     const receiver = await startHostileReceiver({
@@ -237,19 +237,19 @@ describe('send', () => {
     }, PATIENCE);
   });
 
-  it('does not begin when its signal has been given before', async () => {
+  it('does not start if its signal is already aborted', async () => {
     const receiver = await receiverOf();
     const outcome = await postWithStaleConnectionRetry(
       createAgents(),
       request(receiver.url, { signal: AbortSignal.abort() }),
     );
     expect(outcome).toMatchObject({ kind: 'failure', reason: 'OTHER' });
-    // A second request gets through, so the first one would have been seen by now.
+    // A second request arrives, so the first one would have arrived by now.
     await postWithStaleConnectionRetry(createAgents(), request(receiver.url));
     expect(receiver.requests).toHaveLength(1);
   });
 
-  it('keeps what had come when its signal is given within the body', async () => {
+  it('keeps the received part if its signal is aborted within the body', async () => {
     const receiver = await startHostileReceiver(HOSTILITIES['drips the body']);
     cleanups.push(() => receiver.close());
     const abort = new AbortController();
@@ -265,12 +265,12 @@ describe('send', () => {
       abort.abort();
     }, 1_000);
     expect(await sending).toMatchObject({ kind: 'response', statusCode: 200, bodyTruncated: true });
-    // Without it, 3 s.
+    // Without the signal, it would take 3 s.
     expect(loopClock.now() - startedAt).toBeLessThan(2_500);
     clearTimeout(timer);
   });
 
-  it('reads a body for 3 seconds, whatever the time limit', async () => {
+  it('reads a body for 3 seconds at most, with any time limit', async () => {
     const receiver = await startHostileReceiver(HOSTILITIES['drips the body']);
     cleanups.push(() => receiver.close());
     const startedAt = loopClock.now();
@@ -281,7 +281,7 @@ describe('send', () => {
     expect(loopClock.now() - startedAt).toBeLessThan(10_000);
   });
 
-  it('measures how long the headers took', async () => {
+  it('measures the time until the headers', async () => {
     let receivedAt = 0;
     const receiver = await receiverOf(async () => {
       receivedAt = performance.now();
@@ -293,7 +293,7 @@ describe('send', () => {
     expect(outcome.responseTimeMs).toBeLessThan(4_000);
   });
 
-  it('says that the connection was refused', async () => {
+  it('reports that the connection was refused', async () => {
     const server = createTcpServer().listen(0, '127.0.0.1');
     await vi.waitUntil(() => server.listening);
     const port = portOf(server);

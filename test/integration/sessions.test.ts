@@ -36,7 +36,7 @@ async function portal(credentials: string, input: string): Promise<Answer> {
 
 async function issue(input = '', credentials = ADMIN_API_KEY): Promise<Issued> {
   const { data } = await portal(credentials, `${credentials === ADMIN_API_KEY ? 'tenant: "acme"' : ''} ${input}`);
-  // `as`: the selection above.
+  // `as`: the type of the fields selected above.
   return data?.['createPortalSession'] as Issued;
 }
 
@@ -65,7 +65,7 @@ describe('a code', () => {
     const tokens = answers.flatMap((answer) => answer.token ?? []);
     expect(tokens).toHaveLength(1);
     expect(await statusOf(tokens[0] ?? '')).toBe(200);
-    // The cache of five seconds has neither of the two.
+    // Rejected when the entries in the cache of five seconds have expired.
     await waitFor(async () => (await statusOf(token)) === 401, { what: 'the end of the first token' });
     await waitFor(async () => (await exchange(code)).status === 401, { what: 'the end of the code' });
   });
@@ -77,7 +77,7 @@ describe('a code', () => {
     expect(session).toMatchObject({ scope: 'TENANT_WRITE', tenant: 'acme', subject: 'user 42', kind: 'PORTAL' });
   });
 
-  it('is refused after 60 s, after the revocation of its session, in a large request, and for anything else', async () => {
+  it('is rejected after 60 s, after the revocation of its session, in a large request, and for other operations', async () => {
     const [late, revoked, good] = [await issue(), await issue(), await issue()];
     await services.query(`UPDATE api_keys SET code_expires_at = now() - interval '1 ms' WHERE id = $1`, [
       late.session.id,
@@ -92,7 +92,7 @@ describe('a code', () => {
 });
 
 describe('a session of the portal', () => {
-  it('creates no session, no key and no event, whatever its scope', async () => {
+  it('cannot create a session, a key or an event, with any scope', async () => {
     const { token } = await issue('scope: TENANT_WRITE');
     for (const operation of [
       'createPortalSession(input: {})',
@@ -106,7 +106,7 @@ describe('a session of the portal', () => {
     }
   });
 
-  it('is created by the write key of its tenant for this tenant only, and by no reading key', async () => {
+  it('can be created with the write key of its tenant for this tenant only, and with no read key', async () => {
     const writer = await createApiKey(app, { scope: 'TENANT_WRITE', tenant: 'acme' });
     const reader = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
     expect(await statusOf((await issue('', writer.key)).token)).toBe(200);
@@ -149,7 +149,7 @@ describe('a session of the portal', () => {
     }
   });
 
-  it('ends when it expires, also while it is in the cache', async () => {
+  it('ends when it expires, even while it is in the cache', async () => {
     const { session, token } = await issue();
     await services.query(`UPDATE api_keys SET expires_at = now() + interval '1 s' WHERE id = $1`, [session.id]);
     expect(await statusOf(token)).toBe(200);
@@ -158,7 +158,7 @@ describe('a session of the portal', () => {
     expect(await statusOf(token)).toBe(401);
   });
 
-  it('is one of at most 1,000 of its tenant', async () => {
+  it('is limited to 1,000 per tenant', async () => {
     await services.query(
       `INSERT INTO api_keys (id, kind, name, scope, tenant, key_hash, expires_at, issuer)
        SELECT gen_random_uuid(), 'PORTAL', '', 'TENANT_READ', 'full', sha256(n::text::bytea), now() + interval '1 h', gen_random_uuid()
@@ -175,7 +175,7 @@ describe('a session of the console', () => {
     return (await ask(app.url, { credentials: key, query })).data?.['createConsoleSession'] as Issued;
   };
 
-  it('has the rights of its key but creates neither its like nor keys with every right, and ends itself', async () => {
+  it('has the rights of its key, except creating console sessions or admin keys, and can end itself', async () => {
     const { token } = await sessionOf(ADMIN_API_KEY);
     const run = (query: string) => ask(app.url, { credentials: token, query });
     expect((await run('{ viewer { scope } apiKeys { nodes { id name } } }')).data).toMatchObject({
@@ -195,7 +195,7 @@ describe('a session of the console', () => {
     expect(await statusOf(token)).toBe(401);
   });
 
-  it('is not valid for a process whose operator’s key is another one', async () => {
+  it('is not valid in a process with another admin key', async () => {
     const { token } = await sessionOf(ADMIN_API_KEY);
     expect(await statusOf(token, other.url)).toBe(200);
     const rotated = await startTestApp(services, { env: { ROLES: 'api', ADMIN_API_KEY: 'x'.repeat(32) } });
@@ -203,7 +203,7 @@ describe('a session of the console', () => {
     await rotated.stop();
   });
 
-  it('is no API key: it is not listed, and an API key is no session', async () => {
+  it('is not an API key: it is not listed, and an API key is not a session', async () => {
     const { id, key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
     const { session } = await sessionOf(key);
     const { text } = await ask(app.url, {

@@ -8,9 +8,9 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-it('an attempt that takes longer than the ack wait is not begun a second time', { timeout: 90_000 }, async () => {
+it('an attempt that takes longer than the ack wait is not started a second time', { timeout: 90_000 }, async () => {
   const scene = await startScene(cleanUps, { apps: 2 });
-  // More than the 20 s after which ack deadlines are extended, and the 5 s between two looks at them.
+  // Longer than 20 s, after which ack deadlines are extended, plus the check interval of 5 s.
   await scene.shortenAckWait('DELIVERIES', 'sender', 26_000);
   const receiver = await scene.receive(async () => {
     await delay(28_500);

@@ -14,7 +14,7 @@ import { createLogger } from './live-process.ts';
 let api: Api;
 let server: ApiServer;
 const open: WebSocket[] = [];
-/** One that answers no ping and one that does: telling them apart takes so long that other tests are made meanwhile. */
+/** A socket that answers no ping and one that does. Detecting the first takes long, so other tests run meanwhile. */
 let silent: Raw;
 let lively: Raw;
 beforeAll(async () => {
@@ -39,7 +39,7 @@ type Message = { readonly type: string; readonly id?: string; readonly payload?:
 type Raw = {
   readonly socket: WebSocket;
   readonly messages: Message[];
-  /** Its code and reason; undefined while it is open. */
+  /** The close code and reason; undefined while the socket is open. */
   readonly closed: () => string | undefined;
   readonly send: (message: Message) => void;
 };
@@ -49,7 +49,7 @@ function connect(options: ClientOptions = {}): Raw {
   open.push(socket);
   const messages: Message[] = [];
   let closed: string | undefined;
-  // `as`: what the protocol says.
+  // `as`: the messages of the protocol.
   socket.on('message', (data: Buffer) => messages.push(JSON.parse(data.toString()) as Message));
   socket.on('close', (code, reason) => {
     closed ??= `${code} ${reason.toString()}`;
@@ -67,7 +67,7 @@ function connect(options: ClientOptions = {}): Raw {
   };
 }
 
-/** Back when the server knows whose it is, or has closed it. */
+/** Connects, and resolves when the server has authenticated or closed the socket. */
 async function connectAs(tenant: string, options: ClientOptions = {}): Promise<Raw> {
   const authorization = `Bearer ${await tokenOf(tenant)}`;
   const raw = connect(options);
@@ -82,13 +82,13 @@ async function connectMany<T>(count: number, one: () => Promise<T> | T): Promise
   return Promise.all(Array.from({ length: count }, one));
 }
 
-test('a socket that does not say whose it is within 3 s is closed with 4408', async () => {
+test('a socket that does not authenticate within 3 s is closed with 4408', async () => {
   const { closed } = connect();
   await waitFor(() => closed() !== undefined, { what: 'the close' });
   expect(closed()).toMatch(/^4408 /);
 });
 
-test('of sockets that have not said whose they are there are at most 1,000', async () => {
+test('at most 1,000 sockets are unauthenticated', async () => {
   const idle = await connectMany(1_000, () => connect());
   await waitFor(() => idle.every(({ socket }) => socket.readyState === WebSocket.OPEN), { what: '1,000 sockets' });
   expect((await connectAs('late')).closed()).toContain('503');
@@ -96,8 +96,8 @@ test('of sockets that have not said whose they are there are at most 1,000', asy
   await waitFor(async () => (await connectAs('late')).closed() === undefined, { what: 'a place' });
 });
 
-test('a credential has at most 1,000 sockets, and others are not concerned', async () => {
-  // In parts, because of the limit above.
+test('a credential has at most 1,000 sockets, and other credentials are not affected', async () => {
+  // In groups, because of the limit of unauthenticated sockets.
   const mine: Raw[] = [];
   for (let part = 0; part < 10; part += 1) mine.push(...(await connectMany(100, () => connectAs('greedy'))));
   expect(mine.map(({ closed }) => closed()).filter((reason) => reason !== undefined)).toEqual([]);
@@ -110,11 +110,11 @@ test('a credential has at most 1,000 sockets, and others are not concerned', asy
   await waitFor(accepted, { what: 'a place' });
 });
 
-test('who goes on asking without reading the answers is closed with 4900, and told', async () => {
+test('a socket that keeps sending without reading is closed with 4900 and a reason', async () => {
   const { socket, send, closed } = await connectAs('unread');
   socket.pause();
   const payload = { x: 'x'.repeat(60_000) };
-  // 42 MB of answers, each of which the protocol demands; kernels keep some of them.
+  // 42 MB of answers that the protocol requires. The kernel buffers some of them.
   for (let n = 0; n < 700; n += 1) send({ type: 'ping', payload });
   await waitFor(() => socket.bufferedAmount === 0, { what: 'the server to read' });
   socket.resume();
@@ -147,7 +147,7 @@ test('beyond the limit of all sockets together, the one with the most unread byt
   const send = (index: number, unreadKibibytes: number) => {
     const socket = sockets[index];
     if (socket === undefined) throw new Error('no such socket');
-    // The system takes some of what is sent.
+    // The kernel buffers a part of the sent data.
     while (socket.bufferedAmount < unreadKibibytes * kibibyte) {
       socket.send(Buffer.alloc(100 * kibibyte));
       limits.boundUnread(socket);
@@ -163,7 +163,7 @@ test('beyond the limit of all sockets together, the one with the most unread byt
   webSockets.close();
 });
 
-test('a response that its client does not read is cut', async () => {
+test('a response that its client does not read is aborted', async () => {
   const hasty = await startApiServer(api, { idleTimeoutMs: 2_000 });
   const { id: subscriptionId } = await api.database.prisma.webhookSubscription.create({
     data: { id: uuid7(Date.now()), tenant: 'large', url: 'https://example.com/', eventTypes: ['*'] },
@@ -176,11 +176,11 @@ test('a response that its client does not read is cut', async () => {
   const lines = ['POST /graphql HTTP/1.1', 'host: test', 'content-type: application/json'];
   lines.push(`authorization: Bearer ${ADMIN_KEY}`, `content-length: ${body.length}`, '', body);
   const client = connectTcp(Number(new URL(hasty.url).port));
-  // More than the system buffers of a connection: 14 MB each.
+  // 14 MB each, more than the kernel buffers for a connection.
   const requests = 4;
   client.write(lines.join('\r\n').repeat(requests));
   await once(client, 'readable');
-  // Twice the limit: the first one notices only that the system has taken bytes meanwhile.
+  // Twice the time limit: the first check only sees that the kernel has accepted bytes since the last one.
   await delay(6_000);
   let received = 0;
   client.on('data', (chunk: Buffer) => {
@@ -193,7 +193,7 @@ test('a response that its client does not read is cut', async () => {
   await hasty.stop();
 });
 
-test('operations that a client has completed early count for as long as they run', async () => {
+test('operations that a client has cancelled count as long as they run', async () => {
   const { send, messages } = await connectAs('hasty');
   const unlock = await lockTable(api.databaseUrl, { table: 'deliveries' });
   try {
@@ -217,14 +217,14 @@ test('operations that a client has completed early count for as long as they run
   );
 });
 
-test('50 live streams can be open over one socket, and the next one is refused', async () => {
+test('50 live streams can be open over one socket, and the next one is rejected', async () => {
   const tenant = 'streams';
   const { prepare, log } = createLogger(api, await deliveryOf(api, tenant));
   const { send, messages, closed } = await connectAs(tenant);
   const watch = (id: string) => {
     send({ type: 'subscribe', id, payload: { query: 'subscription { deliveryLog { id } }' } });
   };
-  /** Only what has been opened, and not just asked for, shows an attempt. */
+  /** Whether all these streams show an attempt; only open streams do. */
   const allShow = async (ids: readonly string[]) => {
     await waitFor(
       async () => {
@@ -249,7 +249,7 @@ test('50 live streams can be open over one socket, and the next one is refused',
   expect(closed()).toBeUndefined();
 });
 
-test('a socket that answers no ping has been cut', { timeout: 90_000 }, async () => {
+test('a socket that answers no ping is terminated', { timeout: 90_000 }, async () => {
   await waitFor(() => silent.closed() !== undefined, { what: 'the end', timeoutMs: 60_000 });
   expect(silent.closed()).toMatch(/^1006 /);
   expect(lively.closed()).toBeUndefined();

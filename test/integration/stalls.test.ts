@@ -32,7 +32,7 @@ function begin(host: string, timeoutMs: number) {
   });
 }
 
-describe('while the event loop of the program stalls for longer than the time-out', () => {
+describe('while the event loop of the program stalls for longer than the timeout', () => {
   it.each([
     ['connects', () => Promise.resolve()],
     ['waits for the answer', (receiver: { requested(): Promise<unknown> }) => receiver.requested()],
@@ -46,7 +46,7 @@ describe('while the event loop of the program stalls for longer than the time-ou
     expect(outcome.responseTimeMs).toBeLessThan(1_000);
   });
 
-  it('several times, an attempt that is answered is not timed out', async () => {
+  it('several times, an answered attempt is not timed out', async () => {
     const receiver = await startReceiver({ headersMs: 600 });
     const sending = begin(`127.0.0.1:${receiver.port}`, 1_000);
     await receiver.requested();
@@ -57,7 +57,7 @@ describe('while the event loop of the program stalls for longer than the time-ou
     expect(await sending).toMatchObject({ statusCode: 200 });
   });
 
-  it('a receiver that hangs is timed out nevertheless', async () => {
+  it('an attempt to a hanging receiver is still timed out', async () => {
     const receiver = await startReceiver({ headersMs: 'never' });
     const sending = begin(`127.0.0.1:${receiver.port}`, 1_000);
     await receiver.requested();
@@ -69,17 +69,17 @@ describe('while the event loop of the program stalls for longer than the time-ou
     const receiver = await startReceiver({ bodyMs: 300 });
     const sending = begin(`127.0.0.1:${receiver.port}`, 10_000);
     await receiver.requested();
-    // The headers are read, the body is not there yet.
+    // The headers have been read, and the body has not arrived.
     await new Promise((resolve) => setTimeout(resolve, 100));
-    // Behind the timers of this turn, and before those of the next.
+    // After the timers of this turn, and before those of the next turn.
     await new Promise((resolve) => setImmediate(resolve));
     stall(3_200);
     expect(await sending).toMatchObject({ statusCode: 200, body: 'begin', bodyTruncated: false });
   });
 
-  it('one of several addresses that would have answered is not abandoned', async () => {
+  it('one of several addresses that would have answered is not skipped', async () => {
     const receiver = await startReceiver({});
-    // Also ::1, where nothing listens.
+    // localhost also resolves to ::1, where nothing listens.
     const sending = begin(`localhost:${receiver.port}`, 5_000);
     for (let turn = 0; turn < 3; turn += 1) {
       await new Promise<void>((resolve) => {

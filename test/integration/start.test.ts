@@ -20,10 +20,10 @@ import { startUnansweredPort } from '../support/unanswered-port.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const isRoot = process.getuid?.() === 0;
-/** User daemon on every Linux. */
+/** The uid of daemon on every Linux. */
 const UNPRIVILEGED = 1;
 
-/** Ample: new databases are created, on a machine that has more to do. */
+/** Long enough to create new databases on a busy machine. */
 const START_MS = 90_000;
 vi.setConfig({ testTimeout: 300_000 });
 
@@ -44,7 +44,7 @@ async function tempFolder(): Promise<TempFolder> {
 type StartOptions = { readonly uid?: number | undefined; readonly path?: string };
 
 function start(env: Record<string, string>, { uid, path = BUNDLED_PROGRAM }: StartOptions = {}): Program {
-  // Without a nats-server on the PATH each start would fetch one.
+  // Without a nats-server on the PATH, each start would download one.
   const PATH = `${dirname(inject('natsServer'))}:${process.env['PATH'] ?? ''}`;
   const program = runProgram(path, { args: [], home: tmpdir(), env: { PATH, ...env }, uid });
   program.firstLine.catch(() => undefined);
@@ -52,14 +52,14 @@ function start(env: Record<string, string>, { uid, path = BUNDLED_PROGRAM }: Sta
   return program;
 }
 
-it('bad configuration stops the start with every problem named', async () => {
+it('invalid configuration stops the start with all problems', async () => {
   const program = start({ PORT: 'http', RETRY_SCHEDULE: 'soon', DATABASE_URL: 'postgres://u:p@127.0.0.1:1/db' });
   await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
   expect(program.child.exitCode).toBe(1);
   for (const name of ['PORT', 'RETRY_SCHEDULE', 'SECRETS_KEY']) expect(program.errorOutput()).toContain(name);
 });
 
-it('a SECRETS_KEY that does not open what is in the database stops the start', async () => {
+it('a SECRETS_KEY that does not open the secrets in the database stops the start', async () => {
   const services = await startTestServices();
   try {
     const app = await startTestApp(services);
@@ -77,7 +77,7 @@ it('a SECRETS_KEY that does not open what is in the database stops the start', a
   }
 });
 
-it('a process without the role api promises no GraphQL, and each line of its log says what it is', async () => {
+it('a process without the role api announces no GraphQL, and each line of its log has its role', async () => {
   const services = await startTestServices();
   try {
     const program = start(testEnv(services, { ROLES: 'sender', LOG_LEVEL: 'info' }));
@@ -92,7 +92,7 @@ it('a process without the role api promises no GraphQL, and each line of its log
   }
 });
 
-describe('what keeps the program from starting is one sentence that says what to do, without a stack', () => {
+describe('a start error is one sentence with a remedy, without a stack', () => {
   async function failureOf(env: Record<string, string>, uid?: number): Promise<string> {
     const program = start(env, { uid });
     const { child } = program;
@@ -148,7 +148,7 @@ describe('what keeps the program from starting is one sentence that says what to
 });
 
 it.runIf(isRoot)(
-  'after a start by root, an error tells the owner how to get the data back, and that works',
+  'after a start by root, an error tells the owner how to regain access to the data, and it works',
   async (context) => {
     context.skip(!(await canRead(UNPRIVILEGED, import.meta.filename)), 'the repository is private');
     const folder = await tempFolder();
@@ -175,7 +175,7 @@ it.runIf(isRoot)(
   120_000,
 );
 
-it('a port that is taken stops the start, and what was started for it', async () => {
+it('a port in use stops the start and the servers started for it', async () => {
   const folder = await createTempFolder();
   folders.push(folder);
   const taken = await startReceiver();
@@ -187,7 +187,7 @@ it('a port that is taken stops the start, and what was started for it', async ()
   await taken.close();
 });
 
-it('with nothing configured it runs on embedded servers, keeps its data and secrets over a restart, and stops on SIGTERM', async () => {
+it('without configuration it runs on embedded servers, keeps data and secrets over a restart, and stops on SIGTERM', async () => {
   const folder = await createTempFolder();
   folders.push(folder);
   const receiver = await startReceiver();
@@ -244,11 +244,11 @@ it('with nothing configured it runs on embedded servers, keeps its data and secr
 });
 
 describe('a SIGTERM during the start ends the program with exit code 0', () => {
-  /** Well within the 25 s that the program has, on a machine that is busy. */
+  /** Less than the 25 s that the program may take, on a busy machine. */
   const STOP_MS = 20_000;
 
   async function terminateWhen(program: Program, isReached: () => unknown): Promise<void> {
-    // Before that, the signal has no handler yet, and ends the process by itself.
+    // Until then, the signal has no handler and kills the process.
     await waitFor(() => program.output() !== '' && isReached(), { what: 'the step of the start', timeoutMs: START_MS });
     const begun = performance.now();
     await program.end('SIGTERM');
@@ -259,7 +259,7 @@ describe('a SIGTERM during the start ends the program with exit code 0', () => {
     expect(program.errorOutput()).toBe('');
   }
 
-  it('with servers of its own, which end as well, and the next start succeeds', async () => {
+  it('with embedded servers, which stop as well, and the next start succeeds', async () => {
     const folder = await tempFolder();
     const dataDir = join(folder.path, 'data');
     const steps = [
@@ -285,7 +285,7 @@ describe('a SIGTERM during the start ends the program with exit code 0', () => {
     const dataDir = join(folder.path, 'data');
     const started = join(folder.path, 'started');
     const go = join(folder.path, 'go');
-    // Starts as a server only once the file `go` exists.
+    // Starts the server only when the file `go` exists.
     const script = `#!/bin/sh
       case "$1" in -c) touch ${started}; until [ -e ${go} ]; do sleep 0.05; done ;; esac
       exec ${inject('natsServer')} "$@"`;
@@ -312,10 +312,10 @@ describe('a SIGTERM during the start ends the program with exit code 0', () => {
 });
 
 it.runIf(process.platform === 'linux')(
-  'a limit of open files that is too low stops the start, and one sentence says what to do',
+  'a limit of open files that is too low stops the start with one sentence and a remedy',
   async () => {
     const limited = spawn('sh', ['-c', 'ulimit -n 256 && exec "$@"', 'sh', process.execPath, BUNDLED_PROGRAM], {
-      // The program would end as well, with another sentence, if it did not look at the limit.
+      // Makes the program exit with another error if it does not check the limit.
       env: { PORT: 'http' },
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -46,7 +46,7 @@ const ago = (seconds: number) => new Date(Date.now() - seconds * 1_000);
 
 type Made = { readonly status: 'SUCCESS' | 'FAILURE'; readonly startedAt: Date };
 
-/** The result of an attempt of a new delivery, written just now. */
+/** Returns the result of an attempt of a new delivery. */
 async function resultOf(subscriptionId: string, { status, startedAt }: Made): Promise<Result> {
   const delivery = await seedDelivery(database, { subscriptionId, tenant: TENANT });
   return resultOn(delivery, { status, startedAt });
@@ -70,8 +70,8 @@ async function write(subscriptionId: string, ...made: readonly Made[]): Promise<
   return writeResults(database.pool, results);
 }
 
-describe('since when a subscription has been failing', () => {
-  it('is when the first attempt began that failed, until one succeeds', async () => {
+describe('the failing-since time of a subscription', () => {
+  it('is the start of the first failed attempt, until one succeeds', async () => {
     const id = await subscribe();
     const first = ago(20);
     await write(id, { status: 'FAILURE', startedAt: ago(10) }, { status: 'FAILURE', startedAt: first });
@@ -85,7 +85,7 @@ describe('since when a subscription has been failing', () => {
     expect((await stateOf(id)).failingSince).toBeNull();
   });
 
-  it('is not touched by attempts that were begun before it started over', async () => {
+  it('is not changed by attempts that started before it was reset', async () => {
     const id = await subscribe();
     await closeCircuit(database.pool, id);
     const { closedAt } = await stateOf(id);
@@ -95,7 +95,7 @@ describe('since when a subscription has been failing', () => {
     expect((await stateOf(id)).failingSince).toEqual(closedAt);
   });
 
-  it('ends with an open circuit only when that is closed', async () => {
+  it('is reset with an open circuit only when the circuit closes', async () => {
     const id = await subscribe();
     await openCircuit(database.pool, { subscriptionId: id, probeInMs: 30_000, failingSince: ago(60) });
     const { failingSince } = await stateOf(id);
@@ -108,7 +108,7 @@ describe('since when a subscription has been failing', () => {
   });
 });
 
-it('attempts begun before a subscription started over do not count against it, though recorded after', async () => {
+it('attempts that started before a reset do not count, even if they are recorded after it', async () => {
   const id = await subscribe();
   const since = ago(1);
   const failures = Array.from({ length: 5 }, () => ({ status: 'FAILURE' as const, startedAt: ago(2) }));
@@ -122,7 +122,7 @@ it('attempts begun before a subscription started over do not count against it, t
 });
 
 describe('while another transaction holds a delivery', () => {
-  it('its result waits for it before it locks the state, which the other one wants next', async () => {
+  it('its result waits before it locks the state, which the other transaction locks next', async () => {
     const id = await subscribe();
     const delivery = await seedDelivery(database, { subscriptionId: id, tenant: TENANT });
     await other.query('BEGIN');
@@ -135,7 +135,7 @@ describe('while another transaction holds a delivery', () => {
     expect((await stateOf(id)).failingSince).not.toBeNull();
   });
 
-  it('cancelling leaves that one, and says that there is more', async () => {
+  it('cancelling skips that delivery, and reports that some remain', async () => {
     const id = await subscribe();
     const [held, enqueued, waiting] = [
       await seedDelivery(database, { subscriptionId: id, tenant: TENANT }),
@@ -173,7 +173,7 @@ describe('an event about a subscription', () => {
     await database.pool.query('DELETE FROM notice_limits');
   });
 
-  it('waits for no state of those it is sent to, which may be telling of themselves', async () => {
+  it('waits for no state of its receiving subscriptions, which may record events themselves', async () => {
     const [one, another] = [await subscribe(), await subscribe(NOTICES)];
     await other.query('BEGIN');
     await other.query('SELECT FROM subscription_states WHERE subscription_id = $1 FOR UPDATE', [another]);
@@ -196,14 +196,14 @@ describe('an event about a subscription', () => {
     for (const id of [about, all, open, sibling]) expect(ids).not.toContain(id);
   });
 
-  it('says the host of the URL and nothing else of it', async () => {
+  it('contains the host of the URL and nothing else of it', async () => {
     const about = await subscribe();
     await record(eventOf(about));
     const [data] = await dataOf(`convert_from(data, 'UTF8') LIKE '%${about}%'`);
     expect(data).toEqual({ subscriptionId: about, host: 'user.example.com:8443' });
   });
 
-  it('is one of ten in a minute; of those beyond, the latest tells how many there were when the minute is over', async () => {
+  it('is limited to ten a minute; the latest further one is recorded after the minute with the number of omitted ones', async () => {
     const watcher = await subscribe(NOTICES);
     const about = await subscribe();
     const results = [];
@@ -212,7 +212,7 @@ describe('an event about a subscription', () => {
       ...Array.from({ length: 10 }, () => true),
       ...Array.from({ length: 5 }, () => false),
     ]);
-    // Those of another type count by themselves.
+    // Notices of another type are counted separately.
     expect(await record({ ...eventOf(about), type: 'webhook_subscription.failing' })).not.toEqual([]);
     const take = () => transaction(database.pool, recordOmittedEvent);
     expect(await take()).toBeUndefined();
@@ -226,7 +226,7 @@ describe('an event about a subscription', () => {
   });
 });
 
-/** Somebody waits for a lock. */
+/** Waits until a transaction waits for a lock. */
 async function isWaiting(): Promise<void> {
   await waitFor(async () => (await countWaiting(database.pool)) === 1, { what: 'a statement that waits for a lock' });
 }

@@ -13,7 +13,7 @@ import { ADMIN_API_KEY, startTestServices, type TestServices } from '../support/
 import { waitFor } from '../support/wait-for.ts';
 import { attemptOf, seedDelivery, storeAttempt } from './graphql-api.ts';
 
-/** Longer than a process without work takes to stop, the connections to NATS and Postgres included. */
+/** Longer than an idle process takes to stop, including its connections to NATS and Postgres. */
 const IDLE_STOP_MS = 3_500;
 
 let services: TestServices;
@@ -35,7 +35,7 @@ afterAll(async () => {
   await services.stop();
 });
 
-/** An operation that has begun; `leave` disconnects its client. */
+/** A running operation; `leave` disconnects its client. */
 type Begun = { readonly leave: () => unknown };
 
 const MUTATION = `mutation {
@@ -77,7 +77,7 @@ async function isWaiting(table: string): Promise<boolean> {
   return waiting.length > 0;
 }
 
-/** The server begins to watch the log some time after the client has asked. */
+/** Logs attempts until one arrives: the server starts to watch the log some time after the subscription. */
 async function logAttempt(): Promise<void> {
   const attempt = await storeAttempt(database, attemptOf(delivery));
   nats.feed.announce({ ...attempt, previousId: undefined, isLate: false });
@@ -107,7 +107,7 @@ it.each([
   const stopped = engine.terminate();
   await waitFor(() => engine.output().includes('"stopping"'), { what: 'the stop' });
   await pause(IDLE_STOP_MS);
-  // The process would live on without the wait: a connection to Postgres keeps it until the statement ends.
+  // Even without the wait, the connection to Postgres would keep the process alive until the statement ends.
   expect(engine.output()).not.toContain('"stopped"');
   await unlock();
   expect(await stopped).toBe(0);

@@ -50,7 +50,7 @@ function createKeeper(): StreamReconciler {
   return new StreamReconciler({ log, now: () => clock });
 }
 
-/** Checks until a consumer is created, and returns how many seconds that took by the keeper's clock. */
+/** Checks until a consumer is created, and returns the seconds by the reconciler's clock. */
 async function secondsUntilCreated(keeper: StreamReconciler): Promise<number> {
   const begun = clock;
   for (let checks = 0; checks < 20; checks += 1) {
@@ -65,13 +65,13 @@ async function sender(): Promise<Consumer> {
   return jetStream.consumers.get('DELIVERIES', 'sender');
 }
 
-it('creates streams and consumers once, and then looks every half minute', async () => {
+it('creates streams and consumers once, and then checks every half minute', async () => {
   const keeper = createKeeper();
   expect(await keeper.check(jsm)).toMatchObject({ created: true, warnings: [], nextInMs: 30_000 });
   expect(await keeper.check(jsm)).toMatchObject({ created: false, warnings: [], nextInMs: 30_000 });
 });
 
-it('its consumers have no filter, which a nats-server that was killed may find some messages by no more', async () => {
+it('creates consumers without filters, because a killed nats-server can lose messages of filtered consumers', async () => {
   await createKeeper().check(jsm);
   for (const [stream, consumer] of [
     ['EVENTS', 'dispatcher'],
@@ -81,10 +81,10 @@ it('its consumers have no filter, which a nats-server that was killed may find s
   }
 });
 
-it('a consumer that has passed messages of its work queue is created again, and they are delivered', async () => {
+it('a consumer that has skipped messages of its work queue is created again, and they are delivered', async () => {
   const keeper = createKeeper();
   await keeper.check(jsm);
-  // A crash can leave such a consumer; here its settings do: it drops a message after one delivery.
+  // A crash can leave such a consumer. Here its settings cause the state: it drops a message after one delivery.
   await jsm.consumers.update('DELIVERIES', 'sender', { ack_wait: nanos(500), max_deliver: 1 });
   const consumer = await sender();
   for (const body of ['passed', 'acked']) await jetStream.publish('deliveries.s1', body);
@@ -92,7 +92,7 @@ it('a consumer that has passed messages of its work queue is created again, and 
   (await consumer.next())?.ack();
   await waitFor(
     async () => {
-      // Its floor moves with an ack that comes after it gave the message up.
+      // Its ack floor moves with an ack that follows the dropped message.
       await jetStream.publish('deliveries.s1', 'another');
       (await consumer.next())?.ack();
       return (await consumer.info()).ack_floor.stream_seq >= 2;
@@ -105,7 +105,7 @@ it('a consumer that has passed messages of its work queue is created again, and 
   expect((await keeper.check(jsm)).created).toBe(false);
 });
 
-it('a consumer that leaves out a message of its work queue is created again after a minute', async () => {
+it('a consumer that does not count a message of its work queue is created again after a minute', async () => {
   const keeper = createKeeper();
   await keeper.check(jsm);
   await jsm.consumers.update('DELIVERIES', 'sender', { ack_wait: nanos(500), max_deliver: 1 });
@@ -114,7 +114,7 @@ it('a consumer that leaves out a message of its work queue is created again afte
   await consumer.next();
   await waitFor(
     async () => {
-      // It gives the message up when somebody asks for the next one.
+      // It drops the message at the next pull request.
       await consumer.next({ expires: 1_000 });
       return (await consumer.info()).num_ack_pending === 0;
     },
@@ -125,13 +125,13 @@ it('a consumer that leaves out a message of its work queue is created again afte
   expect((await (await sender()).next())?.string()).toBe('left out');
 });
 
-it('a consumer that stands past the end of its stream is created again at once', async () => {
+it('a consumer beyond the end of its stream is created again at once', async () => {
   const keeper = createKeeper();
   await keeper.check(jsm);
   for (let index = 0; index < 3; index += 1) await jetStream.publish('deliveries.s1', 'old');
   for (let index = 0; index < 3; index += 1) await (await (await sender()).next())?.ackAck();
   await connection.close();
-  // As after a crash: the stream has lost its last messages, and the consumer has not noticed.
+  // The state after a crash: the stream has lost its last messages, and the consumer still counts them.
   await server.terminate();
   await rm(join(server.folderOf('DELIVERIES'), 'msgs'), { recursive: true });
   await server.start();
@@ -139,12 +139,12 @@ it('a consumer that stands past the end of its stream is created again at once',
   await jetStream.publish('deliveries.s1', 'new');
   const { delivered } = await (await sender()).info();
   expect((await jsm.streams.info('DELIVERIES')).state.last_seq).toBe(1);
-  // A newer server notices it itself.
+  // A newer server detects and corrects it.
   expect((await keeper.check(jsm)).created).toBe(delivered.stream_seq > 1);
   expect((await (await sender()).next())?.string()).toBe('new');
 });
 
-it('messages in hand, acked or handed back are no symptom', async () => {
+it('in-flight, acked and returned messages are not a symptom', async () => {
   const keeper = createKeeper();
   await keeper.check(jsm);
   for (let index = 0; index < 9; index += 1) await jetStream.publish('deliveries.s1', String(index));
@@ -159,7 +159,7 @@ it('messages in hand, acked or handed back are no symptom', async () => {
   }
 });
 
-it('a consumer with other settings is corrected at the start, and left alone afterwards', async () => {
+it('a consumer with other settings is corrected at the start, and not changed afterwards', async () => {
   await createKeeper().check(jsm);
   const short = { ack_wait: nanos(1_000), max_deliver: 3, max_ack_pending: 7 };
   await jsm.consumers.update('DELIVERIES', 'sender', short);
@@ -176,12 +176,12 @@ it('a consumer with other settings is corrected at the start, and left alone aft
 it.each<[name: string, Partial<ConsumerConfig>]>([
   ['filter_subject', { filter_subject: 'events.one' }],
   ['headers_only', { headers_only: true }],
-  // An old server wants a limit with it, and then refuses to take that away alone.
+  // An old server requires max_deliver with backoff, and then rejects the removal of max_deliver alone.
   ['backoff', { backoff: [nanos(1_000), nanos(3_600_000)], max_deliver: 3 }],
   ['max_batch', { max_batch: 10 }],
   ['max_bytes', { max_bytes: 1_000 }],
   ['max_expires', { max_expires: nanos(1_000) }],
-])('a consumer that somebody has given %s is created again, without that', async (name, settings) => {
+])('a consumer that an operator has given %s is created again without it', async (name, settings) => {
   await createKeeper().check(jsm);
   const { config: wanted } = await jsm.consumers.info('EVENTS', 'dispatcher');
   await jetStream.publish('events.acme.a', '{}');
@@ -195,7 +195,7 @@ it.each<[name: string, Partial<ConsumerConfig>]>([
   expect(message?.string()).toBe('{}');
 });
 
-describe('a stream that somebody has configured', () => {
+describe('a stream that an operator has configured', () => {
   const says = () => logged.match(/"problems":.*(?=,"msg")/g);
   const create = async (name: 'EVENTS' | 'DELIVERIES', settings: Partial<StreamConfig>) => {
     await createKeeper().check(jsm);
@@ -208,12 +208,12 @@ describe('a stream that somebody has configured', () => {
   it.each<['EVENTS' | 'DELIVERIES', Partial<StreamConfig>, string]>([
     ['DELIVERIES', { discard: DiscardPolicy.Old }, 'discard is \\"old\\", not \\"new\\"'],
     ['EVENTS', { duplicate_window: nanos(120_000) }, 'duplicate_window is 120000000000, not 100000000'],
-  ])('%s with %j is complained of, and left as it is', async (name, settings, problem) => {
+  ])('%s with %j is reported and not changed', async (name, settings, problem) => {
     await create(name, settings);
     const keeper = createKeeper();
     await keeper.check(jsm);
     await keeper.check(jsm);
-    // Once, not at every check.
+    // Logged once, not at every check.
     expect(says()).toEqual([`"problems":"${problem}"`]);
     expect((await jsm.streams.info(name)).config).toMatchObject(settings);
   });
@@ -223,7 +223,7 @@ describe('a stream that somebody has configured', () => {
     ['DELIVERIES', { storage: StorageType.Memory }, 'its storage is "memory", not "file"'],
     ['EVENTS', { retention: RetentionPolicy.Interest }, 'its retention is "interest", not "limits"'],
     ['EVENTS', { subjects: ['events.acme.>'] }, 'its subjects is ["events.acme.>"], not ["events.>"]'],
-  ])("%s with %j is somebody else's: nothing is created, there or elsewhere", async (name, settings, difference) => {
+  ])('%s with %j is foreign: neither streams nor consumers are created', async (name, settings, difference) => {
     await jsm.streams.add({ name, subjects: name === 'EVENTS' ? ['events.>'] : ['deliveries.*'], ...settings });
     const refused = await createKeeper()
       .check(jsm)
@@ -234,7 +234,7 @@ describe('a stream that somebody has configured', () => {
     expect(await jsm.consumers.list(name).next()).toEqual([]);
   });
 
-  it('is complained of when that is done while the program runs, and again when it is done again', async () => {
+  it('is reported when it changes while the program runs, and again at the next change', async () => {
     const keeper = createKeeper();
     await keeper.check(jsm);
     const discard = async (policy: DiscardPolicy) => {
@@ -248,7 +248,7 @@ describe('a stream that somebody has configured', () => {
     expect(says()).toHaveLength(2);
   });
 
-  it('to keep messages for longer, or fewer of them, is not complained of', async () => {
+  it('to keep messages for longer, or fewer messages, is not reported', async () => {
     await create('EVENTS', { max_age: nanos(7 * 86_400_000), max_bytes: 1_000_000 });
     await createKeeper().check(jsm);
     expect(says()).toBeNull();

@@ -11,7 +11,7 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** Change it, with SEED, to make something else happen; a failure names it. */
+/** Another SEED gives other events and disturbances. A failure names its seed. */
 const SEED = Number(process.env['SEED'] ?? 20_260);
 const EVENTS = 3_000;
 
@@ -61,7 +61,7 @@ async function createEndpoints(scene: Scene, successes: Successes): Promise<Endp
     for (let index = 0; index < behaviour.count; index += 1) {
       const receiver = await scene.receive(respond(behaviour, successes));
       const type = `type-${endpoints.length}`;
-      // Every event of the first of a kind goes to the second as well.
+      // Every event of the first endpoint of a kind goes to the second one as well.
       const eventTypes = index === 1 ? [type, `type-${endpoints.length - 1}`] : [type];
       const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes, ...behaviour.settings });
       endpoints.push({ id, kind, receiver, type });
@@ -75,7 +75,7 @@ async function publishAll(scene: Scene, endpoints: readonly Endpoint[]): Promise
     const numbers = Array.from({ length: 50 }, (_, index) => start + index);
     await Promise.all(
       numbers.map((number) => {
-        // Bursts: one hundred events in a row tend to be of few types.
+        // Bursts: a hundred consecutive events have mostly few types.
         const burst = seededChance(SEED, `burst ${Math.floor(number / 100)}`);
         const chance = seededChance(SEED, `event ${number}`);
         const index = Math.floor((chance < 0.5 ? burst : chance * 2 - 1) * endpoints.length);
@@ -86,7 +86,7 @@ async function publishAll(scene: Scene, endpoints: readonly Endpoint[]): Promise
   }
 }
 
-/** In the middle of it all. */
+/** Changes subscriptions in the middle of the traffic. */
 async function change(scene: Scene, endpoints: readonly Endpoint[]): Promise<void> {
   const update = (id: string, input: Readonly<Record<string, unknown>>) =>
     scene.app.graphql(
@@ -100,12 +100,12 @@ async function change(scene: Scene, endpoints: readonly Endpoint[]): Promise<voi
   }
 }
 
-/** Deliveries that are getting on: of a subscription whose circuit is closed, also before a retry; or with a sender. */
+/** Counts deliveries that will progress: with a closed circuit, including those before a retry, or leased by a sender. */
 const UNSETTLED = `SELECT count(*)::integer AS count FROM deliveries d
   JOIN subscription_states st USING (subscription_id) WHERE d.status = 'PENDING'
     AND (st.opened_at IS NULL OR d.enqueued_at IS NOT NULL)`;
 
-/** Deliveries in a queue that no sweep is scheduled for. */
+/** Finds queued deliveries without a scheduled sweep. */
 const FORGOTTEN = `SELECT d.id, d.subscription_id, d.waiting_for FROM deliveries d
   JOIN subscription_states st USING (subscription_id) WHERE d.status = 'PENDING' AND d.enqueued_at IS NULL
     AND (st.next_sweep_at IS NULL OR (st.opened_at IS NULL AND st.next_sweep_at > d.next_attempt_at + interval '1 s'))`;
@@ -129,7 +129,7 @@ it(`thirty endpoints of every kind, two programs, 3,000 events: nothing is lost,
     what: 'everything to be delivered',
     timeoutMs: 80_000,
   });
-  // Every attempt that was made is in the log, under its number, and nothing else is.
+  // The log has exactly the attempts made, with their numbers.
   await waitFor(() => requestsAreLogged(scene, endpoints), { what: 'the log to say what the receivers saw' });
   const succeeded = await scene.query<{ id: string }>(`SELECT id FROM deliveries WHERE status = 'SUCCESS' ORDER BY 1`);
   expect(successes.map((name) => name.slice(0, 36)).toSorted()).toEqual(succeeded.map(({ id }) => id));

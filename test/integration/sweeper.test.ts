@@ -8,7 +8,7 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** Inserts deliveries that wait in Postgres and are due, of a subscription without a scheduled sweep. */
+/** Inserts due deliveries that are queued in Postgres, of a subscription without a scheduled sweep. */
 async function insertWaiting({ query }: Scene, subscriptionId: string, count: number): Promise<void> {
   await query(
     `WITH event AS (
@@ -26,14 +26,14 @@ function wake({ query }: Scene, subscriptionId: string): Promise<unknown> {
   return query('UPDATE subscription_states SET next_sweep_at = now() WHERE subscription_id = $1', [subscriptionId]);
 }
 
-it('what is left of a subscription that was switched off is cancelled, holds up nobody, and is then left alone', async () => {
+it('remaining deliveries of a deactivated subscription are cancelled without delaying others, and no sweep follows', async () => {
   const scene = await startScene(cleanUps);
   const receiver = await scene.receive();
   const off = await scene.app.subscribe({ url: receiver.url });
   const on = await scene.app.subscribe({ url: receiver.url });
   await insertWaiting(scene, off.id, 2_500);
   await insertWaiting(scene, on.id, 1);
-  // Its circuit is open as well.
+  // Its circuit is also open.
   await scene.query(
     `UPDATE subscription_states SET opened_at = now(), is_backlogged = true, probe_at = now(), probe_wait_ms = 30000
      WHERE subscription_id = $1`,
@@ -52,7 +52,7 @@ it('what is left of a subscription that was switched off is cancelled, holds up 
   expect(receiver.requests).toHaveLength(1);
 });
 
-it('somebody with a single delivery is served before everything of somebody with thousands', async () => {
+it('a subscription with a single delivery is served before the end of a backlog of thousands', async () => {
   const scene = await startScene(cleanUps);
   const busy = await scene.receive();
   const quiet = await scene.receive();
@@ -82,12 +82,12 @@ it('several sweepers together publish each delivery once at a time', async () =>
   expect(await scene.storedIn('DELIVERIES')).toBe(row?.sum);
 });
 
-it('what a sender that was killed still keeps does not hold up the backlog of its subscription', async () => {
+it('deliveries leased by a killed sender do not block the backlog of their subscription', async () => {
   const scene = await startScene(cleanUps);
   const receiver = await scene.receive();
   const { id } = await scene.app.subscribe({ url: receiver.url });
   await insertWaiting(scene, id, 29);
-  // Nobody will attempt these before their ack wait is over.
+  // No sender attempts these deliveries until their ack wait has passed.
   await scene.query(
     `UPDATE deliveries
      SET next_attempt_at = now() - interval '21 s', enqueued_at = now() - interval '20 s', enqueue_count = 1
@@ -100,17 +100,17 @@ it('what a sender that was killed still keeps does not hold up the backlog of it
   await waitFor(async () => (await pending()).length === 9, { what: 'the twenty results' });
 });
 
-it('a delivery that is inserted behind a backlog while that ends is found soon, or after a minute at the latest', async () => {
+it('a delivery queued behind a backlog that has just drained is found soon, after a minute at the latest', async () => {
   const scene = await startScene(cleanUps);
   const receiver = await scene.receive();
   const { id } = await scene.app.subscribe({ url: receiver.url });
   const noBacklog = async () => !(await scene.stateOf(id)).isBacklogged;
-  // A dispatcher has seen a backlog, and inserts behind it when it has gone.
+  // A dispatcher has read the flag of a backlog, and queues a delivery after the backlog has drained.
   await scene.query('UPDATE subscription_states SET is_backlogged = true, next_sweep_at = now()');
   await waitFor(noBacklog, { what: 'the backlog to be gone' });
   await insertWaiting(scene, id, 1);
   await scene.waitForDeliveries(1, `status = 'SUCCESS'`);
-  // Another one takes its time; the sweeper looks less and less often, but does not forget.
+  // Another dispatcher commits late. The sweeper checks at growing intervals and still finds its delivery.
   const { dueInMs } = await scene.stateOf(id);
   expect(dueInMs).not.toBeNull();
   await insertWaiting(scene, id, 1);

@@ -3,7 +3,7 @@ import { Prisma } from '../../src/generated/prisma/client.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
 import { createTestDatabase } from '../support/database.ts';
 
-it('the migrations make the tables that schema.prisma describes, column by column', async () => {
+it('the migrations create the tables of schema.prisma with the same columns', async () => {
   const testDatabase = await createTestDatabase();
   const database = createDatabase({ url: testDatabase.url, onError: () => undefined });
   const columnCount = async (table: string) => {
@@ -32,7 +32,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
   } as const;
   expect(Object.keys(tables).toSorted()).toEqual(Object.keys(Prisma.ModelName).toSorted());
   const { prisma } = database;
-  // Each selects every column Prisma knows of by name.
+  // Each query selects every column of the Prisma schema by name.
   await prisma.apiKey.findFirst();
   await prisma.tenant.findFirst();
   await prisma.webhookSubscription.findFirst();

@@ -113,7 +113,7 @@ it('an internal target is rejected at creation and blocked at delivery', async (
   await services.query('UPDATE webhook_subscriptions SET is_active = false');
 });
 
-it('a denied port is rejected at creation and blocked at delivery, for test events too', async () => {
+it('a denied port is rejected at creation and blocked at delivery, even for test events', async () => {
   const { port } = new URL(receiver.url);
   let id = '';
   await withApp({}, async (app) => {
@@ -134,7 +134,7 @@ it('a denied port is rejected at creation and blocked at delivery, for test even
   await services.query('UPDATE webhook_subscriptions SET is_active = false');
 });
 
-it('a name that leads inside is blocked at delivery, whatever it looked like at creation, for test events too', async () => {
+it('a name that resolves to an internal address is blocked at delivery, even for test events', async () => {
   const dns = await startDnsServer(() => ({ addresses: ['127.0.0.1'] }));
   try {
     await withApp({ EGRESS_ALLOW_CIDRS: '', EGRESS_DNS_SERVERS: dns.address }, async (app) => {

@@ -17,7 +17,7 @@ import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-/** Ids and names that a query may contain: another tenant's, or of the same form and unknown. */
+/** Ids and names for queries: those of another tenant, or unknown ones of the same form. */
 type Things = Readonly<
   Record<
     | 'tenant'
@@ -40,8 +40,8 @@ type Things = Readonly<
 type Case = (theirs: Things, own: Things) => readonly string[];
 
 /**
- * For every root field, and every other field that takes arguments: how to ask for what is somebody else's. Without a
- * selection, which is made of every field there is. A page's cursors are tried by themselves.
+ * For every root field and every other field with arguments: the field with arguments that name things of another tenant.
+ * Without a selection, which is generated from all fields. The cursors of pages have separate tests.
  */
 const CASES: Readonly<Record<string, Case>> = {
   'Query.webhookSubscription': (x) => [`webhookSubscription(id: "${x.subscriptionId}")`],
@@ -134,7 +134,7 @@ const CASES: Readonly<Record<string, Case>> = {
     `expireSigningSecret(id: "${x.subscriptionId}", secretId: "${x.signingSecretId}")`,
   ],
   'Mutation.createPortalSession': (x) => [`createPortalSession(input: { tenant: "${x.tenant}" })`],
-  // Names nothing, and each answer is another session.
+  // Has no ids in its arguments, and each answer is a new session.
   'Mutation.createConsoleSession': () => [],
   'Mutation.exchangePortalCode': () => ['exchangePortalCode(code: "whc_")'],
   'Mutation.revokePortalSession': (x) => [x.sessionId, x.apiKeyId].map((id) => `revokePortalSession(id: "${id}")`),
@@ -153,9 +153,9 @@ const CASES: Readonly<Record<string, Case>> = {
   ],
   'Mutation.retryDelivery': (x) => [`retryDelivery(id: "${x.deliveryId}")`],
   'Mutation.cancelDelivery': (x) => [`cancelDelivery(id: "${x.deliveryId}")`],
-  // Its counts have their own test: each answer is another replay.
+  // Its counts have a separate test, because each answer is a new replay.
   'Mutation.startReplay': (x) => [`startReplay(input: { filter: { tenant: "${x.tenant}" } })`],
-  // Names nothing, and each answer is another position.
+  // Has no ids in its arguments, and each answer is a new position.
   'Query.changesCursor': () => [],
   'Query.deliveryJob': (x) => [`deliveryJob(id: "${x.deliveryJobId}")`],
   'Query.deliveryJobs': (x) => [
@@ -215,14 +215,14 @@ const CASES: Readonly<Record<string, Case>> = {
     pages('deliveries', x.deliveryId).map((field) => `event(id: "${own.eventId}") { ${field}`),
 };
 
-/** A request with a signature of nothing. */
+/** A received request with an invalid signature. */
 function receivedOf({ eventId }: Things): string {
   return `webhookId: "${eventId}", webhookTimestamp: "1", webhookSignature: "v1,${'A'.repeat(43)}=", body: "{}"`;
 }
 
 const THE_LAST_HOUR = `from: "${new Date(Date.now() - 3_600_000).toISOString()}", to: "${new Date().toISOString()}"`;
 
-/** A DeliveryFilter with each of its fields that can name something of a tenant's. */
+/** DeliveryFilters, one for each field that can name something of a tenant. */
 function filters(
   field: string,
   { tenant, subscriptionId, deliveryId, attemptId, eventId, eventRowId }: Things,
@@ -245,22 +245,22 @@ function cursorOf(id: string): string {
   return Buffer.from(`GPC:S:${id}`).toString('base64');
 }
 
-// Names of the same length, so that answers that should be the same can be compared as they are.
+// Names of the same length, so that answers that should be equal can be compared unchanged.
 const OWN = 'acme-000';
 const THEIRS = 'umbrella';
 const NOBODY = 'nobody00';
 const JWT_SECRET = 'a secret of thirty-two characters';
-/** Only an administrator sees these, for every tenant; other tests check that. */
+/** Types that only administrators see, for every tenant; other tests check that. */
 const ADMINISTRATION = /^(ApiKey|Erasure|Server(Health|Process)|Tenant)/;
 
 const schema = buildSchema(readFileSync(new URL('../../schema.graphql', import.meta.url), 'utf8'));
 const ROOTS = ['Query', 'Mutation', 'Subscription'];
-/** Everybody's, and those that change by themselves: attempts are counted in the background. */
+/** Tables without a tenant, and tables that change in the background, such as the counts of attempts. */
 const NOBODYS_TABLES = [
   ...['_prisma_migrations', 'alert_schedule', 'attempt_counts', 'change_readers', 'changes', 'event_types'],
   'uncounted_attempts',
 ];
-/** For the rows of each table, whose they are. */
+/** The SQL expression for the tenant of the rows of each table. */
 const OWNER_OF: Readonly<Record<string, string>> = {
   alerts: "(t.detail ->> 'tenant')",
   tenants: 'name',
@@ -275,19 +275,19 @@ let receiver: Receiver;
 let own: Things;
 let theirs: Things;
 let nobodys: Things;
-/** Texts that only the other tenant may see: its name, which is in each of its texts, and the ids of all its rows. */
+/** Texts that only the other tenant may see: its name, which is part of all its texts, and the ids of all its rows. */
 let canaries: readonly string[];
 let sqlOfRows: string | undefined;
 let credentials: readonly string[];
-/** How often something was published to both while streams were open. */
+/** Number of rounds of publications to both tenants while streams are open. */
 let round = 0;
 
 beforeAll(async () => {
   services = await startTestServices();
   app = await startTestApp(services, { env: { RETRY_SCHEDULE: '1d', JWT_SECRET } });
-  // Their answers are in the log.
+  // The responses are in the log, so they contain the path of the tenant.
   receiver = await startReceiver(({ path }) => ({ status: path.endsWith('fails') ? 500 : 200, body: path }));
-  // In the catalogue, which is everybody's.
+  // The catalogue is shared by all tenants.
   await app.graphql('mutation { putEventType(input: { name: "shared" }) { __typename } }');
   own = await furnish(OWN);
   theirs = await furnish(THEIRS);
@@ -306,12 +306,12 @@ afterAll(async () => {
   await services.stop();
 });
 
-/** Something of everything there is: two tenants furnished this way differ by their name alone. */
+/** Creates at least one object of every type. Two tenants created this way differ only by their names. */
 async function furnish(tenant: string): Promise<Things> {
   const settings = { tenant, description: `of ${tenant}`, headers: [{ name: `X-${tenant}`, value: 'x' }] };
   const { id: subscriptionId } = await app.subscribe({ ...settings, url: `${receiver.url}/${tenant}` });
   const failing = await app.subscribe({ ...settings, url: `${receiver.url}/${tenant}/fails` });
-  // No circuit opens, however many rounds there are: what failed before that does not count.
+  // Earlier failures do not count, so no circuit opens in any number of rounds.
   await services.query(
     `UPDATE subscription_states SET closed_at = now() + interval '1 h' WHERE subscription_id = ANY ($1)`,
     [[subscriptionId, failing.id]],
@@ -365,13 +365,13 @@ async function furnish(tenant: string): Promise<Things> {
   };
 }
 
-/** An id that nothing has, but at the same place in the order of ids. */
+/** Returns an unknown id at the same position in the order of ids. */
 function inventId(id: string): string {
   return id.replace(/[0-9a-f]{8}$/, (end) => ((Number.parseInt(end, 16) ^ 0x5a5a) >>> 0).toString(16).padStart(8, '0'));
 }
 
 function mapValues(things: Things, change: (value: string) => string): Things {
-  // `as`: it has the keys it had.
+  // `as`: the keys do not change.
   return Object.fromEntries(Object.entries(things).map(([name, value]) => [name, change(value)])) as Things;
 }
 
@@ -390,8 +390,8 @@ async function selectRows(): Promise<string> {
     .filter(({ name }) => !NOBODYS_TABLES.includes(name))
     .map(({ name, hasTenant }) => {
       const owner = OWNER_OF[name] ?? (hasTenant ? 'tenant' : undefined);
-      // Whose rows a new table has, if it has no column `tenant`, is to be said above.
-      if (owner === undefined) throw new Error(`whose are the rows of ${name}?`);
+      // A new table without a column `tenant` needs an entry above.
+      if (owner === undefined) throw new Error(`OWNER_OF has no entry for the table ${name}`);
       return `SELECT '${name}' AS "table", to_jsonb(t)::text AS "row" FROM ${name} t WHERE ${owner} = $1`;
     });
   return `${ofTables.join(' UNION ALL ')} ORDER BY 1, 2`;
@@ -419,12 +419,12 @@ function leaksIn(text: string): string[] {
   return canaries.filter((canary) => all.includes(canary));
 }
 
-/** Levels of objects below a field: the fields of nearly every type are then selected. */
+/** Levels of objects below a field. With these, the fields of nearly every type are selected. */
 const DEEP = 4;
-/** Enough for the fields of a row, which is all that a wrong row needs to be seen. Validating deep documents takes long. */
+/** Levels for the fields of a row, which show a foreign row. The validation of deeper documents takes long. */
 const SHALLOW = 2;
 
-/** Every field without required arguments, of every type that is reached within `depth` levels. */
+/** Selects all fields without required arguments, of every type within `depth` levels. */
 function selectionOf(type: GraphQLField<unknown, unknown>['type'], depth: number): string {
   const named = getNamedType(type);
   if (isLeafType(named)) return '';
@@ -441,7 +441,7 @@ function selectionOf(type: GraphQLField<unknown, unknown>['type'], depth: number
   return `{ ${['__typename', ...fields].join(' ')} }`;
 }
 
-/** The operation for an entry of CASES, which may have left braces open. */
+/** The operation for an entry of CASES, which may have unclosed braces. */
 function operationOf(name: string, path: string, depth = DEEP): string {
   const [typeName = '', fieldName = ''] = name.split('.');
   const type = schema.getType(typeName);
@@ -450,7 +450,7 @@ function operationOf(name: string, path: string, depth = DEEP): string {
   if (field === undefined) throw new Error(`there is no field ${name}`);
   const kind = ROOTS.includes(typeName) ? typeName.toLowerCase() : 'query';
   const isPage = field.args.some(({ name: arg }) => arg === 'first') && !/\b(?:first|last):/.test(path);
-  // Every field of every row of a default page would exceed the limit of cost.
+  // All fields of all rows of a default page would exceed the cost limit.
   const sized = isPage
     ? path.replace(new RegExp(`^(.*\\b${fieldName})(?:\\((.*)\\))?$`), (_whole, head: string, args?: string) =>
         args === undefined ? `${head}(first: 5)` : `${head}(first: 5, ${args})`,
@@ -465,7 +465,7 @@ const others = Object.keys(CASES)
   .map((name) => name.split('.')[0] ?? '')
   .filter((type) => !ROOTS.includes(type));
 
-it('every field by which something can be asked for has its case', () => {
+it('every field that can name an object has a case', () => {
   const types = Object.values(schema.getTypeMap()).filter((type) => isObjectType(type) && !type.name.startsWith('__'));
   const fields = types.flatMap((type) =>
     isObjectType(type)
@@ -477,7 +477,7 @@ it('every field by which something can be asked for has its case', () => {
   expect(Object.keys(CASES).toSorted()).toEqual(fields.toSorted());
 });
 
-it('what is theirs would be noticed', async () => {
+it('the checks detect data of the other tenant', async () => {
   const answers = await Promise.all(
     ['webhookSubscriptions', 'deliveries', 'deliveryLog', 'events', 'rejectedEvents'].map((root) =>
       app.graphql(operationOf(`Query.${root}`, root)),
@@ -486,7 +486,7 @@ it('what is theirs would be noticed', async () => {
   for (const answer of answers) expect(leaksIn(JSON.stringify(answer)).length).toBeGreaterThan(1);
 });
 
-it("of one's own things, every type and every field shows nothing of theirs", async () => {
+it('no field of own objects shows data of the other tenant', async () => {
   const seen = new Set<string>();
   for (const [name, paths] of entries('Query', ...others)) {
     for (const path of paths(own, own)) {
@@ -498,7 +498,7 @@ it("of one's own things, every type and every field shows nothing of theirs", as
   expect([...reachableTypes()].filter((type) => !seen.has(type) && !ADMINISTRATION.test(type))).toEqual([]);
 }, 120_000);
 
-/** The names of all object types that queries lead to. */
+/** The names of all object types that queries can return. */
 function reachableTypes(): Set<string> {
   const reached = new Set<string>();
   const visit = (type: GraphQLObjectType): void => {
@@ -514,7 +514,7 @@ function reachableTypes(): Set<string> {
   return reached;
 }
 
-/** Without the cursor that was asked for, which an empty page may repeat, and without the present time and ages. */
+/** The answer without the requested cursor, which an empty page may repeat, and without current times and ages. */
 function neutral({ status, text }: Answer): { readonly status: number; readonly text: string } {
   const asked = [...Object.values(theirs), ...Object.values(nobodys)].map((id) => cursorOf(id));
   const withoutTime = text.replace(/"time":"[^"]*"|\d+ s before/g, '');
@@ -523,7 +523,7 @@ function neutral({ status, text }: Answer): { readonly status: number; readonly 
 
 describe('with an API key and with a JWT', () => {
   it.each(entries('Query', 'Mutation', ...others))(
-    '%s: what is theirs is like what does not exist',
+    "%s: the other tenant's objects are like unknown ones",
     async (name, paths) => {
       const before = await rowsOf(THEIRS);
       const [asked, invented] = [paths(theirs, own), paths(nobodys, own)];
@@ -533,11 +533,11 @@ describe('with an API key and with a JWT', () => {
         for (const token of credentials) {
           const answer = await ask(app.url, { credentials: token, query });
           expect(leaksIn(neutral(answer).text), path).toEqual([]);
-          // Two refusals for another reason would be alike, whatever is behind them.
+          // Two rejections for another reason would be equal and prove nothing.
           const codes = answer.errors?.map(({ extensions }) => extensions?.['code']) ?? [];
           expect(codes, path).not.toContain('INTERNAL_SERVER_ERROR');
           expect(codes, path).not.toContain('LIMIT_EXCEEDED');
-          // One that names nothing.
+          // A query without ids.
           if (unknown === query) continue;
           expect(neutral(answer), path).toEqual(neutral(await ask(app.url, { credentials: token, query: unknown })));
         }
@@ -546,7 +546,7 @@ describe('with an API key and with a JWT', () => {
     },
   );
 
-  it.each(entries('Subscription'))('%s: nothing of theirs comes, while they get something', async (name, paths) => {
+  it.each(entries('Subscription'))("%s: the other tenant's events are not received", async (name, paths) => {
     const asked = new Set([...paths(theirs, own), ...paths(nobodys, own), ...paths(own, own)]);
     const streams = await Promise.all(
       credentials.flatMap((token) =>
@@ -574,7 +574,7 @@ describe('with an API key and with a JWT', () => {
     );
     canaries = [THEIRS, ...(await idsOf(THEIRS))];
     for (const stream of streams) {
-      // A cursor that comes out is made from the one that was put in.
+      // A returned cursor contains the given one.
       expect(leaksIn(stream.text()).filter((id) => id !== theirs.attemptId)).toEqual([]);
       stream.close();
     }
@@ -584,7 +584,7 @@ describe('with an API key and with a JWT', () => {
 
 describe('a session of one webhook subscription, without payloads', () => {
   let token: string;
-  /** The other webhook subscription of the tenant, and its rows. */
+  /** Another webhook subscription of the same tenant, and its rows. */
   let other: Things;
   let hidden: readonly string[];
 
@@ -606,12 +606,12 @@ describe('a session of one webhook subscription, without payloads', () => {
   });
 
   const leaks = (text: string, asked: string) =>
-    // An id in the question may be repeated in the cursors of an empty page.
+    // The cursors of an empty page may repeat an id of the query.
     hidden.filter((canary) => decoded(text).includes(canary) && !decoded(asked).includes(canary));
   const decoded = (text: string) =>
     text.replaceAll(/R1BDO[\w+/=]+/g, (cursor) => Buffer.from(cursor, 'base64').toString());
 
-  it('the credentials of the tenant see what is hidden from it', async () => {
+  it('the credentials of the tenant see the hidden data', async () => {
     const query = operationOf('Query.deliveryLog', 'deliveryLog');
     const { text } = await ask(app.url, { credentials: credentials[0] ?? '', query });
     expect(leaks(text, '').length).toBeGreaterThan(3);
@@ -624,7 +624,7 @@ describe('a session of one webhook subscription, without payloads', () => {
     return [...(replays ?? []), ...rows.filter((row) => hidden.some((id) => row.includes(id)))];
   };
 
-  it.each(entries('Query', 'Mutation', ...others))('%s shows and changes nothing else', async (name, paths) => {
+  it.each(entries('Query', 'Mutation', ...others))('%s shows and changes no other data', async (name, paths) => {
     const before = await state();
     if (name === 'Mutation.endSession') return;
     const isQuery = !name.startsWith('Mutation.');
@@ -666,7 +666,7 @@ describe('a session of one webhook subscription, without payloads', () => {
     for (const stream of [...streams, all]) stream.close();
   });
 
-  it('it sees its own: the webhook subscription, deliveries, attempts, counts and the catalogue', async () => {
+  it('it sees its own webhook subscription, deliveries, attempts and counts, and the catalogue', async () => {
     const query = `{
       webhookSubscriptions { nodes { id } } deliveries { nodes { id event { type data } } } deliveryLog { nodes { id requestBody responseBody } }
       deliveryCounts { success failure } eventTypes { nodes { name } } viewer { hidePayloads subscriptionIds }
@@ -680,20 +680,20 @@ describe('a session of one webhook subscription, without payloads', () => {
   });
 });
 
-it('a replay counts and sends nothing of theirs', async () => {
+it('a replay neither counts nor sends deliveries of the other tenant', async () => {
   const count = async ({ subscriptionId }: Things) => {
     const query = `mutation { startReplay(input: { filter: { subscriptionIds: ["${subscriptionId}"] }, dryRun: true }) {
       ... on StartReplayPayload { replay { tenant deliveryCount } } } }`;
     return (await ask(app.url, { credentials: credentials[0] ?? '', query })).data?.['startReplay'];
   };
-  // One after the other: a tenant can start one at a time.
+  // One after another, because a tenant can start only one at a time.
   const [ofTheirs, ofNobodys, ofOwn] = [await count(theirs), await count(nobodys), await count(own)];
   expect(ofTheirs).toEqual({ replay: { tenant: OWN, deliveryCount: 0 } });
   expect(ofNobodys).toEqual(ofTheirs);
   expect(ofOwn).not.toEqual(ofTheirs);
 });
 
-it("of what changes one's own things, nothing shows anything of theirs", async () => {
+it('no mutation of own objects shows data of the other tenant', async () => {
   const before = await rowsOf(THEIRS);
   for (const [name, paths] of entries('Mutation')) {
     for (const path of paths(own, own)) {

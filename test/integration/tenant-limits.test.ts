@@ -27,7 +27,7 @@ const askAs = async (tenant: string, query: string) => ask(server.url, { credent
 
 const codesOf = ({ errors = [] }: Answer) => errors.map(({ extensions }) => extensions?.['code']);
 
-test('five operations of a tenant run at a time, two hundred wait, and nobody else does', async () => {
+test('five operations of a tenant run at a time, two hundred wait, and other tenants are not delayed', async () => {
   const unlock = await lockTable(api.databaseUrl, { table: 'rejected_events' });
   cleanUps.push(unlock);
   const query = '{ rejectedEvents { nodes { id } } }';
@@ -45,7 +45,7 @@ test('five operations of a tenant run at a time, two hundred wait, and nobody el
   expect(answers.slice(5).flatMap((answer) => codesOf(answer))).toEqual([]);
 });
 
-test("another tenant's rows are not waited for, so a mutation can neither hold nor time them", async () => {
+test("a mutation does not wait for another tenant's rows, so it can neither lock nor time them", async () => {
   const { id, subscriptionId } = await deliveryOf(api, 'victim');
   const client = new pg.Client({ connectionString: api.databaseUrl });
   await client.connect();
@@ -66,7 +66,7 @@ test("another tenant's rows are not waited for, so a mutation can neither hold n
   }
 });
 
-test('statistics that take long keep no key from being looked up', async () => {
+test('slow statistics do not delay the look-up of keys', async () => {
   const unlock = await lockTable(api.databaseUrl, { table: 'uncounted_attempts' });
   cleanUps.push(unlock);
   const times = 'from: "2026-01-01T00:00:00Z", to: "2026-01-02T00:00:00Z"';
@@ -79,7 +79,7 @@ test('statistics that take long keep no key from being looked up', async () => {
   for (const answer of await Promise.all(answered)) expect(answer).toMatchObject({ data: { deliveryStats: {} } });
 });
 
-test('a tenant has at most a thousand live streams, whatever sockets they are in', async () => {
+test('a tenant has at most a thousand live streams over all sockets', async () => {
   const credentials = await tokenOf('watcher');
   const open = (count: number) => {
     const client = createSocketClient(server.url, credentials);
@@ -90,7 +90,7 @@ test('a tenant has at most a thousand live streams, whatever sockets they are in
       collect(client, { query: 'subscription { deliveryLog { id } }' }),
     );
     const errors = () => streams.flatMap((stream) => stream.errors);
-    // Answered after all that was asked before it.
+    // Its answer comes after the answers to all earlier operations.
     return { client, errors, settled: client.iterate({ query: '{ __typename }' }).next() };
   };
   const sockets = Array.from({ length: 21 }, () => open(48));
@@ -108,7 +108,7 @@ test('a tenant has at most a thousand live streams, whatever sockets they are in
   );
 }, 60_000);
 
-test('of the data of events, 16 MiB can be asked for at a time', async () => {
+test('at most 16 MiB of event data can be requested at a time', async () => {
   const data = Buffer.from(JSON.stringify('x'.repeat(1_000_000)));
   for (let n = 0; n < 18; n += 1) {
     const id = uuid7(Date.now());
@@ -121,7 +121,7 @@ test('of the data of events, 16 MiB can be asked for at a time', async () => {
   expect(codesOf(await events(10))).toEqual([]);
 });
 
-test('a query of more than 65,536 characters is refused', async () => {
+test('a query of more than 65,536 characters is rejected', async () => {
   const query = (length: number) => `{ __typename } #${'x'.repeat(length - 16)}`;
   expect(codesOf(await askAs('wordy', query(65_536)))).toEqual([]);
   expect(codesOf(await askAs('wordy', query(65_537)))).toEqual(['LIMIT_EXCEEDED']);

@@ -12,7 +12,7 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** Subscriptions of the tenant t0 that all want the same events. */
+/** Creates subscriptions of the tenant t0 to the same events. */
 async function startLoud({ databaseUrl }: Pick<Scene, 'databaseUrl'>, url: string, fanOut: number): Promise<string> {
   const options = { types: 1, fanOut };
   await insertSubscriptions({ databaseUrl, secretsKey: SECRETS_KEY }, { ...options, urls: [url] });
@@ -31,7 +31,7 @@ function deliveryIds(requests: readonly { readonly headers: Record<string, unkno
 }
 
 describe('the events of a tenant', () => {
-  it('overtake those of another that fans out, in batches of bounded size; all are sent once', {
+  it('overtake those of another tenant with a large fan-out, in batches of bounded size; all are sent once', {
     timeout: 120_000,
   }, async () => {
     const scene = await startScene(cleanUps);
@@ -39,7 +39,7 @@ describe('the events of a tenant', () => {
     cleanUps.push(() => loud.close());
     const quiet = await scene.receive();
     const subject = await startLoud(scene, `http://127.0.0.1:${loud.port}`, 150);
-    // So that no attempt is repeated because the machine is overloaded.
+    // On an overloaded machine, attempts would time out and be repeated.
     await scene.query('UPDATE webhook_subscriptions SET timeout_ms = 30000');
     await scene.app.subscribe({ tenant: 'quiet', url: quiet.url });
     await publishTimes(scene, { subject, count: 12 });
@@ -54,13 +54,13 @@ describe('the events of a tenant', () => {
     expect(largest?.count).toBeLessThanOrEqual(1_000);
   });
 
-  it('do not wait for large events of another whose endpoints hang', { timeout: 60_000 }, async () => {
+  it('do not wait for large events of another tenant whose endpoints hang', { timeout: 60_000 }, async () => {
     const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '1h' } });
     const [hanging, quiet] = [await scene.receive(() => 'hang'), await scene.receive()];
     const subject = await startLoud(scene, hanging.url, 100);
     await scene.query('UPDATE webhook_subscriptions SET timeout_ms = 30000');
     await scene.app.subscribe({ tenant: 'quiet', url: quiet.url });
-    // Too large to be inline: each counts as 16 in the sender, which has room for 1,000.
+    // Too large for inline data: each delivery takes 16 of the sender's 1,000 permits.
     await publishTimes(scene, { subject, count: 2, data: JSON.stringify('x'.repeat(300 * 1_024)) });
     await hanging.waitForRequests(40, 25_000);
     await publishTimes(scene, { subject: 'events.quiet.x', count: 30 });
@@ -69,7 +69,7 @@ describe('the events of a tenant', () => {
     expect(hanging.requests.length).toBeLessThanOrEqual(55);
   });
 
-  it('overtake large events of another', { timeout: 60_000 }, async () => {
+  it('overtake large events of another tenant', { timeout: 60_000 }, async () => {
     const scene = await startScene(cleanUps);
     const loud = await startOtherLoopReceiver({});
     cleanUps.push(() => loud.close());
@@ -85,7 +85,7 @@ describe('the events of a tenant', () => {
     expect([loud.deliveries.length, new Set(loud.deliveries).size]).toEqual([400, 400]);
   });
 
-  it('do not wait for endpoints of another that all hang', { timeout: 60_000 }, async () => {
+  it('do not wait for the hanging endpoints of another tenant', { timeout: 60_000 }, async () => {
     const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '1h' } });
     const [hanging, quiet] = [await scene.receive(() => 'hang'), await scene.receive()];
     const subject = await startLoud(scene, hanging.url, 1_000);
@@ -95,13 +95,13 @@ describe('the events of a tenant', () => {
     await hanging.waitForRequests(800, 25_000);
     await publishTimes(scene, { subject: 'events.quiet.x', count: 30 });
     await quiet.waitForRequests(30);
-    // None of theirs has ended: they would hold every place of the sender.
+    // None of the other tenant's attempts has ended: without limits, they would hold all permits of the sender.
     expect(await scene.countDeliveries(`tenant = 't0' AND attempt_count > 0`)).toBe(0);
     expect(hanging.requests.length).toBeLessThanOrEqual(875);
   });
 });
 
-it('the queue of a tenant comes before the fiftieth of another that has been due for longer', async () => {
+it('a queue of a tenant is swept before the fiftieth queue of another tenant that has been due for longer', async () => {
   const services = await startTestServices();
   cleanUps.push(() => services.stop());
   const insert = (tenant: string, count: number, dueMs: number) =>
@@ -131,7 +131,7 @@ it('the queue of a tenant comes before the fiftieth of another that has been due
   expect([counts('loud'), counts('other'), counts('quiet')]).toEqual([47, 2, 1]);
 });
 
-it('what one event makes beyond a hundred deliveries waits in Postgres for its turn, and its first attempt asks for no lease', async () => {
+it('the deliveries of one event beyond a hundred are queued in Postgres, and their first attempts need no lease', async () => {
   const scene = await startScene(cleanUps);
   const loud = await scene.receive();
   const subject = await startLoud(scene, loud.url, 130);

@@ -5,7 +5,7 @@ import { startTestApp, startTestServices, type TestApp, type TestServices } from
 import { waitFor } from '../support/wait-for.ts';
 
 let services: TestServices;
-/** The process that answers GraphQL sends nothing. */
+/** The process that serves GraphQL and has no sender. */
 let api: TestApp;
 let worker: TestApp;
 let receivers: Receiver[] = [];
@@ -68,7 +68,7 @@ async function show(id: string): Promise<Shown> {
 
 const WELL = { isActive: true, failingSince: null, circuit: { state: 'CLOSED' } };
 
-/** Circuits are evaluated after attempts that count: the next real failure is seen when its failingSince is there. */
+/** Fails a real delivery and waits for failingSince: circuits are evaluated after attempts that count. */
 async function failForReal(id: string, receiver: Receiver): Promise<Shown> {
   const before = receiver.requests.length;
   await services.publish(`events.${tenant}.order.paid`, '{}');
@@ -76,7 +76,7 @@ async function failForReal(id: string, receiver: Receiver): Promise<Shown> {
   return waitFor(async () => ((await show(id)).failingSince === null ? false : show(id)), { what: 'a real failure' });
 }
 
-it('the mutation answers with what the endpoint answered, also when another process sends', async () => {
+it('the mutation returns the response of the endpoint, even if another process sends', async () => {
   const receiver = await receive(() => ({ status: 418, body: 'a teapot' }));
   const sent = await send(await subscribe(receiver.url), 20_000);
   expect(sent).toMatchObject({
@@ -89,7 +89,7 @@ it('the mutation answers with what the endpoint answered, also when another proc
   expect(receiver.requests).toHaveLength(1);
 });
 
-it('failed tests are not retried, open no circuit, start no time of failing, and a 410 deactivates nothing', async () => {
+it('failed tests are not retried, open no circuit and set no failingSince, and a 410 deactivates nothing', async () => {
   let status = 500;
   const receiver = await receive(() => ({ status }));
   const id = await subscribe(receiver.url);
@@ -98,17 +98,17 @@ it('failed tests are not retried, open no circuit, start no time of failing, and
   expect((await send(id, 20_000)).attempt).toMatchObject({ statusCode: 410 });
   expect(await show(id)).toEqual(WELL);
   status = 500;
-  // 25 tests before it would open the circuit if they counted.
+  // If tests counted, the 25 tests before it would open the circuit.
   expect(await failForReal(id, receiver)).toMatchObject({ isActive: true, circuit: { state: 'CLOSED' } });
   expect((await send(id, 20_000)).delivery?.status).toBe('FAILURE');
   expect(receiver.requests).toHaveLength(27);
-  // A test that succeeds does not end the time of failing either.
+  // A successful test does not reset failingSince either.
   status = 200;
   expect((await send(id, 20_000)).delivery?.status).toBe('SUCCESS');
   expect((await show(id)).failingSince).not.toBeNull();
 }, 60_000);
 
-it('a test waits neither for maxInFlight nor for rateLimitPerSecond nor for other deliveries', async () => {
+it('a test does not wait for maxInFlight, rateLimitPerSecond or other deliveries', async () => {
   const receiver = await receive(({ headers }) =>
     headers['webhook-event'] === 'webhook.test' ? { status: 200 } : 'hang',
   );
@@ -123,7 +123,7 @@ it('a test waits neither for maxInFlight nor for rateLimitPerSecond nor for othe
   expect(performance.now() - begun).toBeLessThan(10_000);
 }, 60_000);
 
-it('a test that is not answered in time says so, an eleventh that is pending is refused, and none holds up queries', async () => {
+it('a test without a response in time returns its state, an eleventh pending test is rejected, and none delays queries', async () => {
   const receiver = await receive(() => 'hang');
   const id = await subscribe(receiver.url, { timeoutMs: 30_000 });
   const { key } = await createApiKey(api, { scope: 'TENANT_WRITE', tenant });
@@ -138,7 +138,7 @@ it('a test that is not answered in time says so, an eleventh that is pending is 
     haveEnded = true;
   });
   await receiver.waitForRequests(9);
-  // More than five operations of the tenant are under way.
+  // More than five operations of the tenant are in progress.
   expect(await ask('{ __typename }')).toEqual({ data: { __typename: 'Query' } });
   const tenth = (await ask(SEND, { id, waitMs: 50 })).data.sendTestEvent;
   expect(tenth).toMatchObject({ delivery: { status: 'PENDING' }, attempt: null });
@@ -152,7 +152,7 @@ it('a test that is not answered in time says so, an eleventh that is pending is 
   expect((await send(id, 20_000)).attempt).toMatchObject({ failureReason: 'CONNECTION_REFUSED' });
 }, 60_000);
 
-it('a failed test can be retried by hand, once each time, and remains a test', async () => {
+it('a failed test can be retried by a user, one attempt each time, and remains a test', async () => {
   const receiver = await receive(() => ({ status: 500 }));
   const id = await subscribe(receiver.url);
   const deliveryId = (await send(id, 20_000)).delivery?.id;
@@ -165,7 +165,7 @@ it('a failed test can be retried by hand, once each time, and remains a test', a
     const { delivery } = await api.graphql<{ delivery: { status: string; attempts: { nodes: unknown[] } } }>(query, {
       id: deliveryId,
     });
-    // They are read by two statements, between which the attempt may be recorded.
+    // Status and attempts are read by two statements, and the attempt may be recorded between them.
     return delivery.status === 'FAILURE' && delivery.attempts.nodes.length === 2 && delivery;
   };
   expect(await waitFor(isOver, { what: 'the second attempt' })).toEqual({
@@ -175,7 +175,7 @@ it('a failed test can be retried by hand, once each time, and remains a test', a
   expect(await show(id)).toEqual(WELL);
 });
 
-it('a replay leaves tests out', async () => {
+it('a replay skips tests', async () => {
   const receiver = await receive(() => ({ status: 500 }));
   await send(await subscribe(receiver.url), 20_000);
   const { startReplay } = await api.graphql<{ startReplay: unknown }>(
@@ -186,7 +186,7 @@ it('a replay leaves tests out', async () => {
   expect(startReplay).toEqual({ replay: { deliveryCount: 0 } });
 });
 
-it('waitMs has bounds', async () => {
+it('waitMs is limited', async () => {
   const id = await subscribe('http://127.0.0.1:4/');
   for (const waitMs of [-1, 35_001]) {
     expect(await send(id, waitMs)).toMatchObject({ code: 'INVALID_INPUT', problems: [{ path: 'waitMs' }] });

@@ -57,7 +57,7 @@ async function publishOverHttp(url: string, type: string): Promise<void> {
   expect(await response.json()).toEqual({ data: { publishEvent: { __typename: 'PublishEventPayload' } } });
 }
 
-test('a trace leads from the publisher through dispatch and attempts to the receiver, and survives retries and restarts', async () => {
+test('a trace spans publisher, dispatch, attempts and receiver, over retries and restarts', async () => {
   const answers = [503, 200, 200, 200];
   const receiver = await startReceiver((_request, index) => ({ status: answers[index] ?? 200 }));
   const { app, logLines } = await startTracedApp();
@@ -96,7 +96,7 @@ test('a trace leads from the publisher through dispatch and attempts to the rece
   const attempted = logged.filter(({ msg }) => msg === 'delivery.attempted');
   expect(attempted.slice(0, 2).map(({ trace_id, span_id }) => `00-${trace_id}-${span_id}-01`)).toEqual([first, second]);
 
-  // The publisher decided against recording: nothing is exported, and the receiver learns the decision.
+  // The publisher decided against sampling: nothing is exported, and the receiver gets the decision.
   expect(unsampled).toBe(NOT_SAMPLED);
   expect(collector.spans.filter(({ traceId }) => traceId.startsWith('1111'))).toEqual([]);
 

@@ -13,7 +13,7 @@ export type Question = {
   readonly operationName?: string;
 };
 
-/** The first answer to an operation, over any transport; the socket of WebSocket is a new one. */
+/** Returns the first answer to an operation over the transport. WebSocket uses a new socket. */
 export async function ask(url: string, transport: (typeof TRANSPORTS)[number], question: Question): Promise<Answer> {
   if (transport === 'WebSocket') return askSocket(url, question);
   const response = await fetch(`${url}/graphql`, {
@@ -28,7 +28,7 @@ export async function ask(url: string, transport: (typeof TRANSPORTS)[number], q
   const text = await response.text();
   const json = transport === 'SSE' ? /^data: (\{.*)$/m.exec(text)?.[1] : text;
   if (json === undefined) throw new Error(`no event in ${text}`);
-  // `as`: what the server answers is what the tests are about.
+  // `as`: the tests check the content of the answer.
   return JSON.parse(json) as Answer;
 }
 
@@ -36,7 +36,7 @@ async function askSocket(url: string, { query, variables = {} }: Question): Prom
   const client = createSocketClient(url, ADMIN_KEY);
   try {
     const result = await client.iterate({ query, variables }).next();
-    // `as`: as above.
+    // `as`: the tests check the content of the answer.
     return result.value as Answer;
   } catch (errors) {
     // The protocol's own message for errors before execution.

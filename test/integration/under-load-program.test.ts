@@ -7,7 +7,7 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-it('under load, a program that is killed three times loses nothing, and sends again only what was in flight', async () => {
+it('under load, a program that is killed three times loses nothing, and repeats only attempts in flight', async () => {
   const services = await startServices(cleanUps);
   let engine = await startEngine(cleanUps, services);
   const load = await startLoad(cleanUps, services, engine);
@@ -23,7 +23,7 @@ it('under load, a program that is killed three times loses nothing, and sends ag
     },
   });
   const count = await load.count();
-  // Each attempt that a kill interrupted is made once more under its number, and no other.
+  // Exactly the attempts that a kill interrupted are made once more with the same number.
   expect(count, load.label).toMatchObject({
     ...EXACTLY_ONCE,
     succeededTwice: count.succeededTwice,

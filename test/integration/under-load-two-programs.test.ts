@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
 import { EXACTLY_ONCE, MAX_IN_FLIGHT, publishAndDisturb, startEngine, startLoad, startServices } from './under-load.ts';
 
-/** How many messages a sender process requests ahead. */
+/** Number of messages that a sender process prefetches. */
 const MAX_BUFFERED = 100;
 
 const cleanUps: (() => Promise<unknown>)[] = [];
@@ -11,9 +11,9 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-it('under load, when one of two programs is killed, three times, nothing is lost, and at most what was in flight is sent twice', async () => {
+it('under load, when one of two programs is killed three times, nothing is lost, and only attempts in flight are repeated', async () => {
   const services = await startServices(cleanUps);
-  // Enough for every message that the living program has in hand.
+  // Long enough for every message of the running program.
   const ackWaitMs = 5_000;
   let next = await startEngine(cleanUps, services, ackWaitMs);
   let last = await startEngine(cleanUps, services, ackWaitMs);
@@ -33,7 +33,7 @@ it('under load, when one of two programs is killed, three times, nothing is lost
   expect(count, load.label).toEqual({ ...EXACTLY_ONCE, doubled, succeededTwice, unrecorded: doubled });
 }, 150_000);
 
-it('under load, when one of two programs stalls for four seconds, nothing is lost, and at most what it had in hand is sent twice', async () => {
+it('under load, when one of two programs stalls for four seconds, nothing is lost, and only its own messages are sent twice', async () => {
   const services = await startServices(cleanUps);
   const one = await startEngine(cleanUps, services);
   await startEngine(cleanUps, services);
@@ -54,7 +54,7 @@ it('under load, when one of two programs stalls for four seconds, nothing is los
   const count = await load.count();
   const { doubled, succeededTwice, unrecorded } = count;
   expect(doubled, load.label).toBeLessThanOrEqual(inHand + MAX_BUFFERED);
-  // Both programs record what they did; a request whose connection broke meanwhile is sent again within its attempt.
+  // Both programs record their attempts. A request whose connection broke is sent again within its attempt.
   const recordedTwice = doubled - unrecorded;
   expect(count, load.label).toEqual({ ...EXACTLY_ONCE, doubled, succeededTwice, unrecorded, recordedTwice });
 }, 180_000);

@@ -15,10 +15,10 @@ export const EXACTLY_ONCE: LoadCount = {
   deliveries: { SUCCESS: FAN_OUT * EVENTS },
 };
 
-/** The most requests that a sender process has open or answered but not recorded: ten for each of twenty subscriptions. */
+/** Maximum requests of a sender process that are open or not recorded: ten for each of twenty subscriptions. */
 export const MAX_IN_FLIGHT = 200;
 
-/** A 503 is retried soon, and more often than a test lasts. */
+/** Short retry delays, and more retries than happen during a test. */
 const ENV = { RETRY_SCHEDULE: Array(20).fill('200ms').join() };
 
 /** Run in reverse after the test. */
@@ -32,7 +32,7 @@ export async function startServices(cleanUps: CleanUps): Promise<Services> {
   return services;
 }
 
-/** A program whose messages are redelivered soon: its own ack wait is a minute. */
+/** Starts a program whose messages are redelivered soon; its own ack wait is a minute. */
 export async function startEngine(cleanUps: CleanUps, services: Services, ackWaitMs = 2_000): Promise<EngineProcess> {
   const engine = await startEngineProcess(services, ENV);
   cleanUps.push(() => engine.kill9());
@@ -41,7 +41,7 @@ export async function startEngine(cleanUps: CleanUps, services: Services, ackWai
   return engine;
 }
 
-/** Subscriptions of a receiver, which are created by `engine`. */
+/** Creates the subscriptions of a receiver through `engine`. */
 export async function startLoad(
   cleanUps: CleanUps,
   { nats, query }: Services,
@@ -56,13 +56,13 @@ export async function startLoad(
 export type Disturbances = {
   readonly times: number;
   readonly disturb: () => Promise<void>;
-  /** How long the deliveries may take after the last disturbance. */
+  /** Maximum milliseconds until all deliveries have ended after the last disturbance. */
   readonly settleMs?: number;
 };
 
 /**
- * Publishes the events in equal portions, each of which but the last is disturbed half-way, and waits until every
- * delivery has ended. A next portion begins after the disturbance, so that a slow machine has something in flight, too.
+ * Publishes the events in equal portions and disturbs each except the last half-way, then waits until every delivery has
+ * ended. The next portion starts after the disturbance, so that a slow machine also has requests in flight.
  */
 export async function publishAndDisturb(load: Load, { times, disturb, settleMs }: Disturbances): Promise<void> {
   const portion = EVENTS / (times + 1);

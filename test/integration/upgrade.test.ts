@@ -8,10 +8,10 @@ import { createTempFolder } from '../support/temp-folder.ts';
 import { ADMIN_API_KEY, startTestApp, startTestServices, type TestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-// Three starts, on a machine that may have more to do.
+// Three starts of the program on a busy machine.
 vi.setConfig({ testTimeout: 180_000 });
 
-/** Events that are published and not received. */
+/** Maximum events that are published and not received. */
 const MAX_OUTSTANDING = 50;
 
 const cleanUps: (() => Promise<unknown>)[] = [];
@@ -19,14 +19,14 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** The kind of migration that CONTRIBUTING.md allows: it adds columns and values of enums. */
+/** A migration of the kind that CONTRIBUTING.md allows: it adds columns and enum values. */
 const NEXT_MIGRATION = `
   ALTER TABLE deliveries ADD COLUMN next_release text NOT NULL DEFAULT 'x';
   ALTER TABLE webhook_subscriptions ADD COLUMN next_release integer;
   ALTER TYPE wait_reason ADD VALUE 'NEXT_RELEASE';
   ALTER TYPE failure_reason ADD VALUE 'NEXT_RELEASE';`;
 
-/** Migrates as the next release does. */
+/** Migrates like the next release. */
 async function migrateToNext(databaseUrl: string): Promise<void> {
   const folder = await createTempFolder();
   cleanUps.push(() => folder.remove());
@@ -36,7 +36,7 @@ async function migrateToNext(databaseUrl: string): Promise<void> {
   expect(await migrate(databaseUrl, folder.path)).toEqual(['9999_next']);
 }
 
-test('upgrade and way back, one process after the other, lose nothing; an unknown wait reason stops no delivery', async () => {
+test('a rolling upgrade and downgrade lose nothing; an unknown wait reason stops no delivery', async () => {
   const services = await startTestServices();
   cleanUps.push(() => services.stop());
   const receiver = await startReceiver();
@@ -50,7 +50,7 @@ test('upgrade and way back, one process after the other, lose nothing; an unknow
   const end = new AbortController();
   const publishing = (async () => {
     while (!end.signal.aborted) {
-      // Not faster than the receiver gets them, or the test waits for a backlog.
+      // Publish no faster than the receiver gets the events, or the test would wait for a backlog.
       await waitFor(() => published.length - received().size < MAX_OUTSTANDING, {
         what: 'deliveries',
         timeoutMs: 90_000,
@@ -60,14 +60,14 @@ test('upgrade and way back, one process after the other, lose nothing; an unknow
       published.push(id);
     }
   })();
-  /** Traffic goes on: events that are published from now on arrive. */
+  /** Waits until some events published from now on have arrived. */
   const moreArrive = async () => {
     const { length } = published;
     await waitFor(() => published.length > length + 20 && received().has(`e${length + 10}`), {
       what: 'further events',
     });
   };
-  /** A process that consumes beside a stopping one. Before, JetStream 2.9 keeps what the other returns for the ack wait. */
+  /** Waits until the process consumes: otherwise JetStream 2.9 keeps messages returned by the other one for the ack wait. */
   const takesPart = ({ url }: TestApp) =>
     waitFor(
       async () => {
@@ -86,7 +86,7 @@ test('upgrade and way back, one process after the other, lose nothing; an unknow
   await takesPart(next);
   await before.stop();
   await moreArrive();
-  // The way back: the old release starts on the schema of the new one.
+  // Downgrade: the old release starts on the schema of the new one.
   const back = await startTestApp(services);
   cleanUps.push(() => back.stop());
   await takesPart(back);
@@ -94,10 +94,10 @@ test('upgrade and way back, one process after the other, lose nothing; an unknow
   await moreArrive();
   end.abort();
   await publishing;
-  // Sooner than the ack wait of a delivery: the stopped processes have returned theirs.
+  // Earlier than the ack wait of a delivery, because the stopped processes have returned their messages.
   await waitFor(() => published.every((id) => received().has(id)), { what: 'every event', timeoutMs: 30_000 });
 
-  // A value that the new release wrote, and the old one does not know.
+  // A value of the new release that the old one does not know.
   await services.query(
     `INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, waiting_for, next_attempt_at)
      SELECT gen_random_uuid(), tenant, $1, id, 'next.release', 'NEXT_RELEASE', now() FROM events ORDER BY id LIMIT 1`,

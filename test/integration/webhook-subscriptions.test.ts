@@ -47,7 +47,7 @@ async function version(id: string): Promise<bigint> {
 }
 
 describe('createWebhookSubscription', () => {
-  test('returns the subscription with its defaults, and a secret that the database holds only sealed', async () => {
+  test('returns the subscription with its defaults, and a secret that is stored only sealed', async () => {
     const { subscription, secret } = await create({ headers: [{ name: 'X-Team', value: 'canary-header-value' }] });
     expect(subscription).toMatchObject({
       ...VALID,
@@ -74,7 +74,7 @@ describe('createWebhookSubscription', () => {
     expect(JSON.parse(headers)).toEqual({ 'X-Team': 'canary-header-value' });
   });
 
-  test('is refused beyond the limit of a tenant, counting what is inactive and not what is deleted, also at the same time', async () => {
+  test('is rejected beyond the limit of a tenant, which counts inactive and not deleted ones, even concurrently', async () => {
     const { services } = api;
     const tenant = 'crowded';
     Object.assign(services, { maxSubscriptionsPerTenant: 3 });
@@ -104,7 +104,7 @@ describe('createWebhookSubscription', () => {
     }
   });
 
-  test('names every problem of the input at once', async () => {
+  test('reports all problems of the input together', async () => {
     const { data } = await api.run(CREATE, {
       input: {
         url: 'https://example.com',
@@ -136,12 +136,12 @@ describe('createWebhookSubscription', () => {
     ['101 in flight', { maxInFlight: 101 }],
     ['0 per second', { rateLimitPerSecond: 0 }],
     ['a description of 1,001 characters', { description: 'x'.repeat(1_001) }],
-  ])('refuses %s', async (_name, input) => {
+  ])('rejects %s', async (_name, input) => {
     const { data } = await api.run(CREATE, { input: { ...VALID, ...input } });
     expectType(data?.createWebhookSubscription, 'InvalidInputError');
   });
 
-  test('accepts 100 event types, and each limit at its ends', async () => {
+  test('accepts 100 event types, and the ends of each range', async () => {
     const eventTypes = Array.from({ length: 100 }, (_, n) => `type.${n}`);
     for (const limits of [
       { timeoutMs: 30_000, maxInFlight: 100, rateLimitPerSecond: 1_000 },
@@ -151,7 +151,7 @@ describe('createWebhookSubscription', () => {
     }
   });
 
-  test('refuses private targets and headers of ours, each with its own error, and stores nothing', async () => {
+  test('rejects private targets and reserved headers, each with its own error, and stores nothing', async () => {
     const before = await api.database.prisma.webhookSubscription.count();
     const target = await api.run(CREATE, { input: { ...VALID, url: 'http://169.254.169.254/' } });
     expect(expectType(target.data?.createWebhookSubscription, 'TargetRejectedError').code).toBe('TARGET_REJECTED');
@@ -191,7 +191,7 @@ describe('problems of a form', () => {
     });
   });
 
-  test('and when it is changed, which then changes nothing', async () => {
+  test('are reported when it is changed, and nothing is changed', async () => {
     const { subscription } = await create();
     const { data } = await api.run(UPDATE, { id: subscription.id, input: { ...BAD, description: 'changed' } });
     expect(pathsOf(expectType(data?.updateWebhookSubscription, 'InvalidInputError'))).toEqual(PATHS);
@@ -208,7 +208,7 @@ describe('problems of a form', () => {
     ]);
   });
 
-  test('are bounded, however many there are', async () => {
+  test('are reported up to a limit', async () => {
     const names = Array.from({ length: 8 }, () => 'n'.repeat(250));
     const bad = Object.fromEntries(Array.from({ length: 90 }, (_, index) => [`m${index}`, { $gt: true }]));
     const filter = names.reduce<object>((inner, name) => ({ [name]: inner }), bad);
@@ -288,7 +288,7 @@ describe('a custom header without a value', () => {
     expect(await sealed(id)).toEqual({ 'x-a': 'a', 'X-B': 'changed', 'X-C': 'new' });
   });
 
-  test('is refused where none is stored, and nothing is changed', async () => {
+  test('is rejected if none is stored, and nothing is changed', async () => {
     const { id } = (await create({ headers: [{ name: 'X-A', value: 'a' }] })).subscription;
     const { data } = await api.run(UPDATE, { id, input: { headers: [{ name: 'X-A' }, { name: 'X-B' }] } });
     expect(expectType(data?.updateWebhookSubscription, 'InvalidHeadersError').problems).toEqual([
@@ -303,7 +303,7 @@ describe('a custom header without a value', () => {
 });
 
 describe('updateWebhookSubscription', () => {
-  test('changes what is given, keeps the rest, and tells the caches', async () => {
+  test('changes the given settings, keeps the others, and invalidates the caches', async () => {
     const { subscription } = await create({ headers: [{ name: 'X-A', value: '1' }], description: 'kept' });
     const before = await version(subscription.id);
     const { data } = await api.run(UPDATE, {
@@ -321,7 +321,7 @@ describe('updateWebhookSubscription', () => {
     expect(await version(subscription.id)).toBeGreaterThan(before);
   });
 
-  test('null takes the rate limit away, and keeps any other setting', async () => {
+  test('null removes the rate limit, and keeps any other setting', async () => {
     const { id } = (await create({ maxInFlight: 20, rateLimitPerSecond: 50 })).subscription;
     const change = async (input: UpdateWebhookSubscriptionInput) => {
       const { data } = await api.run(UPDATE, { id, input });
@@ -343,7 +343,7 @@ describe('updateWebhookSubscription', () => {
     expect(row).toMatchObject({ headerNames: [], encryptedHeaders: null });
   });
 
-  test('deactivating cancels what is pending, of this subscription alone, and leaves what has ended', async () => {
+  test('deactivating cancels only the pending deliveries of this subscription', async () => {
     const [one, other] = [await create(), await create()];
     const pending = await seedDelivery(api.database, { subscriptionId: one.subscription.id, tenant: 'acme' });
     const ended = await seedDelivery(api.database, { subscriptionId: one.subscription.id, tenant: 'acme' });
@@ -358,7 +358,7 @@ describe('updateWebhookSubscription', () => {
   });
 });
 
-test('a subscription shows its circuit, and its deliveries what they wait for because of it', async () => {
+test('a subscription shows its circuit, and its deliveries their wait reason', async () => {
   const tenant = 'waiter';
   const [open, limited, well] = [
     (await create({ tenant })).subscription.id,
@@ -440,7 +440,7 @@ describe('the health of a subscription', () => {
     });
   });
 
-  test('counts up to a thousand pending deliveries, and says so', async () => {
+  test('counts up to a thousand pending deliveries, and reports that there are more', async () => {
     const busy = (await create({ tenant: 'busy' })).subscription.id;
     await api.database.pool.query(
       `INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, next_attempt_at, enqueued_at)
@@ -463,7 +463,7 @@ describe('the health of a subscription', () => {
   }
 });
 
-test('a secret shows the newest attempts that it signed, out of a thousand, and how many of them succeeded', async () => {
+test('a secret shows how many of the newest thousand attempts it signed, and how many of them succeeded', async () => {
   const tenant = 'signing';
   const { subscription } = await create({ tenant });
   const { id: subscriptionId } = subscription;
@@ -489,7 +489,7 @@ test('a secret shows the newest attempts that it signed, out of a thousand, and 
   };
   const none = { attemptCount: 0, successCount: 0, isExact: true, lastAttemptAt: null };
   expect(await usage()).toEqual({ [old]: none, [other]: none });
-  // Before the rotation one secret signed, and then both.
+  // One secret signed before the rotation, and both after it.
   await store(0, 990, (index) => ({ signingSecretIds: [old], status: index < 5 ? 'FAILURE' : 'SUCCESS' }));
   await store(990, 1_000, (index) => ({ signingSecretIds: [other, old], status: index % 2 ? 'FAILURE' : 'SUCCESS' }));
   const last = { lastAttemptAt: at(999).toISOString(), isExact: true };
@@ -564,7 +564,7 @@ async function askFor<T>(query: string): Promise<T> {
   return data;
 }
 
-test('an update is refused if the subscription was changed after it was read', async () => {
+test('an update is rejected if the subscription was changed after it was read', async () => {
   const { id, updatedAt } = await api.database.prisma.webhookSubscription.findUniqueOrThrow({
     where: { id: (await create()).subscription.id },
   });
@@ -600,7 +600,7 @@ test('a closed circuit cannot be probed', async () => {
   expect(probe).toEqual({ probeNow: { code: 'CIRCUIT_CLOSED' } });
 });
 
-test('a filter is tried on the data of an event, and on the latest events', async () => {
+test('a filter is tested on the data of an event, and on the latest events', async () => {
   const tenant = 'tried';
   const subscriptionId = (await create({ tenant })).subscription.id;
   const older = await seedDelivery(api.database, { subscriptionId, tenant });
@@ -635,7 +635,7 @@ test('a filter is tried on the data of an event, and on the latest events', asyn
   }
 });
 
-test('anything is found by its id or name, and tenants show their figures', async () => {
+test('every object is found by its id or name, and tenants show their statistics', async () => {
   const tenant = 'searched_1';
   const { id } = (await create({ tenant })).subscription;
   const failing = (await create({ tenant })).subscription.id;
@@ -704,7 +704,7 @@ test('anything is found by its id or name, and tenants show their figures', asyn
   });
 });
 
-test('a deleted subscription is gone from the queries, but a delivery still leads to it', async () => {
+test('a deleted subscription is not found by queries, but its deliveries still show it', async () => {
   const { subscription } = await create({ tenant: 'deleter' });
   const { id } = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'deleter' });
   const { data } = await api.run(DELETE, { id: subscription.id });
@@ -736,7 +736,7 @@ test.each([
 });
 
 describe('rotateWebhookSecret', () => {
-  test('the previous secret expires after the overlap, an older one not later than it would have', async () => {
+  test('the previous secret expires after the overlap, and an older one no later than before', async () => {
     const { subscription, secret } = await create();
     const { id } = subscription;
     const before = await version(id);
@@ -758,14 +758,14 @@ describe('rotateWebhookSecret', () => {
     expect(await version(id)).toBeGreaterThan(before + 1n);
   });
 
-  test('no overlap leaves the new secret alone', async () => {
+  test('without an overlap, only the new secret is left', async () => {
     const { subscription } = await create();
     const { data } = await api.run(ROTATE, { id: subscription.id, overlapSeconds: 0 });
     const { secrets } = expectType(data?.rotateWebhookSecret, 'RotateWebhookSecretPayload').subscription;
     expect(secrets).toMatchObject([{ expiresAt: null }]);
   });
 
-  test('refuses an eleventh old secret until one has expired', async () => {
+  test('rejects an eleventh old secret until one has expired', async () => {
     const { subscription } = await create();
     const { id } = subscription;
     for (let n = 0; n < 10; n += 1) {
@@ -790,14 +790,14 @@ describe('rotateWebhookSecret', () => {
     expect(await api.database.prisma.signingSecret.count({ where: { subscriptionId: id } })).toBe(6);
   });
 
-  test.each([-1, 604_801])('refuses an overlap of %i seconds', async (overlapSeconds) => {
+  test.each([-1, 604_801])('rejects an overlap of %i seconds', async (overlapSeconds) => {
     const { id } = (await create()).subscription;
     expectType((await api.run(ROTATE, { id, overlapSeconds })).data?.rotateWebhookSecret, 'InvalidInputError');
   });
 });
 
 describe('sendTestEvent', () => {
-  test('makes an event and a pending delivery, with defaults', async () => {
+  test('creates an event and a pending delivery, with defaults', async () => {
     const { id } = (await create()).subscription;
     const { data } = await api.run(SEND_TEST_EVENT, { subscriptionId: id });
     expect(expectType(data?.sendTestEvent, 'SendTestEventPayload').delivery).toMatchObject({
@@ -807,7 +807,7 @@ describe('sendTestEvent', () => {
     });
   });
 
-  test('sends the type and the data it is given', async () => {
+  test('sends the given type and data', async () => {
     const { id } = (await create()).subscription;
     const { data } = await api.run(SEND_TEST_EVENT, {
       subscriptionId: id,
@@ -818,7 +818,7 @@ describe('sendTestEvent', () => {
     expect(event).toMatchObject({ type: 'a.b', data: { list: [1, null, 'x'] } });
   });
 
-  test('refuses data of more than 1,000 levels', async () => {
+  test('rejects data of more than 1,000 levels', async () => {
     const { id } = (await create()).subscription;
     let data: unknown[] = [];
     for (let level = 1; level < 1_000; level += 1) data = [data];
@@ -830,7 +830,7 @@ describe('sendTestEvent', () => {
     ]);
   });
 
-  test('refuses an inactive subscription, a bad type and more than a megabyte', async () => {
+  test('rejects an inactive subscription, an invalid type and more than a megabyte', async () => {
     const { id } = (await create()).subscription;
     const bad = await api.run(SEND_TEST_EVENT, { subscriptionId: id, eventType: 'a..b', data: 'x'.repeat(1_100_000) });
     const { problems } = expectType(bad.data?.sendTestEvent, 'InvalidInputError');

@@ -21,7 +21,7 @@ function linesOf(engine: EngineProcess): LogLine[] {
   return lines.filter((line) => line.startsWith('{') && line.endsWith('}')).map((line) => JSON.parse(line) as LogLine);
 }
 
-/** The process ids of the workers that have been ready, the newest of each number. */
+/** The process ids of the newest ready worker of each number. */
 function workerPids(engine: EngineProcess): Map<number, number> {
   const ready = linesOf(engine).filter(({ msg, worker }) => msg === 'ready' && worker !== undefined);
   return new Map(ready.map(({ worker = 0, pid }) => [worker, pid]));
@@ -39,13 +39,13 @@ function isRunning(pid: number): boolean {
 async function start(services: TestServices): Promise<EngineProcess> {
   const engine = await startEngineProcess(services, { WORKERS: '2' });
   cleanUps.push(() => engine.terminate());
-  // Messages of a killed worker are redelivered sooner.
+  // Redeliver messages of a killed worker earlier.
   await services.shortenAckWait('EVENTS', 'dispatcher');
   await services.shortenAckWait('DELIVERIES', 'sender');
   return engine;
 }
 
-/** Answers after 50 ms, and counts the requests that it has at once. */
+/** Starts a receiver that answers after 50 ms and counts its concurrent requests. */
 async function startSlowReceiver(): Promise<{ readonly url: string; readonly mostAtOnce: () => number }> {
   let atOnce = 0;
   let most = 0;
@@ -103,7 +103,7 @@ it('two workers deliver; killing one or the main process loses nothing, leaves n
         );
         return row?.count === published;
       },
-      // A message that was lost with its process is found a minute after it was published.
+      // A message that was lost with its process is found a minute after its publication.
       { what: `${published} deliveries`, timeoutMs: 90_000 },
     );
 
