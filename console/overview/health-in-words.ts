@@ -1,15 +1,19 @@
-import type { ServerHealthQuery } from '../generated/graphql.ts';
+import type { HealthFragment, ServerProcessesQuery } from '../generated/graphql.ts';
 import type { Tone } from '../ui/outcome.tsx';
-import { healthWords as words } from './messages.ts';
-
-type Health = NonNullable<ServerHealthQuery['server']['health']>;
+import { processesWords, healthWords as words } from './messages.ts';
 
 type Problem = { readonly part: string; readonly tone: Tone; readonly text: string };
 
-type HealthInWords = { readonly tone: Tone; readonly summary: string; readonly problems: readonly Problem[] };
+type HealthTone = 'success' | 'waiting' | 'failure';
+
+export type HealthInWords = {
+  readonly tone: HealthTone;
+  readonly summary: string;
+  readonly problems: readonly Problem[];
+};
 
 /** The state of the server, and each problem with the name of its part. Warnings are problems with which a part still works. */
-export function healthInWords({ isReady, parts }: Health): HealthInWords {
+export function healthInWords({ isReady, parts }: HealthFragment): HealthInWords {
   const problems = parts.flatMap(({ name, isOk, isNeeded, message, warnings }): Problem[] => {
     const part = words.parts[name] ?? name;
     const text = [message ?? words.broken, ...(isNeeded ? [] : [words.notNeeded])].join('. ');
@@ -21,4 +25,21 @@ export function healthInWords({ isReady, parts }: Health): HealthInWords {
   if (!isReady) return { tone: 'failure', summary: words.notReady, problems };
   if (problems.length > 0) return { tone: 'waiting', summary: words.withProblems, problems };
   return { tone: 'success', summary: words.works, problems };
+}
+
+export type ProcessList = NonNullable<ServerProcessesQuery['server']['processes']>;
+
+/** The state of all processes in one line. One that does not answer is not ready. */
+export function processesInWords({ nodes, problem }: ProcessList): {
+  readonly tone: HealthTone;
+  readonly summary: string;
+} {
+  const tones = nodes.map(({ health }) => (health == null ? 'failure' : healthInWords(health).tone));
+  const failures = tones.filter((tone) => tone === 'failure').length;
+  const total = nodes.length;
+  if (failures > 0) return { tone: 'failure', summary: processesWords.notReady(failures, total) };
+  const hasProblems = problem != null || tones.includes('waiting');
+  return hasProblems
+    ? { tone: 'waiting', summary: processesWords.withProblems(total) }
+    : { tone: 'success', summary: processesWords.ready(total) };
 }

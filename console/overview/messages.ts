@@ -45,3 +45,24 @@ export const healthWords = {
   version: (version: string) => `Version ${version}, checked`,
   checkAgain: 'Check again',
 } as const;
+
+export const processesWords = {
+  title: 'Processes',
+  ready: (total: number) => `${count(total)} processes`,
+  withProblems: (total: number) => `${count(total)} processes, with problems`,
+  notReady: (failures: number, total: number) => `${count(failures)} of ${count(total)} processes not ready`,
+  missing: (problem: string) => `Processes can be missing: ${problem}`,
+  host: 'Host',
+  process: 'Process',
+  processOf: (pid: number, worker: number | null | undefined) =>
+    worker == null ? `${pid}` : `${pid}, worker ${worker}`,
+  roles: 'Roles',
+  state: 'State',
+  states: { success: 'Ready', waiting: 'Ready, with problems', failure: 'Not ready' },
+  noAnswer: 'No answer',
+  lastAnswer: (ago: string) => `the last one ${ago}`,
+  version: 'Version',
+  started: 'Started',
+  memory: 'Memory',
+  inFlight: 'Attempts in flight',
+} as const;

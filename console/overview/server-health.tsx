@@ -1,6 +1,6 @@
-import { useEffect } from 'react';
-import { useQuery } from 'urql';
-import { ServerHealthDocument } from '../generated/graphql.ts';
+import { useCallback, useEffect, useState } from 'react';
+import { type CombinedError, useQuery } from 'urql';
+import { ServerHealthDocument, ServerProcessesDocument } from '../generated/graphql.ts';
 import { connection } from '../graphql/connection.ts';
 import { useStore } from '../graphql/store.ts';
 import { Button } from '../ui/button.tsx';
@@ -8,53 +8,89 @@ import { Mark } from '../ui/outcome.tsx';
 import { describeError } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
-import { healthInWords } from './health-in-words.ts';
+import { type HealthInWords, healthInWords, processesInWords } from './health-in-words.ts';
 import { healthWords as words } from './messages.ts';
+import { Processes } from './processes.tsx';
 import styles from './server-health.module.css';
 
 /**
- * The state of the server, for operators. No change of it is pushed: it is read with each answer of the page around it, when
- * the connection breaks, and when it is back. So it shows when it was read.
+ * The state of the server and its processes, for operators. No change of it is pushed: it is read with each answer of the page
+ * around it, when the connection breaks, and when it is back. So it shows when it was read.
  */
 export function ServerHealth({ answer }: { readonly answer: unknown }) {
   const isReconnecting = useStore(connection).state === 'reconnecting';
-  const [{ data, error, fetching }, execute] = useQuery({ query: ServerHealthDocument, pause: true });
-  useEffect(() => {
-    execute({ requestPolicy: 'network-only' });
-  }, [execute, answer, isReconnecting]);
+  const [{ data, error, fetching }, readHealth] = useQuery({ query: ServerHealthDocument, pause: true });
+  // An operation of its own: asking the other processes takes up to a second.
+  const [{ data: found }, readProcesses] = useQuery({ query: ServerProcessesDocument, pause: true });
+  const read = useCallback(() => {
+    readHealth({ requestPolicy: 'network-only' });
+    readProcesses({ requestPolicy: 'network-only' });
+  }, [readHealth, readProcesses]);
+  useEffect(read, [read, answer, isReconnecting]);
+  const [isOpen, setOpen] = useState(false);
   const server = error === undefined ? data?.server : undefined;
   const health = server?.health == null ? undefined : healthInWords(server.health);
+  const list = error === undefined ? found?.server.processes : undefined;
+  // One process is the one whose state the page shows anyway.
+  const processes = list != null && list.nodes.length > 1 ? { ...list, ...processesInWords(list) } : undefined;
   return (
-    <section className={styles.health} aria-label={words.title}>
-      <div role="status">
-        {error !== undefined && (
-          <Mark tone="failure" wraps detail={error.networkError === undefined ? describeError(error) : words.noAnswer}>
-            {words.notKnown}
-          </Mark>
-        )}
-        {health !== undefined && <Mark tone={health.tone}>{health.summary}</Mark>}
-        {health !== undefined && health.problems.length > 0 && (
-          <ul>
-            {health.problems.map(({ part, tone, text }) => (
-              <li key={`${part} ${text}`}>
-                <Mark tone={tone} wraps detail={visibleLine(text)}>
-                  {part}
-                </Mark>
-              </li>
-            ))}
-          </ul>
-        )}
+    <section className={styles.server} aria-label={words.title}>
+      <div className={styles.health}>
+        <div role="status">
+          {error !== undefined && <Unknown error={error} />}
+          {health !== undefined && <Health {...health} />}
+        </div>
+        <span className={styles.read}>
+          {processes !== undefined && (
+            <Button
+              kind={TONE_BUTTONS[processes.tone]}
+              icon="chevron"
+              aria-expanded={isOpen}
+              onClick={() => setOpen(!isOpen)}
+            >
+              {processes.summary}
+            </Button>
+          )}
+          {server !== undefined && (
+            <span>
+              {words.version(server.version)} <Time at={server.time} />
+            </span>
+          )}
+          <Button kind="quiet" disabled={fetching} onClick={read}>
+            {words.checkAgain}
+          </Button>
+        </span>
       </div>
-      <span className={styles.read}>
-        {server !== undefined && (
-          <span>
-            {words.version(server.version)} <Time at={server.time} />
-          </span>
-        )}
-        <Button kind="quiet" disabled={fetching} onClick={() => execute({ requestPolicy: 'network-only' })}>
-          {words.checkAgain}
-        </Button>
-      </span>
+      {isOpen && processes !== undefined && <Processes {...processes} />}
     </section>
+  );
+}
+
+const TONE_BUTTONS = { success: 'quiet', waiting: 'quiet', failure: 'danger' } as const;
+
+function Unknown({ error }: { readonly error: CombinedError }) {
+  return (
+    <Mark tone="failure" wraps detail={error.networkError === undefined ? describeError(error) : words.noAnswer}>
+      {words.notKnown}
+    </Mark>
+  );
+}
+
+function Health({ tone, summary, problems }: HealthInWords) {
+  return (
+    <>
+      <Mark tone={tone}>{summary}</Mark>
+      {problems.length > 0 && (
+        <ul>
+          {problems.map((problem) => (
+            <li key={`${problem.part} ${problem.text}`}>
+              <Mark tone={problem.tone} wraps detail={visibleLine(problem.text)}>
+                {problem.part}
+              </Mark>
+            </li>
+          ))}
+        </ul>
+      )}
+    </>
   );
 }

@@ -108,18 +108,22 @@ export class RollCall<T> {
   }
 
   async #ask(): Promise<RollCallResult<T>> {
-    const { nats, report } = this.#options;
+    const { nats } = this.#options;
     this.#forgetSilent();
-    const [own, answered] = await Promise.all([report(), this.#collect()]);
+    const [own, answered] = await Promise.all([this.#reportNow(), this.#collect()]);
     const now = this.#now();
-    const others = [...this.#others].map(([id, known]) => ({
+    const entries = [[this.#id, own] as const, ...this.#others].map(([id, { report, answeredAt }]) => ({
       id,
-      report: known.report,
-      answeredMsAgo: now - known.answeredAt,
-      hasAnswered: answered.has(id),
+      report,
+      answeredMsAgo: now - answeredAt,
+      hasAnswered: id === this.#id || answered.has(id),
     }));
-    const self = { id: this.#id, report: own, answeredMsAgo: 0, hasAnswered: true };
-    return { problems: nats.problems, entries: [self, ...others] };
+    return { problems: nats.problems, entries };
+  }
+
+  async #reportNow(): Promise<Known<T>> {
+    const report = await this.#options.report();
+    return { report, answeredAt: this.#now() };
   }
 
   /** Asks all processes, and resolves with the ids of those that answered in time. Later answers count for the next roll call. */

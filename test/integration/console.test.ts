@@ -778,7 +778,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     );
   }
 
-  test('the overview shows the state of the server to operators, also after a lost connection, and not to tenants', async (context) => {
+  test('the overview shows the state of the server and its processes to operators, also after a lost connection, and not to tenants', async (context) => {
     const { key } = await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'acme' });
     const { page: ofTenant } = await open(context, '/', { key });
     await ofTenant.getByText('Live', { exact: true }).waitFor();
@@ -789,13 +789,32 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const state = page.getByRole('region', { name: 'Server' });
     await state.getByText('All parts of the server work').waitFor();
     await page.getByText('Live', { exact: true }).waitFor();
+    const processes = state.getByRole('button', { name: '2 processes' });
+    expect(await processes.count()).toBe(0);
+    const sender = await startTestApp(scene, { env: { ROLES: 'sender' } });
+    const checkUntil = (check: () => Promise<boolean>, what: string) =>
+      waitFor(
+        async () => {
+          await press(page, state.getByRole('button', { name: 'Check again' }));
+          return check();
+        },
+        { what, timeoutMs: 60_000 },
+      );
+    try {
+      await checkUntil(async () => (await processes.count()) > 0, 'the processes');
+      await press(page, processes);
+      const rows = state.getByRole('row');
+      await context.expect.poll(() => rows.count()).toBe(3);
+      await rows.filter({ hasText: 'api, dispatcher, sender' }).filter({ hasText: 'Ready' }).waitFor();
+      expect(await findBarriers(page)).toEqual([]);
+    } finally {
+      await sender.stop();
+    }
+    await checkUntil(async () => (await state.getByRole('row').count()) === 0, 'the end of a process');
     await scene.nats.kill9();
-    await waitFor(
-      async () => {
-        await press(page, state.getByRole('button', { name: 'Check again' }));
-        return (await state.textContent())?.includes('The server is not ready');
-      },
-      { what: 'the problem', timeoutMs: 60_000 },
+    await checkUntil(
+      async () => (await state.textContent())?.includes('The server is not ready') === true,
+      'the problem',
     );
     expect(await state.getByRole('listitem').allTextContents()).toEqual([expect.stringContaining('NATS')]);
     expect(await findBarriers(page)).toEqual([]);
