@@ -3,7 +3,7 @@ import { countPending } from '../delivery/queue/metrics.ts';
 import { uuid7Floor } from '../lib/uuid7.ts';
 import { type Database, transaction } from '../postgres/client.ts';
 
-/** Conditions that an operator should look at. The names are public: they are in the messages. */
+/** Conditions that need an operator's attention. The names are public, because alert messages contain them. */
 export const ALERT_KINDS = [
   'CIRCUIT_OPENED',
   'SUBSCRIPTION_DEACTIVATED',
@@ -28,19 +28,22 @@ export type ConditionSources = {
   readonly database: Pick<Database, 'readPool' | 'clock'>;
   /** Current warnings about streams, one sentence each. */
   readonly streamWarnings: () => readonly string[];
-  /** A folder of the engine's own data, whose disk is watched. */
+  /** A folder on the disk whose free space is checked; undefined: the engine stores no data on a local disk. */
   readonly diskFolder: string | undefined;
 };
 
-/** Open circuits, and deactivated subscriptions, that are looked at; further ones count only once others have ended. */
+/** Maximum open circuits, and deactivated subscriptions, in one check. Others are found once some of these have ended. */
 const MAX_SUBSCRIPTIONS = 1_000;
-/** Age of the oldest due and runnable delivery, in seconds, from which the engine is too slow. */
+/** Minimum age of the oldest due and runnable delivery, in seconds, that is a condition. */
 const OVERDUE_SECONDS = 300;
 const REJECTED_WITHIN_MS = 15 * 60_000;
-/** An event that Postgres refuses is rejected two days after its publication, whose time is in its id. */
+/**
+ * Maximum age of the id of an event that was rejected because Postgres refused it (NOT_RECORDED). It is rejected two days
+ * after its publication, whose time is in its id.
+ */
 const NOT_RECORDED_WITHIN_MS = 72 * 3_600_000;
 const MAX_COUNTED = 1_000;
-/** Part of the disk that is free. */
+/** Minimum part of the disk that is free. */
 const MIN_FREE = 0.1;
 
 /** Reads every condition that holds now. */

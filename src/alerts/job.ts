@@ -7,7 +7,7 @@ import type { Database } from '../postgres/client.ts';
 import { isTransient } from '../postgres/errors.ts';
 import { type ConditionSources, findConditions } from './conditions.ts';
 import { type AlertFormat, createAlertMessage } from './message.ts';
-import { type Alert, claimDue, markSent, recordConditions, takeTurn } from './store.ts';
+import { type Alert, claimCheck, claimDue, markSent, recordConditions } from './store.ts';
 
 export type AlertJobOptions = Omit<ConditionSources, 'database'> & {
   readonly database: Pick<Database, 'pool' | 'readPool' | 'clock'>;
@@ -22,11 +22,11 @@ export type AlertJobOptions = Omit<ConditionSources, 'database'> & {
 };
 
 export type AlertLimits = {
-  /** Interval at which one process of the installation looks for conditions. */
+  /** Interval at which one process of the installation checks the conditions. */
   readonly checkMs: number;
-  /** Minimum time between two requests of the installation. What comes up meanwhile is in the next one. */
+  /** Minimum time between two requests of the installation. Alerts raised within it are part of the next request. */
   readonly minIntervalMs: number;
-  /** Wait before the second try of an alert, longer than a try takes; it doubles up to `maxRetryMs`. */
+  /** Delay before the second try of an alert, longer than the time limit of a try. It doubles up to `maxRetryMs`. */
   readonly retryMs: number;
   readonly maxRetryMs: number;
 };
@@ -34,7 +34,7 @@ export type AlertLimits = {
 const LIMITS: AlertLimits = { checkMs: 15_000, minIntervalMs: 60_000, retryMs: 60_000, maxRetryMs: 1_800_000 };
 const TIMEOUT_MS = 10_000;
 
-/** Tells an operator's webhook about conditions that need a person. */
+/** Sends conditions that need an operator's attention to the operator's webhook. */
 export class AlertJob extends Loop {
   readonly #options: AlertJobOptions;
   readonly #limits: AlertLimits;
@@ -42,10 +42,10 @@ export class AlertJob extends Loop {
 
   constructor(options: AlertJobOptions) {
     const limits = { ...LIMITS, ...options.limits };
-    super({ log: options.log, work: 'looking for alerts', retryMs: limits.checkMs, isExpected: isTransient });
+    super({ log: options.log, work: 'alert check', retryMs: limits.checkMs, isExpected: isTransient });
     this.#options = options;
     this.#limits = limits;
-    // The operator's own URL may be in a private network. Metadata services stay refused.
+    // The operator's URL may be in a private network. Addresses of metadata services are still blocked.
     const allowed = { allowCidrs: ['0.0.0.0/0', '::/0'], allowHttp: 'always', denyPorts: new Set<number>() } as const;
     this.#agents = new EgressAgents({ ...options.route, ...allowed });
   }
@@ -57,7 +57,7 @@ export class AlertJob extends Loop {
 
   protected async round(signal: AbortSignal): Promise<number> {
     const { pool } = this.#options.database;
-    if (await takeTurn(pool, this.#limits.checkMs)) {
+    if (await claimCheck(pool, this.#limits.checkMs)) {
       await recordConditions(pool, await findConditions(this.#options));
       const due = await claimDue(pool, this.#limits);
       if (due.length > 0 && (await this.#send(due, signal))) await markSent(pool, due);
@@ -65,7 +65,7 @@ export class AlertJob extends Loop {
     return this.#limits.checkMs;
   }
 
-  /** Whether the webhook accepted the message. The log names the reason of a failure, never the URL, which may be a secret. */
+  /** Returns whether the webhook accepted the message. Logs why it failed, without the URL, which may be a secret. */
   async #send(alerts: readonly Alert[], signal: AbortSignal): Promise<boolean> {
     const { database, log, url, secret, format, userAgent } = this.#options;
     const { headers, body } = createAlertMessage(alerts, { format, secret, now: new Date(database.clock.now()) });

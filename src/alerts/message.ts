@@ -11,12 +11,12 @@ export type AlertMessage = { readonly headers: Readonly<Record<string, string>>;
 
 type MessageOptions = {
   readonly format: AlertFormat;
-  /** `whsec_…`; undefined: the message is not signed. */
+  /** The signing secret, `whsec_…`; undefined: the message is not signed. */
   readonly secret: string | undefined;
   readonly now: Date;
 };
 
-/** Alerts of one kind that a message lists; it has the number of all. */
+/** Maximum alerts of one kind that a message lists. The message also has their total number. */
 const MAX_LISTED = 10;
 const MAX_SUMMARY_LENGTH = 1_000;
 
@@ -28,7 +28,7 @@ type Group = {
   readonly details: readonly Alert['detail'][];
 };
 
-/** One request for all alerts, grouped by kind. The same alerts have the same `webhook-id`, so that a receiver can drop a repetition. */
+/** One request for all alerts, grouped by kind. The same alerts have the same `webhook-id`, for dropping duplicates. */
 export function createAlertMessage(alerts: readonly Alert[], { format, secret, now }: MessageOptions): AlertMessage {
   const groups = ALERT_KINDS.flatMap((kind) => toGroup(kind, alerts));
   const content =
@@ -55,7 +55,7 @@ function toGroup(kind: AlertKind, alerts: readonly Alert[]): Group[] {
   return [{ kind, count: ofKind.length, summary: text.slice(0, MAX_SUMMARY_LENGTH).toWellFormed(), raisedAt, details }];
 }
 
-/** Sentences for people: the condition, and where to look. */
+/** Sentences for people: the condition, and the parts of the installation to check. */
 const SUMMARIES: Readonly<Record<AlertKind, (detail: Alert['detail'], count: number, list: string) => string>> = {
   CIRCUIT_OPENED: (_, count, list) =>
     `${count} ${count === 1 ? 'endpoint keeps' : 'endpoints keep'} failing, only probes are sent: ${list}`,

@@ -2,21 +2,21 @@ import type { Queryable } from '../postgres/client.ts';
 import type { AlertKind, Condition } from './conditions.ts';
 
 /*
- * A row of `alerts` is a condition that holds, or held within the last hour. It is sent once, and again if it still holds after a
- * day. The one row of `alert_schedule` gives turns to the processes: the process that moves a time forward has the turn. No lock is held
- * between statements, so this works behind a pooler.
+ * A row of `alerts` is a condition that holds, or held within the last hour. It is sent once, and again if it still holds
+ * after a day. The single row of `alert_schedule` ensures that only one process checks or sends per interval: the one whose
+ * UPDATE advances the time. No lock is held between statements, so this works behind a pooler.
  */
 
-/** A condition is forgotten after an hour without it; if it returns later, it is sent again. */
+/** The row of a condition that has not held for an hour is deleted. If the condition holds again later, it is sent again. */
 const FORGET_AFTER = `interval '1 hour'`;
 const REPEAT_AFTER = `interval '1 day'`;
-/** An alert that could not be sent for that long is dropped. */
+/** An alert that could not be sent within this time is dropped. */
 const DROP_AFTER = `interval '1 day'`;
-/** `seen_at` is written no more often than this. */
+/** Minimum interval between two updates of `seen_at`. */
 const SEEN_PRECISION = `interval '5 minutes'`;
 
-/** Whether this process has the turn to look for conditions: one process does, once in `intervalMs`. */
-export async function takeTurn(db: Queryable, intervalMs: number): Promise<boolean> {
+/** Returns whether this process is to check the conditions: one process of the installation, once in `intervalMs`. */
+export async function claimCheck(db: Queryable, intervalMs: number): Promise<boolean> {
   const { rows } = await db.query(
     `UPDATE alert_schedule SET checked_at = now() WHERE checked_at <= now() - $1 * interval '1 ms' RETURNING 1 AS turn`,
     [intervalMs],
@@ -24,7 +24,7 @@ export async function takeTurn(db: Queryable, intervalMs: number): Promise<boole
   return rows.length > 0;
 }
 
-/** Records the conditions that hold now, and forgets those that have ended. */
+/** Records the conditions that hold now, and deletes ended conditions and alerts that could not be sent. */
 export async function recordConditions(db: Queryable, conditions: readonly Condition[]): Promise<void> {
   await db.query(
     `INSERT INTO alerts AS a (kind, subject, detail, raised_at, seen_at, next_try_at)
@@ -53,12 +53,15 @@ export type Alert = Omit<Condition, 'kind'> & { readonly kind: AlertKind; readon
 type ClaimOptions = {
   /** Minimum time between two requests of the installation. */
   readonly minIntervalMs: number;
-  /** Wait before the second try; it doubles up to `maxRetryMs`. */
+  /** Delay before the second try. It doubles up to `maxRetryMs`. */
   readonly retryMs: number;
   readonly maxRetryMs: number;
 };
 
-/** The alerts that are due, for one request; none if a request was made a moment ago. They are due again after a while, until markSent. */
+/**
+ * Returns the due alerts for one request; none within `minIntervalMs` after the last request. The alerts become due again
+ * after the retry delay unless markSent is called.
+ */
 export async function claimDue(db: Queryable, { minIntervalMs, retryMs, maxRetryMs }: ClaimOptions): Promise<Alert[]> {
   const { rows } = await db.query<Alert>(
     `WITH turn AS (

@@ -2,19 +2,19 @@ import { isUuid } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
 import { SETTING_ROWS } from '../subscriptions/settings.ts';
 
-/** The state of an object that the audit log compares: settings without secrets, by their names in the API. */
+/** The state of an object for comparison in the audit log: settings without secrets, by their names in the API. */
 export type Snapshot = {
   readonly tenant: string | null;
   readonly settings: Readonly<Record<string, unknown>>;
 };
 
 type SnapshotRule = {
-  /** Selects `tenant` and the JSON object `settings` of the row $1, of the tenant $2 if that is not null, and locks the row. */
+  /** Selects `tenant` and the JSON object `settings` of row $1 (of tenant $2, unless $2 is null), and locks the row. */
   readonly sql: string;
   readonly isId: (id: string) => boolean;
 };
 
-/** Columns by the names of their fields. Only these are recorded, so a new column with a secret is left out. */
+/** `columns`: SQL by field name. Only these columns are recorded, so a new column with a secret is not recorded. */
 function settings(columns: Readonly<Record<string, string>>): string {
   const pairs = Object.entries(columns).map(([name, column]) => `'${name}', ${column}`);
   return `json_build_object(${pairs.join(', ')}) AS settings`;
@@ -41,8 +41,8 @@ const SESSION_COLUMNS = {
   revokedAt: 't.revoked_at',
 };
 
-// The locks are those that the mutations take next, in the same order (delivery/queue/store.ts), and never on a row of
-// another tenant.
+// The statements take the locks that the mutations take next, in the same order (delivery/queue/store.ts), and never lock a
+// row of another tenant.
 const OF_TENANT = 'AND ($2::text IS NULL OR t.tenant = $2)';
 const LOCK = 'FOR NO KEY UPDATE OF t';
 
@@ -52,7 +52,7 @@ const JOB: SnapshotRule = {
   isId: isUuid,
 };
 
-/** By the object's GraphQL type. An object of any other type has no snapshot. */
+/** Rules by GraphQL type. Objects of other types have no snapshot. */
 const RULES: Readonly<Record<string, SnapshotRule>> = {
   WebhookSubscription: {
     sql: `SELECT t.tenant, ${settings(SUBSCRIPTION_COLUMNS)}
@@ -99,12 +99,12 @@ export async function readSnapshot(db: Queryable, { type, id, tenant }: ObjectKe
   return rows[0];
 }
 
-/** Characters of JSON of one recorded value. Bounds a row to about 100 KiB; the largest ordinary value is 16 KiB. */
+/** Maximum characters of JSON of one recorded value. Bounds a row to about 100 KiB; the largest usual value has 16 KiB. */
 const MAX_VALUE_LENGTH = 16_384;
 
 type Settings = Snapshot['settings'] | null;
 
-/** The settings that differ. A side is null if the object did not exist at that time. */
+/** The settings that differ. `before` or `after` is null if the object did not exist then. */
 export function differences(
   before: Settings,
   after: Settings,
@@ -115,7 +115,7 @@ export function differences(
 }
 
 function isSame(one: unknown, other: unknown): boolean {
-  // Postgres writes the members of both in the same order.
+  // Postgres writes the members of both objects in the same order.
   return JSON.stringify(one) === JSON.stringify(other);
 }
 

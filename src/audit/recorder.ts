@@ -21,7 +21,7 @@ export type MutationCall = {
  */
 export class AuditRecorder implements ChangeRecorder {
   readonly #call: MutationCall;
-  /** The same for each transaction of the call, so that it has one row. */
+  /** The id of the row. All transactions of the call use the same id, so that the call has one row. */
   readonly #id: string;
   #before: Snapshot | undefined;
   #isWritten = false;
@@ -58,7 +58,7 @@ export class AuditRecorder implements ChangeRecorder {
     this.#isWritten = true;
   }
 
-  /** Records a mutation that has changed something without a transaction of `change`. */
+  /** Records a mutation that has changed something outside a transaction of `change`. */
   async finish(db: Queryable, result: unknown): Promise<void> {
     if (!this.#isWritten && !this.#isOmitted) await this.end(db, result);
   }
@@ -88,15 +88,15 @@ type Actor = { readonly kind: AuditActorKind; readonly id?: string; readonly nam
 function actorOf({ credentialId, subject, session }: Viewer): Actor {
   if (credentialId === 'admin') return { kind: 'OPERATOR' };
   if (session !== undefined) return { kind: 'SESSION', id: credentialId, name: subject };
-  // Only API keys have UUIDs. The other ids are hashes of the claim `sub`, or of a token.
+  // Only API keys have UUIDs. The ids of JWTs are hashes of the claim `sub` or of the token.
   if (isUuid(credentialId)) return { kind: 'API_KEY', id: credentialId, name: subject };
   return { kind: 'JWT', name: subject };
 }
 
-/** Longer ids are not those of an object. */
+/** Maximum length of a recorded id. No object has a longer one. */
 const MAX_ID_LENGTH = 256;
 
-/** The id in the arguments, or that of the object that was created. */
+/** The id in the arguments, or the id of the created object. */
 function objectIdOf({ objectType, args }: MutationCall, result: unknown): string | undefined {
   const id =
     textIn(args, 'id') ??
@@ -107,7 +107,7 @@ function objectIdOf({ objectType, args }: MutationCall, result: unknown): string
   return id?.replaceAll('\0', '').slice(0, MAX_ID_LENGTH);
 }
 
-/** A member of an object of GraphQL's or Prisma's, if it is a text. */
+/** A member of an object from GraphQL or Prisma; undefined if it is not a string. */
 function textIn(value: unknown, name: string): string | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   // `as`: a member of any object may be read.

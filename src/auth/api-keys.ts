@@ -9,7 +9,7 @@ import { Batcher } from '../postgres/batcher.ts';
 import { changeWithPrisma, type Database, type Queryable } from '../postgres/client.ts';
 import { isTenant, type Viewer } from './viewer.ts';
 
-/** The row, and the key itself, which is not readable later. */
+/** The row, and the key itself, which cannot be read later. */
 export type IssuedApiKey = { readonly apiKey: ApiKey; readonly key: string };
 
 type Input = {
@@ -158,7 +158,7 @@ function viewerOf(row: FoundApiKey): Viewer | undefined {
   }
 }
 
-/** A code permits nothing but its exchange. */
+/** A one-time code permits only its exchange for a session. */
 function viewerOfCode(row: FoundApiKey): Viewer | undefined {
   const viewer = viewerOf(row);
   return viewer && { ...viewer, session: 'CODE', issuer: undefined, expiresAt: row.codeExpiresAt ?? new Date(0) };
@@ -188,7 +188,7 @@ export function createApiKeyUse(db: Queryable, log: Logger): ApiKeyUse {
     if (noted.has(id)) return;
     noted.set(id, true);
     writing.track(batcher.add(id)).catch((error: unknown) => {
-      // The next use records it.
+      // The next use of the key records it.
       noted.delete(id);
       log.warn({ err: error, credentialId: id }, 'last use of an API key not recorded');
     });
@@ -206,7 +206,7 @@ type FoundApiKey = Pick<
     readonly subscriptionIds: string[] | null;
   };
 
-/** Not revoked; a session also not expired, and the key that created it is valid. `$2`: the ids of the operator's keys. */
+/** The key is not revoked. A session also has not expired, and its creating key is valid. `$2`: the operator's keys. */
 const IS_VALID = `k.revoked_at IS NULL AND (k.kind = 'KEY' OR k.expires_at > now() AND (
   k.issuer = ANY($2::uuid[]) OR EXISTS (SELECT FROM api_keys i WHERE i.id = k.issuer AND i.revoked_at IS NULL)
 ))`;

@@ -9,8 +9,8 @@ import { createVerifyJwt, type JwtConfig } from './jwt.ts';
 import type { Viewer } from './viewer.ts';
 
 /**
- * Returns the viewer of an `Authorization` header, undefined if it is not valid for any reason. Rejects if it cannot be
- * checked right now.
+ * Returns the viewer of an `Authorization` header, undefined if the header is not valid for any reason. Rejects if it cannot
+ * be checked because Postgres or the JWKS is unavailable.
  */
 export type Authenticate = (authorization: string | undefined) => Promise<Viewer | undefined>;
 
@@ -40,7 +40,7 @@ export function isOneOf(secrets: readonly string[]): (authorization: string | un
   const expected = secrets.map(sha256);
   return (authorization) => {
     const given = sha256(credentialsOf(authorization));
-    // Digests have equal length, and comparing them leaks nothing about the secret by its duration.
+    // Digests have equal lengths, as timingSafeEqual requires, and the duration of the comparison reveals nothing.
     return expected.some((digest) => timingSafeEqual(digest, given));
   };
 }
@@ -53,7 +53,7 @@ function sha256(text: string): Buffer {
   return createHash('sha256').update(text).digest();
 }
 
-/** The id by which sessions name one of the operator's keys. 32 bits of its hash distinguish keys, and help no guess. */
+/** The id by which sessions refer to one of the operator's keys. 32 bits of its hash do not help to guess the key. */
 function issuerOf(adminApiKey: string): string {
   const bits = sha256(`issuer of sessions ${adminApiKey}`).toString('hex').slice(0, 8);
   return `00000000-0000-8000-8000-0000${bits}`;
@@ -96,7 +96,7 @@ export class Credentials {
       adminApiKeys,
       findApiKey: async (key) => {
         const viewer = await this.#lookup.find(key);
-        // The cache may have a session that has expired since.
+        // A cached session may have expired.
         if (viewer === undefined || (viewer.expiresAt?.getTime() ?? Date.now() + 1) <= Date.now()) return undefined;
         this.#use.note(viewer.credentialId);
         return viewer;
@@ -127,17 +127,17 @@ export class Credentials {
     await this.#use.settled();
   }
 
-  /** For streams and sockets, which must end with their credential. */
+  /** Returns a signal for a stream or socket, which must end with its credential. */
   watch(viewer: Viewer): Watch {
     return this.#live.watch(viewer);
   }
 
   /** Ends the use of a revoked API key or session in this process. */
   readonly revoked = (id: string): void => {
-    // All of them, because a look-up in progress may still return the revoked key.
+    // Drops all entries, because a look-up in progress may still return the revoked key.
     this.#lookup.forgetAll();
     this.#live.end(id);
-    // The sessions that the key has created.
+    // Ends the sessions that the key has created.
     void this.#checks.track(this.#check());
   };
 

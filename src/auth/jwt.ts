@@ -13,10 +13,10 @@ import type { Logger } from 'pino';
 import { DomainError } from '../lib/errors.ts';
 import { isTenant, type Viewer } from './viewer.ts';
 
-/** How JWTs are verified: with a shared secret (HS256), or with the keys of a JWK Set. */
+/** The key for verifying JWTs: a shared secret (HS256), or the keys of a JWK Set. */
 export type JwtConfig = { readonly secret: string } | { readonly jwksUrl: string };
 
-/** A token with an audience must name this one. */
+/** A token with the claim `aud` must contain this audience. */
 const AUDIENCE = 'webhooks-engine';
 /** Maximum lifetime, because a JWT cannot be revoked. */
 const MAX_LIFE_MS = 24 * 3_600_000;
@@ -30,9 +30,9 @@ const RETRY_MS = 1_000;
 const MAX_STALE_MS = 3_600_000;
 const MAX_LENGTH = 8_192;
 const MAX_REMEMBERED = 10_000;
-/** A verified token is cached this long, so also accepted this long after its key has left the key set. */
+/** Time for which a verified token is cached and, as a consequence, accepted after its key was removed from the key set. */
 const MAX_AGE_MS = 60_000;
-/** In this order: the first one that a token has counts. */
+/** A token with several scopes has the first of this list. */
 const SCOPES = ['TENANT_WRITE', 'TENANT_READ', 'PUBLISH'] as const;
 
 /** Resolves with the viewer of a token, undefined if it is not valid. Rejects if the JWKS is unavailable. */
@@ -54,7 +54,7 @@ export function createVerifyJwt(config: JwtConfig, log: Logger): (token: string)
 
 type Verify = (token: string) => Promise<JWTPayload>;
 
-/** The kind of key determines the permitted algorithms, never the token. */
+/** The kind of the configured key determines the permitted algorithms; the token's header does not. */
 function createVerify(config: JwtConfig): Verify {
   const common = { requiredClaims: ['exp', 'tenant', 'scope'], clockTolerance: TOLERANCE_S };
   if ('secret' in config) {
@@ -116,12 +116,12 @@ class KeysUnavailableError extends DomainError {
   override readonly cause: unknown;
 
   constructor(cause: unknown) {
-    super('the keys of JWTs cannot be fetched right now; try again in a moment');
+    super('the keys of JWTs cannot be fetched now; try again in some seconds');
     this.cause = cause;
   }
 }
 
-/** Tells a failure to fetch keys apart from an error of the token. */
+/** Throws a KeysUnavailableError if the keys cannot be fetched; errors of the token are passed on. */
 function fetching(keys: JWTVerifyGetKey): JWTVerifyGetKey {
   return async (header, token) => {
     try {

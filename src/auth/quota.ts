@@ -11,13 +11,13 @@ export function quotaKeyOf(viewer: Viewer): string | undefined {
 }
 
 type ConcurrencyQuota = {
-  /** Returns a function that releases the place and may be called repeatedly; undefined if the quota is used up. */
+  /** Returns a function that releases the permit and may be called repeatedly; undefined if the quota is exhausted. */
   take(viewer: Viewer): (() => void) | undefined;
 };
 
 type ConcurrencyLimits = { readonly max: number; readonly maxPerTenant: number };
 
-/** Limits a count for each tenant and in all. Administrators count only towards the latter. */
+/** Limits a count for each tenant and in total. Administrators count only towards the total. */
 export function createConcurrencyQuota({ max, maxPerTenant }: ConcurrencyLimits): ConcurrencyQuota {
   const counts = new Map<string, number>();
   let total = 0;
@@ -42,9 +42,9 @@ export function createConcurrencyQuota({ max, maxPerTenant }: ConcurrencyLimits)
   };
 }
 
-/** Burst after a pause, in seconds' worth of the rate. */
+/** Size of a full bucket, in seconds of the rate. */
 const BURST_SECONDS = 2;
-/** Maximum number of buckets. The least recently used one is dropped, which would be full again anyway. */
+/** Maximum number of buckets. The least recently used one is dropped; it would be full again at its next use. */
 const MAX_BUCKETS = 10_000;
 
 type Bucket = { tokens: number; filledAt: number };
@@ -88,12 +88,12 @@ export function waitBeforeOperation(
 
 /** Milliseconds of event loop time per second, for one tenant in one process. */
 const MS_PER_SECOND = 400;
-/** Burst after a pause, in seconds' worth of the rate. */
+/** Size of a full account, in seconds of MS_PER_SECOND. */
 const CPU_BURST_SECONDS = 2;
-/** Maximum number of accounts. The least recently active tenant's is dropped. */
+/** Maximum number of accounts. The account of the least recently active tenant is dropped. */
 const MAX_ACCOUNTS = 10_000;
 
-/** Prices of unmeasured work in milliseconds, from measurements on two cores of 2.5 GHz, rounded up. */
+/** Estimated milliseconds of work that is not measured, from measurements on two cores of 2.5 GHz, rounded up. */
 export const PRICES = {
   operation: 0.5,
   /** Reading, parsing and validating. */

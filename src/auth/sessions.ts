@@ -5,10 +5,10 @@ import { changeWithPrisma, type Database, type Queryable } from '../postgres/cli
 import { generateSecret, hashApiKey } from './api-keys.ts';
 import { isTenant, type Viewer } from './viewer.ts';
 
-// Sessions are rows of api_keys that end by themselves and with the key that created them. A session has one token; its
-// one-time code, which may be part of a link, is exchanged for a new token, and the first one is refused from then on.
+// Sessions are rows of api_keys that expire, and that end when the key that created them is revoked. A session has one token
+// and a one-time code, which may be part of a link. Exchanging the code creates a new token and invalidates the first token.
 
-/** The row, its token, and its one-time code; neither is readable later. */
+/** The row, its token, and its one-time code. Token and code cannot be read later. */
 export type IssuedSession = { readonly session: ApiKey; readonly token: string; readonly code: string };
 
 export type PortalSessionInput = {
@@ -23,7 +23,7 @@ export type PortalSessionInput = {
 export const MIN_TTL_SECONDS = 60;
 export const MAX_TTL_SECONDS = 43_200;
 const CODE_TTL_MS = 60_000;
-/** Valid sessions of a tenant, or of all operators together. Those created at the same moment may exceed it. */
+/** Maximum valid sessions of a tenant, or of all operators together. Concurrent creations may exceed it. */
 export const MAX_SESSIONS = 1_000;
 export const MAX_SUBSCRIPTION_IDS = 250;
 const MAX_SUBJECT_LENGTH = 200;
@@ -61,7 +61,7 @@ export async function createPortalSession(
   });
 }
 
-/** Creates a session with the rights of the viewer's key, for a browser to keep in place of the key. Throws a TooManySessionsError. */
+/** Creates a session with the rights of the viewer's key, for storage in a browser. Throws a TooManySessionsError. */
 export function createConsoleSession(database: Database, viewer: Viewer): Promise<IssuedSession> {
   const { scope, subject = '', tenant = null } = viewer;
   const ttlMs = MAX_TTL_SECONDS * 1_000;
@@ -132,7 +132,7 @@ function isLocale(text: string): boolean {
   }
 }
 
-/** An id of another tenant gets the same answer as one that does not exist. */
+/** The problem is the same for an id of another tenant and for an id that does not exist. */
 async function problemsOfSubscriptions(
   { prisma }: Database,
   { tenant, subscriptionIds }: PortalSessionInput & Tenant,
@@ -153,13 +153,13 @@ async function problemsOfSubscriptions(
   );
 }
 
-/** Exchanges a one-time code for a new token of its session. Throws a NotFoundError if it is unknown, used or older than 60 s. */
+/** Exchanges a one-time code for a new token. Throws a NotFoundError if the code is unknown, used or older than 60 s. */
 export async function exchangeCode(
   { prisma, readPool }: Database,
   code: string,
 ): Promise<Pick<IssuedSession, 'session' | 'token'>> {
   const token = generateSecret('whs_');
-  // One statement: of two at the same time, the second one waits for the first and then finds no code.
+  // A single statement, so that of two concurrent exchanges the second waits for the row lock and then finds no code.
   const { rows } = await readPool.query<{ id: string }>(
     `UPDATE api_keys SET key_hash = $2, code_hash = NULL, code_expires_at = NULL
      WHERE code_hash = $1 AND code_expires_at > now() AND expires_at > now() AND revoked_at IS NULL RETURNING id`,
@@ -172,9 +172,9 @@ export async function exchangeCode(
 
 type SessionKey = {
   readonly id: string;
-  /** Default: any. */
+  /** The required kind. Default: any. */
   readonly kind?: 'PORTAL';
-  /** The tenant that it must belong to; undefined: any. */
+  /** The tenant that the session must belong to; undefined: any. */
   readonly tenant: string | undefined;
 };
 

@@ -1,6 +1,6 @@
 import { DomainError, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 
-/** The authenticated client. Only administrators, and publishers for every tenant, have no tenant of their own. */
+/** The authenticated client. Only administrators, and publishers for all tenants, have no tenant. */
 export type Viewer = Credential &
   (
     | { readonly scope: 'ADMIN'; readonly tenant?: undefined }
@@ -9,17 +9,17 @@ export type Viewer = Credential &
   );
 
 type Credential = {
-  /** Identifies the credential in logs and limits. Not secret, and the same for each request; for an API key its row's id. */
+  /** Identifies the credential in logs and limits. Not secret, and constant. For API keys and sessions, the row's id. */
   readonly credentialId: string;
-  /** The credential is refused, and its streams end, from this time on; undefined if it does not expire. */
+  /** Time from which the credential is refused, and at which its streams end; undefined if it does not expire. */
   readonly expiresAt?: Date | undefined;
-  /** For people: the claim `sub` of a JWT, the name of an API key, or the subject of a session; undefined if there is none. */
+  /** A text for people: the claim `sub` of a JWT, the name of an API key, or the subject of a session. */
   readonly subject?: string | undefined;
   /** Undefined if the credential is no session. CODE: a one-time code, which can only be exchanged for its session. */
   readonly session?: 'CONSOLE' | 'PORTAL' | 'CODE' | undefined;
-  /** The id by which sessions name the key that created them, and with which they end; undefined if it may create none. */
+  /** The id of the key by which its sessions refer to it; they end with the key. Undefined if it may not create sessions. */
   readonly issuer?: string | undefined;
-  /** The only subscriptions whose rows a session sees and changes; undefined: all of its tenant. */
+  /** The subscriptions that a session may read and change; undefined: all of its tenant. */
   readonly subscriptionIds?: readonly string[] | undefined;
   /** Whether event data and the bodies of requests and responses are hidden. */
   readonly hidesPayloads?: boolean | undefined;
@@ -69,17 +69,17 @@ export class ForbiddenError extends DomainError {
 }
 
 /**
- * Refuses a session of some subscriptions. Everything that separates tenants calls it, so a resolver that does not restrict
- * itself to subscriptions is closed to such a session.
+ * Throws a ForbiddenError for a session that is limited to some subscriptions. All functions that separate tenants call it,
+ * so such a session cannot use a resolver that does not filter by subscription.
  */
 export function requireWholeTenant({ subscriptionIds }: Viewer): void {
   if (subscriptionIds !== undefined) throw new ForbiddenError('this session is limited to some webhook subscriptions');
 }
 
 /**
- * The tenant that a resolver must keep to; undefined means all tenants, for administrators only. Every resolver that reads
- * or changes something calls this, tenantWhere, or one of the functions about subscriptions below, so tenants are separated
- * in one place.
+ * The tenant to which a resolver must restrict itself; undefined means all tenants, for administrators only. Every resolver
+ * that reads or changes something calls this, tenantWhere, or one of the functions about subscriptions below, so tenants are
+ * separated in one place.
  */
 export function tenantScope(viewer: Viewer, requestedTenant?: string | null): string | undefined {
   const { tenant, tenantProblem } = readTenant(viewer, requestedTenant);
@@ -87,7 +87,7 @@ export function tenantScope(viewer: Viewer, requestedTenant?: string | null): st
   return tenant;
 }
 
-/** The same for an input with other problems to report: `tenantProblem` is the reason why there is no tenant. */
+/** Like tenantScope, but returns the problem, so that it can be reported with the other problems of an input. */
 export function readTenant(viewer: Viewer, requestedTenant: string | null | undefined): TenantOrProblem {
   requireWholeTenant(viewer);
   return matchTenant(viewer, requestedTenant);
@@ -95,7 +95,7 @@ export function readTenant(viewer: Viewer, requestedTenant: string | null | unde
 
 type TenantOrProblem = { readonly tenant: string | undefined; readonly tenantProblem?: string };
 
-/** The same without the check of requireWholeTenant: the caller restricts itself to the subscriptions of a session. */
+/** Like readTenant, but without requireWholeTenant: the caller must restrict itself to the subscriptions of a session. */
 export function matchTenant(viewer: Viewer, requestedTenant: string | null | undefined): TenantOrProblem {
   if (viewer.scope === 'ADMIN') return { tenant: requestedTenant ?? undefined };
   const tenant = viewer.tenant ?? requestedTenant ?? undefined;
@@ -106,7 +106,7 @@ export function matchTenant(viewer: Viewer, requestedTenant: string | null | und
   return { tenant };
 }
 
-/** The same as a condition on a table with tenants. Throws an InvalidInputError if the name is not valid. */
+/** The result of tenantScope as a condition on a table with tenants. Throws an InvalidInputError for an invalid name. */
 export function tenantWhere(viewer: Viewer, requestedTenant?: string | null): { readonly tenant?: string } {
   const tenant = tenantScope(viewer, requestedTenant);
   if (tenant === undefined) return {};
@@ -116,7 +116,7 @@ export function tenantWhere(viewer: Viewer, requestedTenant?: string | null): { 
 
 /** The webhook subscriptions that the viewer may see, as a condition on their table. */
 export function subscriptionsWhere({ tenant, subscriptionIds }: Viewer) {
-  // Below AND, so that it does not replace a condition on the same column.
+  // In AND, so that the caller's conditions on the same column are not overwritten.
   return {
     ...(tenant !== undefined && { tenant }),
     AND: subscriptionIds ? [{ id: { in: [...subscriptionIds] } }] : [],
@@ -129,7 +129,7 @@ export function deliveriesWhere({ tenant, subscriptionIds }: Viewer) {
   return { ...(tenant !== undefined && { tenant }), AND };
 }
 
-/** The tenant for a change of this webhook subscription. Throws a NotFoundError if the session does not have it. */
+/** The tenant for a change of this webhook subscription. Throws a NotFoundError if the session may not change it. */
 export function subscriptionScope({ tenant, subscriptionIds }: Viewer, id: string): string | undefined {
   if (subscriptionIds?.includes(id.toLowerCase()) === false) throw new NotFoundError('webhook subscription');
   return tenant;

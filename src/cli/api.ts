@@ -15,9 +15,9 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A connection to the GraphQL API of an engine. */
 export type Api = {
-  /** Without a slash at its end. */
+  /** Has no trailing slash. */
   readonly url: string;
-  /** Answers `data`; throws a CommandError if the engine cannot be reached, refuses the key, or answers with errors. */
+  /** Resolves with `data`. Throws a CommandError if the engine is unreachable, rejects the key, or returns errors. */
   request<Data, Variables>(document: TypedDocumentNode<Data, Variables>, variables: Variables): Promise<Data>;
   /** The values of a GraphQL subscription, over WebSocket. Throws an InterruptedError when the connection breaks. */
   watch<Data, Variables>(
@@ -29,16 +29,16 @@ export type Api = {
 type WatchOptions<Variables> = {
   readonly variables: Variables;
   readonly signal: AbortSignal;
-  /** Called when the engine has the subscription: nothing that happens from now on is missed. */
+  /** Called when the engine has registered the GraphQL subscription: from then on no value is missed. */
   readonly onOpen?: (() => Promise<void>) | undefined;
 };
 
-/** The live connection broke; a new one may work. */
+/** The WebSocket connection broke. Reconnecting may succeed. */
 export class InterruptedError extends Error {}
 
 const REQUEST_MS = 60_000;
 
-/** The engine that the options and the environment name. Throws a CommandError if there is no key. */
+/** Connects to the engine that the options or the environment specify. Throws a CommandError if there is no API key. */
 export async function connectApi(options: ApiOptions, env: Environment): Promise<Api> {
   const url = readUrl(options.url ?? env['WEBHOOKS_ENGINE_URL'] ?? `http://127.0.0.1:${env['PORT'] ?? 4000}`);
   const key = await findKey(options['api-key-file'], env);
@@ -133,10 +133,10 @@ async function* watch<Data, Variables>(
   };
   signal.addEventListener('abort', stop, { once: true });
   try {
-    // `as`: the library wants variables with an index signature.
+    // `as`: the library's type requires an index signature.
     const results = client.iterate<Data>({ query: print(document), variables: variables as Record<string, unknown> });
     if (onOpen !== undefined) {
-      // Messages of a socket are handled in order, so this answer comes after the subscription was made.
+      // The server handles messages of a socket in order, so after this response the subscription is registered.
       await client.iterate({ query: '{ __typename }' }).next();
       await onOpen();
     }
@@ -158,7 +158,7 @@ async function* valuesOf<Data>(results: AsyncIterable<FormattedExecutionResult<D
   }
 }
 
-/** Errors of the operation come as a list; the end of the connection as an event with a code. */
+/** graphql-ws reports errors of the operation as a list, and a closed connection as an event with a code. */
 function explainClosed(error: unknown, url: string): Error {
   if (error instanceof CommandError) return error;
   if (Array.isArray(error)) {

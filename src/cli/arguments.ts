@@ -5,7 +5,7 @@ import { type CommandName, isCommand, specOf } from './commands.ts';
 /** Exit codes. docs/command-line.md documents them. */
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
 
-/** The command that the arguments name, a request for help, or a text to print before the program ends with an exit code. */
+/** A command, a request for help, or a text to print before the program exits with an exit code. */
 export type Invocation =
   | {
       readonly kind: 'run';
@@ -16,9 +16,9 @@ export type Invocation =
   | { readonly kind: 'help'; readonly command: CommandName | undefined }
   | { readonly kind: 'print'; readonly text: string; readonly exitCode: 0 | 2 };
 
-// This file is read on any Node.js, before the packages are loaded.
+// This file runs before the version of Node.js is checked and before npm packages are loaded: it runs on every version.
 
-/** Reads the arguments after the script's name. An error repeats at most the name of an argument: its value may be a secret. */
+/** Parses the arguments after the script's name. Errors quote only names of arguments, because values may be secrets. */
 export function readArguments(args: readonly string[]): Invocation {
   const [first, ...rest] = args;
   if (first === undefined) return { kind: 'run', command: 'start', values: {}, positionals: [] };

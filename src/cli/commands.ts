@@ -1,12 +1,12 @@
 import type { ParseArgsConfig, parseArgs } from 'node:util';
 
-// This file is read on any Node.js, before the packages are loaded: it imports types only.
+// This file runs before the version of Node.js is checked and before npm packages are loaded, so it imports types only.
 
 type Option = {
   readonly type: 'string' | 'boolean';
   readonly multiple?: boolean;
   readonly default?: string | boolean;
-  /** The placeholder of the value in the help; none with a boolean. */
+  /** The placeholder of the value in the help; absent for booleans. */
   readonly value?: string;
   readonly meaning: string;
 };
@@ -215,7 +215,7 @@ type Values<N extends CommandName> = ReturnType<
   typeof parseArgs<{ options: Mutable<(typeof COMMANDS)[N]['options']> & NonNullable<ParseArgsConfig['options']> }>
 >['values'];
 
-/** The arguments of a command: its options, all of which may be absent, and the arguments without a name. */
+/** The arguments of a command: its options, each of which may be absent, and the positional arguments. */
 export type Input<N extends CommandName> = {
   readonly values: Values<N>;
   readonly positionals: readonly string[];

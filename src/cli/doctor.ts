@@ -16,7 +16,7 @@ import { databaseUrls, readClock, withConnection } from '../postgres/connection.
 import type { Output } from './output.ts';
 import type { Run } from './run.ts';
 
-/** The result of one check. `text` says what was found; of a problem, also what to do. */
+/** The result of one check. `text` is the observation and, for a problem, the remedy. */
 export type Finding = {
   readonly subject: string;
   readonly result: 'ok' | 'warning' | 'failed';
@@ -40,7 +40,7 @@ function printFindings(out: Output, findings: readonly Finding[]): void {
   out.rows(findings.map(({ subject, result, text }) => ({ result, subject, text })));
 }
 
-/** Every check that the configuration allows. Expected failures are findings; nothing is changed anywhere. */
+/** Runs every check that the configuration allows. Expected failures are returned as findings. Changes nothing. */
 export async function examine(env: NodeJS.ProcessEnv, target?: string): Promise<Finding[]> {
   const program: Finding = {
     subject: 'program',
@@ -66,7 +66,7 @@ function readChecked(env: NodeJS.ProcessEnv): Config | Finding[] {
   }
 }
 
-/** Node.js raises the limit of the process to the hard limit, which the report shows. */
+/** The report shows the effective limit: Node.js raises the soft limit to the hard limit at its start. */
 function examineFiles(): Finding[] {
   const report: { userLimits?: { open_files?: { soft?: number | string } } } = process.report.getReport();
   const limit = Number(report.userLimits?.open_files?.soft ?? Number.NaN);
@@ -99,7 +99,7 @@ async function examineDataDir(dataDir: string): Promise<Finding> {
   });
 }
 
-/** The path, or the first folder above it that exists, in which the start creates the others. */
+/** The path, or its nearest existing ancestor, in which `start` creates the missing folders. */
 function nearestExisting(path: string): string {
   return existsSync(path) ? path : nearestExisting(dirname(path));
 }
@@ -147,7 +147,7 @@ async function examineTarget({ egress }: Config, target: string): Promise<Findin
   }
 }
 
-/** Connects as a sender does: through the proxy and from the source address that are configured. */
+/** Connects as a sender does: through the configured proxy and from the configured source address. */
 async function openConnection(
   route: EgressRoute,
   { hosts, port }: { readonly hosts: readonly string[]; readonly port: number },

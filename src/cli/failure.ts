@@ -1,4 +1,4 @@
-/** A command failed in an expected way. The message is a sentence that says what to do. */
+/** An expected failure of a command. The message is a sentence with the remedy. */
 export class CommandError extends Error {
   readonly exitCode: number;
 

@@ -30,7 +30,7 @@ export const manageKeys: Run<'keys'> = async ({ env, out }, { values, positional
   return 0;
 };
 
-/** Page by page: there may be thousands. */
+/** Reads page by page, because there may be thousands of keys. */
 async function* listKeys(api: Api, values: Values): AsyncGenerator<Row[]> {
   const filter = { tenant: values.tenant, includeRevoked: values.revoked === true };
   for (let after: string | null | undefined; after !== null; ) {
@@ -40,7 +40,7 @@ async function* listKeys(api: Api, values: Values): AsyncGenerator<Row[]> {
   }
 }
 
-/** Without `__typename`, which tells a payload from an error. */
+/** Removes `__typename`, which is queried only to distinguish a payload from an error. */
 function plain(row: Row): Row {
   return Object.fromEntries(Object.entries(row).filter(([name]) => name !== '__typename'));
 }

@@ -10,16 +10,17 @@ import { CREATE_SUBSCRIPTION, DELETE_SUBSCRIPTION, RELAY, SUBSCRIPTIONS, UPDATE_
 import type { Context, Run } from './run.ts';
 import { follow } from './tail.ts';
 
-/** The engine deactivates the temporary subscription this long after the last sign of life. */
+/** Seconds from the last renewal until the engine deactivates the temporary subscription. */
 const LIFETIME_S = 3_600;
 const RENEW_MS = 20 * 60_000;
 const FORWARD_MS = 30_000;
-/** A delivery that is attempted several times is relayed once; this many deliveries are remembered. */
+/** Number of relayed deliveries that are remembered, so that a delivery with several attempts is relayed once. */
 const MAX_RELAYED = 10_000;
 
 /**
- * Relays the deliveries of a temporary webhook subscription. Its target is the engine's own /sink, which answers every
- * request; the live delivery log brings each delivery here, and it is signed again with the subscription's secret.
+ * Relays the deliveries of a temporary webhook subscription. Its target is the engine's own /sink, which accepts every
+ * request. This command reads each delivery from the live delivery log, signs it again with the subscription's secret, and
+ * sends it to the local URL.
  */
 export const listen: Run<'listen'> = async (context, { values }) => {
   const target = readTarget(values['forward-to']);
@@ -33,7 +34,7 @@ export const listen: Run<'listen'> = async (context, { values }) => {
     eventTypes: values.type ?? ['*'],
     description: name,
     maxInFlight: 100,
-    // Activated when the live log is open, so that no delivery is missed.
+    // The subscription is activated once the live log is open, so that no delivery is missed.
     isActive: false,
   };
   const created = payloadOf((await api.request(CREATE_SUBSCRIPTION, { input })).createWebhookSubscription);
@@ -70,7 +71,7 @@ function sinkUrl(sink: URL): string {
   return url.href;
 }
 
-/** A listener that was killed has left its subscription, which has the same name. */
+/** Deletes subscriptions with this name, which a killed listener leaves behind. */
 async function deleteEarlier(
   api: Api,
   { name, tenant }: { readonly name: string; readonly tenant: string | undefined },
@@ -90,7 +91,7 @@ async function renew({ api, sink, id }: Lease, { out, signal }: Context): Promis
   try {
     for (;;) {
       await delay(RENEW_MS, undefined, { signal });
-      // A failed renewal is repeated in time: the lifetime is three intervals.
+      // The lifetime is three intervals, so a failed renewal can be repeated before the subscription ends.
       await api.request(UPDATE_SUBSCRIPTION, { id, input: { url: sinkUrl(sink) } }).catch((error: unknown) => {
         out.note(`The temporary subscription could not be renewed: ${messageOf(error)}`);
       });
@@ -157,7 +158,7 @@ async function forward(
 
 type RelayedRequest = { readonly headers: Readonly<Record<string, string>>; readonly body: Buffer };
 
-/** The request as a receiver gets it: the same body and headers, signed now. */
+/** The request that a receiver would get: the same body and headers, with a new signature and the current time. */
 export function relayedRequest({ delivery, number }: Attempt, secret: string, nowMs = Date.now()): RelayedRequest {
   if (delivery?.event == null) throw new Error('the delivery has no event');
   const { id, type, occurredAt, data } = delivery.event;

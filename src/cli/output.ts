@@ -4,13 +4,13 @@ import { stripVTControlCharacters } from 'node:util';
 type Cell = string | number | boolean | null | undefined;
 export type Row = Readonly<Record<string, Cell>>;
 
-/** Where a command prints: results to standard output, everything else to standard error. */
+/** The output of a command: results go to standard output, everything else to standard error. */
 export type Output = {
   /** Results: a table for people, or one JSON object per line. */
   rows(rows: readonly Row[]): void;
-  /** One result of a command that runs on. `text` is its line for people. */
+  /** One result of a continuous command. `text` is the line for people, `row` the JSON object. */
   line(row: object, text: string): void;
-  /** A note for people, never part of the results. */
+  /** A note for people, which is not part of the results. */
   note(text: string): void;
 };
 
@@ -47,7 +47,7 @@ export function renderTable(rows: readonly Row[]): string {
     .join('\n');
 }
 
-/** Texts come from other people: control characters could move the cursor or set the title of the terminal. */
+/** Removes control characters, because texts of tenants and receivers could move the cursor or set the terminal's title. */
 function clean(text: string): string {
   return stripVTControlCharacters(text).replaceAll(/\p{Cc}/gu, (char) => (char === '\n' ? char : ' '));
 }

@@ -15,7 +15,7 @@ export type Context = {
 /** Resolves with the exit code; throws a CommandError or a StartError if it fails in an expected way. */
 export type Run<N extends CommandName> = (context: Context, input: Input<N>) => Promise<number>;
 
-/** Loaded when they run, because each loads its packages. `start` is the program itself. */
+/** Commands are loaded when they run, because each loads its own packages. `start` is in main.ts. */
 const RUNS: { readonly [N in Exclude<CommandName, 'start'>]: () => Promise<Run<N>> } = {
   migrate: async () => (await import('./migrate.ts')).migrateDatabase,
   doctor: async () => (await import('./doctor.ts')).runDoctor,
@@ -36,7 +36,7 @@ export async function runCommand<N extends Exclude<CommandName, 'start'>>(name: 
     stopping.abort();
   };
   for (const signal of STOP_SIGNALS) process.on(signal, stop);
-  // The reader has gone (`| head`).
+  // The reader of the pipe has exited, as in `… | head`.
   process.stdout.on('error', stop);
   const values: { readonly json?: unknown } = input.values;
   const out = createOutput(values.json === true);

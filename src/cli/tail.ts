@@ -42,7 +42,7 @@ type Following<Value> = {
   readonly onValue: (value: Value) => Promise<string> | string;
 };
 
-/** Reads a live stream until the signal aborts. After an interruption it continues behind the last value. */
+/** Reads a live stream until the signal aborts. After an interruption it reconnects and continues after the last value. */
 export async function follow<Value>(
   { out, signal }: Context,
   { after, open, onValue }: Following<Value>,

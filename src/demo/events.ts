@@ -21,7 +21,7 @@ type Publication = {
   readonly idPrefix: string;
 };
 
-/** Publishes as any service would, with nothing of ours but the subject: `events.<tenant>.<event type>`. */
+/** Publishes as any service can: only the subject `events.<tenant>.<event type>` is specific to the engine. */
 export async function publishSampleEvents(server: string, { tenant, idPrefix }: Publication): Promise<void> {
   // The client does not take user and password from the URL.
   const { host: servers, username: user, password: pass } = new URL(server);

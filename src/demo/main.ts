@@ -17,25 +17,25 @@ import { type DemoReceiver, startDemoReceiver } from './receiver.ts';
 
 const TENANT = 'demo';
 const FAILS_FIRST = 'CONVERSATION_CREATED';
-/** Each event once, and one of them twice. */
+/** One attempt for each event, and a second one for the event whose first attempt fails. */
 const EXPECTED_ATTEMPTS = SAMPLE_EVENTS.length + 1;
 const DATA_DIR = join('.data', 'demo');
 const GIVE_UP_MS = 60_000;
-/** Keeps the demo running, for a look at the console. */
-const OPEN = process.argv.includes('--open');
+/** Keeps the demo running, so that the console can be opened. */
+const STAYS_OPEN = process.argv.includes('--open');
 
 function say(text: string): void {
   console.log(text);
 }
 
-/** The product at work, from nothing to delivered webhooks, for a reader who has just cloned the repository. */
+/** Shows the whole product, from an empty data folder to delivered webhooks, in a fresh clone of the repository. */
 async function main(): Promise<void> {
   say('webhooks-engine demo: events published to NATS arrive as signed webhooks, and you watch it live.\n');
-  await forget();
+  await resetData();
   const interrupted = interruption();
   say('Starting an embedded Postgres and nats-server, and all roles…');
   const app = await startApp(demoConfig(), {
-    // Problems only; the demo says itself what is going on.
+    // The log has errors only, because the demo prints its own progress.
     log: createLog({ level: 'error', roles: ROLES }).log,
     report: (text) => {
       say(`  ${text}`);
@@ -49,11 +49,11 @@ async function main(): Promise<void> {
   });
   try {
     await Promise.race([run(app, receiver), interrupted]);
-    if (OPEN) await stayOpen(app, interrupted);
+    if (STAYS_OPEN) await stayOpen(app, interrupted);
   } finally {
     await receiver.close();
     await app.stop();
-    await forget();
+    await resetData();
   }
   say(NEXT_STEPS);
 }
@@ -66,7 +66,7 @@ async function run(app: App, receiver: DemoReceiver): Promise<void> {
   await deliver(app, receiver);
 }
 
-/** Rejects on Ctrl-C, or when nobody reads any more (`| head`): the servers that were started for the demo end with it. */
+/** Rejects on Ctrl-C, or when the reader of the output has exited (`| head`), so that the demo stops its servers. */
 function interruption(): Promise<never> {
   const rejected = new Promise<never>((_, reject) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -76,13 +76,13 @@ function interruption(): Promise<never> {
     }
     process.stdout.on('error', reject);
   });
-  // The message may arrive before anything waits for it; a later waiter gets it, too.
+  // Avoids an unhandled rejection if the signal arrives before the promise is awaited.
   rejected.catch(() => undefined);
   return rejected;
 }
 
-/** Each demo begins with nothing; only keys, and a nats-server that had to be fetched, are kept. Rejects while another demo uses the folder. */
-async function forget(): Promise<void> {
+/** Deletes data of earlier demos, except keys and a downloaded nats-server. Rejects while another demo uses the folder. */
+async function resetData(): Promise<void> {
   const unlock = await lockDataDirectory(DATA_DIR);
   try {
     for (const part of ['postgres', 'nats']) await rm(join(DATA_DIR, part), { recursive: true, force: true });
@@ -91,7 +91,7 @@ async function forget(): Promise<void> {
   }
 }
 
-/** Nothing of the person's own environment, but the way to programs. */
+/** Ignores the environment of the shell except PATH. */
 function demoConfig(): Config {
   return readConfig({ PATH: process.env['PATH'], PORT: '0', DATA_DIR, WORKERS: '0', RETRY_SCHEDULE: '1s,2s,5s' });
 }
@@ -110,7 +110,7 @@ async function deliver(app: App, receiver: DemoReceiver): Promise<void> {
   });
 }
 
-/** Shows the way to the console, and publishes the events again at each Enter, until Ctrl-C. */
+/** Prints a link to the console, and publishes the events again on each Enter, until Ctrl-C. */
 async function stayOpen(app: App, interrupted: Promise<never>): Promise<void> {
   say(`The console shows these deliveries, and new ones live. This link opens it once, within a minute:
   ${await consoleLink(app)}
@@ -126,7 +126,7 @@ Press Enter to publish the events again, Ctrl-C to end.`);
     );
   };
   process.stdin.on('data', publishAgain);
-  // Ctrl-C is the usual end here, and no failure.
+  // Ctrl-C is the regular end of this mode, not a failure.
   await interrupted.catch(() => undefined);
   process.stdin.destroy();
 }
@@ -155,7 +155,7 @@ async function watchWhile(app: App, publish: () => Promise<void>): Promise<void>
   }, 1_000);
   try {
     const log = client.iterate<DemoWatchSubscription>({ query: print(WATCH) });
-    // An answer on the same socket means that the server has the subscription.
+    // The server handles messages of a socket in order, so after this response the subscription is registered.
     await client.iterate({ query: '{ __typename }' }).next();
     await publish();
     await printAttempts(log);
@@ -198,7 +198,7 @@ async function request<Data, Variables>(
     headers: { 'content-type': 'application/json', authorization: `Bearer ${app.adminApiKey}` },
     body: JSON.stringify({ query: print(document), variables }),
   });
-  // The document's type says what its answer looks like.
+  // `as`: the document's type is that of its response.
   const { data, errors } = (await response.json()) as { data?: Data; errors?: readonly { message: string }[] };
   if (data === undefined) throw new Error(errors?.map(({ message }) => message).join() ?? `HTTP ${response.status}`);
   return data;

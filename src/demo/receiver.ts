@@ -10,12 +10,12 @@ export type DemoReceiver = {
 };
 
 export type DemoReceiverOptions = {
-  /** The first webhook of this event type is answered with a 503. */
+  /** The event type whose first webhook is answered with 503. */
   readonly failsFirst: string;
   readonly onRequest: (description: string) => void;
 };
 
-/** The receiver that a customer would run: it verifies each webhook with the library every customer can get, and answers. */
+/** A receiver as customers run it: verifies each webhook with the public Standard Webhooks library, and responds. */
 export async function startDemoReceiver({ failsFirst, onRequest }: DemoReceiverOptions): Promise<DemoReceiver> {
   let secret = '';
   let failed = false;

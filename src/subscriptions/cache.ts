@@ -7,19 +7,19 @@ import { SENT_COLUMNS, type SentSettings } from './settings.ts';
 
 type SenderSecret = { readonly id: string; readonly secret: string; readonly expiresAt: Date | undefined };
 
-/** A webhook subscription with its secrets in plain text: never log one. */
+/** A webhook subscription with its secrets in plain text. Never log it. */
 export type SenderSubscription = Omit<SubscriptionRow, 'encryptedHeaders' | 'secrets'> & {
   readonly headers: Readonly<Record<string, string>>;
   /** The current secret first. Older ones are not used once they have expired. */
   readonly secrets: readonly SenderSecret[];
 };
 
-/** The secrets of the subscription cannot be decrypted, so no attempt is possible until an operator or user fixes that. */
+/** The subscription's secrets cannot be decrypted. No attempt is possible until an operator or a user has fixed this. */
 export class UnusableSubscriptionError extends PermanentError {}
 
-/** The size of a subscription depends on its tenant: headers take up to 4 KiB, the URL 2. */
+/** Maximum bytes in the cache. Sizes of subscriptions differ: headers have up to 4 KiB, the URL up to 2 KiB. */
 const MAX_BYTES = 32 * 1024 * 1024;
-/** A subscription without headers, with what V8 and the cache add to it. */
+/** Size of a cached subscription without its headers, including the overhead of V8 and the cache. */
 const ENTRY_BYTES = 2 * 1024;
 /** Changes are announced. This bounds how long a value stays stale if an announcement is lost. */
 const MAX_AGE_MS = 60_000;
@@ -34,7 +34,7 @@ export class SubscriptionCache {
     sizeCalculation: bytesOf,
     ttl: MAX_AGE_MS,
   });
-  /** The latest load of each, so that `forget` also drops a load in progress when the subscription changes. */
+  /** The latest load of each subscription, so that `forget` also drops a load in progress. */
   readonly #loads = new Map<string, Promise<SenderSubscription | undefined>>();
 
   constructor(database: Database, secretBox: SecretBox) {
@@ -48,7 +48,7 @@ export class SubscriptionCache {
     this.#secretBox = secretBox;
   }
 
-  /** The subscription as it was at `minVersion` or later. */
+  /** Returns the subscription at `minVersion` or a later version. */
   async get(id: string, minVersion: number): Promise<SenderSubscription | undefined> {
     const known = this.#cached.get(id) ?? this.#loads.get(id);
     if (known === undefined) return this.#load(id);
@@ -117,11 +117,11 @@ function bytesOf({ url, headers }: SenderSubscription): number {
 type SubscriptionRow = SentSettings & {
   readonly id: string;
   readonly tenant: string;
-  /** False if it is inactive or deleted. */
+  /** False if the subscription is inactive or deleted. */
   readonly isActive: boolean;
   /** The circuit is open: only probes are sent. */
   readonly isOpen: boolean;
-  /** Until then only probes, retries by users and tests are sent. */
+  /** Time until which only probes, retries by users and tests are sent. */
   readonly pausedUntil: Date | null;
   readonly encryptedHeaders: string | null;
   readonly headerNames: readonly string[];

@@ -9,7 +9,7 @@ type Optional<T> = { readonly [K in keyof T]?: T[K] | null | undefined };
 export type SubscriptionFilter = Optional<{
   subscriptionIds: readonly string[];
   isActive: boolean;
-  /** A part of the URL or the description, in any case. */
+  /** A part of the URL or the description, case-insensitive. */
   search: string;
   circuitStates: readonly ('OPEN' | 'CLOSED')[];
   /** Whether there has been a failure since the last success. */
@@ -22,7 +22,7 @@ export type SubscriptionFilter = Optional<{
 
 const MAX_SEARCH_LENGTH = 200;
 
-/** Every problem of the filter, without those of fields that other filters have as well. */
+/** Every problem of the filter, except those of fields that other filters also have. */
 export function problemsOfSubscriptionFilter({ search, eventType }: SubscriptionFilter): InputProblem[] {
   const problems: InputProblem[] = [];
   if (search != null && (search.length > MAX_SEARCH_LENGTH || search.includes('\0'))) {
@@ -42,7 +42,7 @@ export function subscriptionWhere(filter: SubscriptionFilter, now: Date): Prisma
   if (subscriptionIds != null) conditions.push({ id: { in: subscriptionIds.filter(isUuid) } });
   if (isActive != null) conditions.push({ isActive });
   if (search != null && search !== '') {
-    // Prisma creates a LIKE without escaping.
+    // Prisma passes the text to LIKE without escaping it.
     const text = { contains: search.replace(/[\\%_]/g, '\\$&'), mode: 'insensitive' } as const;
     conditions.push({ OR: [{ url: text }, { description: text }] });
   }

@@ -7,7 +7,7 @@ export class InvalidHeadersError extends InputError {
 
 export type CustomHeader = { readonly name: string; readonly value: string };
 
-/** A header in an input. Without a value, it keeps the stored one. */
+/** A header in an input. A header without a value keeps its stored value. */
 export type GivenHeader = { readonly name: string; readonly value?: string | null | undefined };
 
 const MAX_HEADERS = 20;
@@ -19,22 +19,22 @@ const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/;
 const VALUE = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
 
 /**
- * Headers that frame or route a request: on a shared connection a customer's own `content-length` makes the next customer's
- * request part of this one's body (measured with got 14). And the engine's own headers.
+ * Headers that frame or route a request, and the engine's own headers. On a shared connection, a custom `content-length`
+ * makes the next customer's request a part of this request's body (measured with got 14).
  */
 const FORBIDDEN: ReadonlySet<string> = new Set([
   ...['host', 'connection', 'keep-alive', 'te', 'trailer', 'trailers', 'transfer-encoding', 'upgrade', 'expect'],
   ...['http2-settings', 'date', 'via', 'forwarded', 'x-real-ip', 'range', 'accept-encoding', 'user-agent'],
   ...['cookie', 'cookie2', 'set-cookie', 'set-cookie2'],
-  // Gateways trust these as set by a proxy. `Proxy` becomes the environment variable HTTP_PROXY of CGI programs.
+  // Gateways trust these headers as set by a proxy. `Proxy` becomes the environment variable HTTP_PROXY of CGI programs.
   ...['proxy', 'max-forwards', 'x-forwarded', 'x-rewrite-url', 'x-host', 'client-ip', 'true-client-ip', 'x-client-ip'],
   ...['x-cluster-client-ip', 'fastly-client-ip', 'cf-connecting-ip', 'x-remote-ip', 'x-remote-addr', 'remote-addr'],
   ...['x-http-method', 'x-http-method-override', 'x-method-override'],
-  // These are inherited by plain objects, so a receiver may not find the header under its name.
+  // Plain JavaScript objects inherit properties with these names, so a receiver may not find the header by its name.
   ...['prototype', ...Object.getOwnPropertyNames(Object.prototype)].map(readByProxies),
 ]);
 
-/** Includes the headers that cloud metadata services require, so that a hole in the egress guard would still get no answer. */
+/** Includes headers that cloud metadata services require: even if the egress guard failed, they would reject the request. */
 const FORBIDDEN_PREFIXES: readonly string[] = [
   ...['content-', 'if-', 'proxy-', 'sec-', 'x-forwarded-', 'x-original-', 'x-accel-', 'x-envoy-'],
   ...['webhook-', 'x-hub-signature', 'svix-'],
@@ -57,7 +57,7 @@ export function completeHeaders(headers: readonly GivenHeader[], stored: StoredH
 /** Returns every problem of the headers. Messages never contain values. */
 export function problemsOfHeaders(headers: readonly GivenHeader[], stored: StoredHeaders): InputProblem[] {
   const path = 'headers';
-  // Counted first, which bounds the number of problems.
+  // This check comes first, because it bounds the number of problems.
   if (headers.length > MAX_HEADERS) return [problem(path, `at most ${MAX_HEADERS} headers are possible`)];
   const seen = new Set<string>();
   const problems = headers.flatMap(({ name, value }, index) => {
@@ -90,7 +90,7 @@ function problemOfName(name: string): string | undefined {
   return forbidden ? 'cannot be set' : undefined;
 }
 
-/** HTTP ignores case, and CGI and its successors ignore all but letters and digits: `X_A` is `x-a`. */
+/** The name as CGI and its successors read it: they ignore case and treat other characters than letters and digits alike. */
 function readByProxies(name: string): string {
   return name.toLowerCase().replace(/[^a-z0-9]/g, '-');
 }

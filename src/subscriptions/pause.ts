@@ -5,20 +5,20 @@ import { change, type Database, type Queryable } from '../postgres/client.ts';
 import type { SubscriptionKey } from './service.ts';
 
 /**
- * The longest pause, in days, and the one of a pause without an end. It bounds the backlog: pending deliveries and their
- * events are kept however old they are.
+ * Maximum length of a pause in days, and the length of a pause without a given end. It bounds the backlog, because pending
+ * deliveries and their events are kept regardless of their age.
  */
 export const MAX_PAUSE_DAYS = 30;
 const DAY_MS = 86_400_000;
 
 type Pause = SubscriptionKey & {
-  /** Undefined: the longest pause. */
+  /** Undefined: in MAX_PAUSE_DAYS. */
   readonly until: Date | undefined;
 };
 
 /**
- * Pauses a webhook subscription, or changes the end of its pause: its deliveries are created and stay queued. Throws
- * NotFoundError or InvalidInputError.
+ * Pauses a webhook subscription, or changes the end of its pause. During a pause deliveries are created and stay queued.
+ * Throws NotFoundError or InvalidInputError.
  */
 export async function pauseWebhookSubscription(
   database: Pick<Database, 'pool' | 'clock' | 'recorder'>,
@@ -37,7 +37,7 @@ export async function pauseWebhookSubscription(
   });
 }
 
-/** Ends the pause of a webhook subscription; one that is not paused is left unchanged. Throws NotFoundError. */
+/** Ends the pause of a webhook subscription, if it is paused. Throws NotFoundError. */
 export async function resumeWebhookSubscription(
   database: Pick<Database, 'pool' | 'recorder'>,
   key: SubscriptionKey,

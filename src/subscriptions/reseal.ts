@@ -4,27 +4,27 @@ import { headersContext, type SecretBox, secretContext } from './secrets.ts';
 type Deps = { readonly db: Queryable; readonly secretBox: SecretBox };
 
 export type ResealResult = {
-  /** Values that were sealed again. */
+  /** Number of values that were sealed again. */
   readonly resealed: number;
-  /** Values that none of the keys opens. */
+  /** Number of values that none of the keys opens. */
   readonly unreadable: number;
-  /** Values that are not sealed with the current key: unreadable, or written meanwhile by a process with another current key. */
+  /** Number of values not sealed with the current key: unreadable, or written by a process with another current key. */
   readonly remaining: number;
 };
 
 type Options = {
-  /** Called after each batch with the number of values sealed again so far. */
+  /** Called after each batch with the total number of values sealed again. */
   readonly onProgress?: (resealed: number) => void;
   readonly batchSize?: number;
 };
 
 type Sealed = { readonly id: string; readonly tenant: string; readonly sealed: string };
 
-/** A column with sealed values. A new one needs an entry here. */
+/** A column with sealed values. */
 type Column = {
   /** $1: the first id that is excluded; $2: the prefix of values of the current key; $3: the number of rows. */
   readonly select: string;
-  /** $1: ids; $2: the old values, which must still be there; $3: the new ones. Returns the changed rows. */
+  /** $1: ids; $2: old values, without which a row is left unchanged; $3: new values. Returns the changed rows. */
   readonly update: string;
   readonly count: string;
   readonly contextOf: (row: Sealed) => string;
@@ -53,12 +53,12 @@ const COLUMNS: readonly Column[] = [
 ];
 
 const NO_ID = '00000000-0000-0000-0000-000000000000';
-/** Rows of one statement, each locked only while it runs. */
+/** Maximum rows of one statement. Rows are locked only while their statement runs. */
 const BATCH_SIZE = 500;
 
 /**
- * Seals every value with the current key that another key of `secretBox` sealed, in batches, while the engine runs. A value that changes
- * meanwhile is left alone. May be interrupted and repeated.
+ * Seals all values that another key of `secretBox` sealed with the current key, in batches, while the engine runs. A value
+ * that another process changes in the meantime is left unchanged. May be interrupted and repeated.
  */
 export async function resealSecrets(deps: Deps, options: Options = {}): Promise<ResealResult> {
   const { db, secretBox } = deps;

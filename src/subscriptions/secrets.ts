@@ -4,9 +4,9 @@ import type { Queryable } from '../postgres/client.ts';
 
 /** Encrypts signing secrets and custom header values, so that access to the database does not reveal them. */
 export type SecretBox = {
-  /** Binds the result to `context`, so that it cannot be moved to another row or tenant. */
+  /** Encrypts the text and binds the result to `context`, so that it cannot be moved to another row or tenant. */
   seal(plaintext: string, context: string): string;
-  /** Throws if the value was sealed with an unknown key or another context, or was changed. */
+  /** Decrypts a sealed value. Throws if it was sealed with an unknown key or another context, or was changed. */
   open(sealed: string, context: string): string;
   /** The start of every value that the current key sealed, and of no other. */
   readonly currentPrefix: string;

@@ -34,16 +34,16 @@ export type WebhookSubscriptionServices = {
   readonly maxSubscriptionsPerTenant: number;
 };
 
-/** The id of a subscription, and the tenant it must belong to; any tenant if undefined. */
+/** The id of a subscription, and the tenant that it must belong to; undefined: any tenant. */
 export type SubscriptionKey = { readonly id: string; readonly tenant: string | undefined };
 
-/** The subscription, and its new signing secret, which is not readable later. */
+/** The subscription, and its new signing secret, which cannot be read later. */
 export type SubscriptionWithSecret = { readonly subscription: WebhookSubscription; readonly secret: string };
 
 type CreateInput = WebhookSubscriptionSettings &
   RequiredSettings & {
     readonly tenant: string | undefined;
-    /** Why the caller may not name this tenant. */
+    /** The reason why the caller may not use this tenant. */
     readonly tenantProblem?: string | undefined;
   };
 
@@ -77,7 +77,7 @@ export async function createWebhookSubscription(
     secrets: { create: sealSecret(services.secretBox, { secret, tenant, timeMs: services.database.clock.now() }) },
   };
   const subscription = await changeWithPrisma(services.database, async (transaction) => {
-    // The trigger that assigns versions has locked the tenant here, so concurrent creations of a tenant are counted in turn.
+    // The trigger that assigns versions has locked the tenant, so concurrent creations of a tenant are counted one by one.
     const created = await transaction.webhookSubscription.create({ data });
     const count = await transaction.webhookSubscription.count({ where: { tenant, deletedAt: null } });
     if (count > services.maxSubscriptionsPerTenant) {
@@ -90,13 +90,13 @@ export async function createWebhookSubscription(
 
 type Update = SubscriptionKey & {
   readonly settings: WebhookSubscriptionSettings;
-  /** The `updatedAt` of the version that the caller has seen; undefined: any. */
+  /** The `updatedAt` that the caller has read. The update fails if it has changed; undefined: the update never fails so. */
   readonly ifUnchangedSince?: Date | undefined;
 };
 
 /**
- * Throws NotFoundError, SubscriptionChangedError or an InputError. Deactivating cancels the pending deliveries. Activating, or changing the URL, closes
- * the circuit and forgets earlier failures.
+ * Throws NotFoundError, SubscriptionChangedError or an InputError. Deactivating cancels the pending deliveries. Activating,
+ * or changing the URL, closes the circuit and discards earlier failures.
  */
 export async function updateWebhookSubscription(
   services: WebhookSubscriptionServices,
@@ -149,7 +149,7 @@ export async function deleteWebhookSubscription(
 }
 
 /**
- * Creates a new signing secret. The old ones sign as well for `overlapSeconds`, or until their own earlier end.
+ * Creates a new signing secret. Old secrets also sign for `overlapSeconds`, or until their own earlier expiry.
  * Throws NotFoundError, InvalidInputError or TooManySecretsError.
  */
 export async function rotateWebhookSecret(
@@ -182,7 +182,7 @@ export async function rotateWebhookSecret(
 }
 
 /**
- * Ends the overlap of an old signing secret now: it signs no further request. Throws NotFoundError, also for a secret of
+ * Ends the overlap of an old signing secret, which then signs no further request. Throws NotFoundError, also for a secret of
  * another subscription, or InvalidInputError for the current secret.
  */
 export async function expireSigningSecret(
@@ -214,15 +214,15 @@ type LockedSubscription = Pick<
 >;
 
 /**
- * Locks the row until the transaction ends, which serializes changes of one subscription. FOR NO KEY UPDATE, because a
- * transaction that has locked the subscription's state and writes it twice makes Postgres check the foreign key, while this
- * one will lock the state as well: FOR UPDATE could deadlock.
+ * Locks the row until the transaction ends, which serializes changes of one subscription. FOR UPDATE could deadlock: another
+ * transaction that has locked the subscription's state and writes it twice makes Postgres check the foreign key, which locks
+ * this row for key share, while this transaction is going to lock the state. FOR NO KEY UPDATE does not conflict with that.
  */
 async function lockSubscription(
   transaction: Prisma.TransactionClient,
   { id, tenant }: SubscriptionKey,
 ): Promise<LockedSubscription> {
-  // The statement has the tenant, so that it neither locks nor waits for another tenant's row.
+  // The condition on the tenant prevents locking, or waiting for, a row of another tenant.
   const [row] = isUuid(id)
     ? await transaction.$queryRaw<LockedSubscription[]>`
         SELECT id, tenant, url, is_active AS "isActive", event_types AS "eventTypes",
@@ -235,17 +235,17 @@ async function lockSubscription(
   return row;
 }
 
-/** Cancels the pending deliveries of an inactive subscription. The sweeper cancels the rest of a long backlog. */
+/** Cancels pending deliveries of an inactive subscription. The sweeper cancels the rest of a large backlog. */
 async function endDeliveries(transaction: Prisma.TransactionClient, subscriptionId: string): Promise<void> {
   const db = inPrismaTransaction(transaction);
   await cancelPending(db, { subscriptionId, limit: CANCEL_LIMIT_ON_DEACTIVATION });
-  // Makes the sweeper process the subscription now. Last, because deliveries are always locked before states.
+  // Makes the sweeper process the subscription immediately. Last, because deliveries are always locked before states.
   await closeCircuit(db, subscriptionId);
 }
 
 type StoredSettings = Partial<Pick<Prisma.WebhookSubscriptionUncheckedCreateInput, Exclude<SettingName, 'headers'>>>;
 
-/** The columns of the settings that are given, without those of the headers. Null sets only what can be null. */
+/** The columns of the given settings, except headers. Null is ignored for settings that cannot be null. */
 function storedSettings(settings: WebhookSubscriptionSettings): StoredSettings {
   const given = SETTING_ROWS.filter(([name, { column, default: value }]) => {
     const isNullable = value === null;
@@ -270,12 +270,12 @@ type KeptHeaders = Pick<WebhookSubscription, 'id' | 'tenant' | 'encryptedHeaders
 /** The stored headers, decrypted only if a given header keeps its value. */
 function storedHeaders(secretBox: SecretBox, { id, tenant, encryptedHeaders, given }: KeptHeaders): StoredHeaders {
   if (encryptedHeaders === null || !keepsValues(given)) return NO_HEADERS;
-  // `as`: what sealHeaders wrote.
+  // `as`: sealHeaders encrypted this object.
   const values = JSON.parse(secretBox.open(encryptedHeaders, headersContext(id, tenant))) as Record<string, string>;
   return new Map(Object.entries(values).map(([name, value]) => [name.toLowerCase(), value]));
 }
 
-/** Throws all problems as one error: of their kind if all have the same, else an InvalidInputError. */
+/** Throws all problems as one error: the error class of their code if all have the same, otherwise an InvalidInputError. */
 function throwIfAny(problems: readonly InputProblem[]): void {
   if (problems.length === 0) return;
   const areAll = (code: InputProblem['code']) => problems.every((problem) => problem.code === code);

@@ -6,13 +6,13 @@ import type { GivenHeader } from './headers.ts';
 
 export type Setting = {
   readonly type: keyof Values;
-  /** The column of webhook_subscriptions. Undefined for headers: their names and encrypted values are apart. */
+  /** The column of webhook_subscriptions. Undefined for headers, whose names and encrypted values are in two columns. */
   readonly column?: string;
-  /** Without a value for it no webhook subscription can be created. */
+  /** Creating a webhook subscription requires a value. */
   readonly isRequired?: true;
-  /** The value of a new webhook subscription that does not set it, the same as the column's default. */
+  /** The value of a new webhook subscription if none is given. The same as the column's default. */
   readonly default?: string | number | boolean | null;
-  /** The words for a default that has no value to quote. */
+  /** A phrase for the default, if its value cannot be quoted. */
   readonly defaultMeans?: string;
   /** Minimum and maximum of an integer, both included. */
   readonly range?: readonly [min: number, max: number];
@@ -20,7 +20,7 @@ export type Setting = {
   readonly limits?: string;
   /** A noun phrase, without the full stop. */
   readonly description: string;
-  /** A sentence on what else an update does. */
+  /** A sentence about other effects of an update. */
   readonly onUpdate?: string;
   /** Sender processes need its value: SubscriptionCache reads it. */
   readonly isSent?: true;
@@ -39,8 +39,8 @@ type Values = {
 const MAX_DESCRIPTION_LENGTH = 1_000;
 
 /**
- * Every setting of a webhook subscription. The fields of the GraphQL types, the validation of integers, the columns that
- * are written, those that senders read, and docs/subscription-settings.md derive from this table.
+ * Every setting of a webhook subscription. The fields of the GraphQL types, the validation of integers, the written columns,
+ * the columns that senders read, and docs/subscription-settings.md derive from this table.
  */
 const SETTINGS = {
   url: {
@@ -125,12 +125,12 @@ export type SettingName = keyof Table;
 /** The names of the settings whose rows have `Trait`. */
 type NamesWith<Trait> = { [Name in SettingName]: Table[Name] extends Trait ? Name : never }[SettingName];
 
-/** The value of a setting as it is stored: null only if that is the default. */
+/** The stored value of a setting. It can be null only if null is the default. */
 type StoredValue<Name extends SettingName> =
   | Values[Table[Name]['type']]
   | (Table[Name] extends { readonly default: null } ? null : never);
 
-/** The settings that a create or an update names. An absent one keeps its value, or gets its default. */
+/** The settings in the input of a create or an update. An absent setting gets its default, or keeps its value. */
 export type WebhookSubscriptionSettings = {
   readonly [Name in SettingName]?: Values[Table[Name]['type']] | null | undefined;
 };
@@ -140,10 +140,10 @@ export type RequiredSettings = {
   readonly [Name in NamesWith<{ readonly isRequired: true }>]: Values[Table[Name]['type']];
 };
 
-/** The settings that sender processes need. */
+/** The settings that sender processes read. */
 export type SentSettings = { readonly [Name in NamesWith<{ readonly isSent: true }>]: StoredValue<Name> };
 
-// `as`: Object.entries does not know that a table has no other keys than its own.
+// `as`: Object.entries returns the keys as strings.
 export const SETTING_ROWS = Object.entries(SETTINGS) as readonly (readonly [SettingName, Setting])[];
 
 /** The select list of SentSettings, for webhook_subscriptions under the alias `s`. */
@@ -167,7 +167,7 @@ export function describeOutput(name: SettingName): string {
     : `${description}.`;
 }
 
-/** The permitted values of a setting; undefined if its type says it all. */
+/** A phrase about the permitted values of a setting; undefined if its type has no further limits. */
 export function limitsOf(name: SettingName): string | undefined {
   const { range, limits }: Setting = SETTINGS[name];
   return range === undefined ? limits : `from ${range[0]} to ${range[1]}`;
@@ -178,7 +178,7 @@ export function defaultOf(name: SettingName): string {
   return defaultMeans ?? String(value);
 }
 
-/** Every problem of the settings but those of the URL and the headers. */
+/** Every problem of the settings, except those of the URL and the headers. */
 export function findProblems(settings: WebhookSubscriptionSettings): InputProblem[] {
   return [
     ...problemsOfEventTypes(settings.eventTypes ?? undefined),
@@ -192,7 +192,7 @@ function problemsOfEventTypes(eventTypes: readonly string[] | undefined): InputP
   if (eventTypes === undefined) return [];
   const path = 'eventTypes';
   if (eventTypes.length === 0) return [{ path, message: 'must name at least one event type; `*` means all' }];
-  // One problem for a list that is too long, so that the answer stays short.
+  // A list that is too long has only this problem, so that the response stays short.
   if (eventTypes.length > MAX_EVENT_TYPES)
     return [{ path, message: `may name at most ${MAX_EVENT_TYPES} event types` }];
   return eventTypes.flatMap((eventType, index) => {

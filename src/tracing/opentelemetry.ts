@@ -22,10 +22,10 @@ import { VERSION } from '../lib/version.ts';
 import type { TracingSettings } from './settings.ts';
 import type { RunningTracing } from './start.ts';
 
-/** Part of the time in which the program ends. */
+/** Milliseconds for exporting the last spans when the program stops, part of its 25 s. */
 const STOP_WITHIN_MS = 3_000;
 const LOG_INTERVAL_MS = 30_000;
-/** Spans queued for the exporter, some 1 KB each; the SDK drops further ones. */
+/** Maximum spans queued for the exporter, about 1 KB each. The SDK drops further spans. */
 const MAX_QUEUED_SPANS = 8_192;
 
 const KINDS: Readonly<Record<NewSpan['kind'], SpanKind>> = {
@@ -35,8 +35,8 @@ const KINDS: Readonly<Record<NewSpan['kind'], SpanKind>> = {
 };
 
 /**
- * Tracing by OpenTelemetry's SDK. Without its global tracer and its context manager: positions in traces are passed as
- * `traceparent`, because they have to survive Postgres and JetStream anyway.
+ * Tracing with OpenTelemetry's SDK, without its global tracer and its context manager: positions in traces are passed as
+ * `traceparent`, because they are also stored in Postgres and JetStream.
  */
 export function createTracing(settings: TracingSettings, log: Logger): RunningTracing {
   const ids = new KeyedIds();
@@ -62,7 +62,7 @@ export function createTracing(settings: TracingSettings, log: Logger): RunningTr
   const isParentBased = settings.sampler.startsWith('parentbased');
 
   function start({ name, kind, parent, key, linkedKey, attributes }: NewSpan): Span {
-    // The SDK would create a span that records nothing, at half the cost of one that does.
+    // For an unsampled parent the SDK would create a non-recording span, which costs half as much as a recording one.
     if (parent !== undefined && isParentBased && !readTraceParent(parent).isSampled) {
       return { traceParent: parent, end: () => undefined };
     }
@@ -104,12 +104,12 @@ function linkTo(parent: string, key: string): Link {
   return { context: { traceId, spanId: spanIdOf(key), traceFlags: isSampled ? TraceFlags.SAMPLED : TraceFlags.NONE } };
 }
 
-/** 8 bytes in hexadecimal; zeros, which are invalid, have the probability of a hash collision. */
+/** 8 bytes in hexadecimal. All zeros would be invalid, but are as improbable as a hash collision. */
 function spanIdOf(key: string): string {
   return createHash('sha256').update(key).digest('hex').slice(0, 16);
 }
 
-/** Random ids, except for the span that starts next after `use` with a key. The SDK asks for the id synchronously. */
+/** Generates random ids, or the id of the key last passed to `use`. startSpan calls the generator synchronously. */
 class KeyedIds extends RandomIdGenerator {
   #key: string | undefined;
 
@@ -141,14 +141,14 @@ function createSampler({ sampler, samplerRatio }: TracingSettings): Sampler {
   }
 }
 
-/** The exporters read OTEL_EXPORTER_OTLP_TIMEOUT, _COMPRESSION and _CERTIFICATE themselves. */
+/** The exporters themselves read OTEL_EXPORTER_OTLP_TIMEOUT, _COMPRESSION and _CERTIFICATE. */
 function createExporter({ protocol, endpoint, tracesEndpoint, headers }: TracingSettings): SpanExporter {
   const base = endpoint ?? 'http://localhost:4318';
   const options = { url: tracesEndpoint ?? `${base.replace(/\/+$/, '')}/v1/traces`, headers: { ...headers } };
   return protocol === 'http/json' ? new JsonExporter(options) : new ProtobufExporter(options);
 }
 
-/** Logs failed exports, which the SDK reports to a global logger only. */
+/** Logs failed exports to the program's log. The SDK reports them only to its global logger. */
 function reportFailures(exporter: SpanExporter, log: Logger): SpanExporter {
   const failures = seldom(LOG_INTERVAL_MS);
   return {

@@ -1,18 +1,18 @@
-/** The standard variables of OpenTelemetry, as far as the engine reads them itself. */
+/** Settings from OpenTelemetry's standard variables that the engine itself reads. */
 export type TracingSettings = {
   /** `otlp` turns tracing on, `none` turns it off; undefined: it is on if an endpoint is set. */
   readonly exporter: (typeof EXPORTERS)[number] | undefined;
   readonly isDisabled: boolean;
   /** The base URL of a collector. */
   readonly endpoint: string | undefined;
-  /** The whole URL for traces, in place of `endpoint`. */
+  /** The complete URL for traces. Replaces `endpoint`. */
   readonly tracesEndpoint: string | undefined;
   readonly headers: Readonly<Record<string, string>>;
   readonly protocol: (typeof PROTOCOLS)[number];
   readonly serviceName: string;
   readonly resourceAttributes: Readonly<Record<string, string>>;
   readonly sampler: (typeof SAMPLERS)[number];
-  /** From 0 to 1, for the samplers with `traceidratio` in their names. */
+  /** From 0 to 1. Only samplers with `traceidratio` in their names use it. */
   readonly samplerRatio: number;
 };
 

@@ -3,7 +3,7 @@ import type { Tracing } from '../lib/tracing.ts';
 import { isTracingOn, type TracingSettings } from './settings.ts';
 
 export type RunningTracing = Tracing & {
-  /** Exports the last spans, for 3 s at most. */
+  /** Exports the last spans, within at most 3 s. */
   stop(): Promise<void>;
 };
 

@@ -3,7 +3,7 @@ import type { Role } from '../config/values.ts';
 
 /** The roles that worker processes have in place of the main process. */
 const WORKER_ROLES: readonly Role[] = ['dispatcher', 'sender'];
-/** Fewer connections make the statements of a process wait for each other. */
+/** Minimum connections of a process. With fewer, its statements would wait for each other. */
 const MIN_POOL_SIZE = 4;
 
 type DividedWork = {

@@ -6,18 +6,18 @@ import { processMetrics } from '../server/metrics.ts';
 import { startTracing } from '../tracing/start.ts';
 import type { Answers, Asked, FromWorker, Question, StartMessage, ToWorker } from './messages.ts';
 
-// The program of a worker process: WorkerProcess (worker-process.ts) forks it and sends it its configuration.
+// The program of a worker process. WorkerProcess (worker-process.ts) forks it and sends the configuration.
 
 /**
- * Aborts when the worker has to stop: the main process says so or has ended, or a signal went to the whole process group.
- * A second signal ends the process at once.
+ * Aborts when the worker has to stop: on a message of the main process, when the main process has ended, or on a signal to
+ * the process group. A second signal ends the process immediately.
  */
 const stopping = new AbortController();
 let app: WorkerApp | undefined;
 
 function stop(): void {
   stopping.abort();
-  // Without a configuration nothing has begun.
+  // The configuration has not arrived, so nothing has to be stopped.
   if (app === undefined) process.exit(0);
 }
 
@@ -62,6 +62,6 @@ async function find(question: Question, { metrics, findProblems }: WorkerApp): P
 }
 
 function send(message: FromWorker): void {
-  // A message that cannot be sent is for a main process that has ended.
+  // Sending fails only if the main process has ended, so errors are ignored.
   if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
 }

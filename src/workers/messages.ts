@@ -2,7 +2,7 @@ import type { Config } from '../config/config.ts';
 import type { Infrastructure } from '../infrastructure.ts';
 import type { MetricValues } from '../server/metrics.ts';
 
-/** The configuration that a worker process begins with. */
+/** The first message to a worker process. */
 export type StartMessage = {
   readonly kind: 'start';
   /** From 1; a worker that is restarted keeps its number. */
@@ -11,7 +11,7 @@ export type StartMessage = {
   readonly infrastructure: Infrastructure;
 };
 
-/** The questions of the main process to a worker, each with the type of its answer. */
+/** The requests of the main process to a worker, by name, with the type of each response. */
 export type Answers = {
   readonly metrics: MetricValues;
   /** Current problems of the worker, one sentence each. */

@@ -15,26 +15,26 @@ type WorkerPoolOptions = {
   readonly writeLines: (lines: string) => void;
 };
 
-/** Pause before the restart of a worker that has ended, doubled with each end in a row. */
+/** Delay before the restart of a worker that has ended. It doubles with each end within STABLE_MS of the start. */
 const FIRST_RESTART_MS = 500;
 const MAX_RESTART_MS = 30_000;
-/** A worker that has run this long begins a new row. */
+/** Milliseconds after which a running worker counts as stable: its next restart has the first delay. */
 const STABLE_MS = 60_000;
-/** A worker that is not ready again after this time is a problem; until then it is a warning. */
+/** A worker that is not ready is a warning for this time, then a problem. */
 const RESTART_GRACE_MS = 15_000;
-/** A worker that has not stopped by then is killed. Its attempts have 20 s; the rest of the program's 25 s is for the main process. */
+/** Milliseconds after which a stopping worker is killed. Its attempts have 20 s; the program must stop within 25 s. */
 const STOP_MS = 21_000;
 
 /** One worker, which is a new process after each restart. */
 type Slot = {
   readonly number: number;
   process: WorkerProcess | undefined;
-  /** Since when it has not been ready (performance.now()); undefined while it is. */
+  /** Time since which the worker is not ready (performance.now()); undefined while it is ready. */
   downSince: number | undefined;
   readonly metrics: AccumulatedMetrics;
 };
 
-/** Starts the worker processes, restarts those that end, and stops them. Started at most once; stop() may be called twice. */
+/** Starts the worker processes, restarts those that end, and stops them. start() and stop() may be called repeatedly. */
 export class WorkerPool {
   /** Resolves when each worker has been ready once. */
   readonly ready: Promise<void>;
@@ -84,7 +84,7 @@ export class WorkerPool {
     return restarting.map(({ number }) => `worker ${number} is starting`);
   }
 
-  /** The values of each worker, including those that its earlier processes have counted. */
+  /** The metric values of each worker, including the counts of its earlier processes. */
   async metrics(): Promise<readonly MetricValues[]> {
     const values = this.#slots.map(async ({ process, metrics }) => metrics.with(await process?.ask('metrics')));
     return (await Promise.all(values)).flat();
@@ -95,7 +95,7 @@ export class WorkerPool {
     if (isDownTooLong(slot)) return [`worker ${number} is not running`];
     if (process === undefined || isDown(slot)) return [];
     const problems = (await process.ask('problems')) ?? ['it does not answer'];
-    // It may have ended meanwhile.
+    // The process may have ended during the request.
     return slot.process === process ? problems.map((problem) => `worker ${number}: ${problem}`) : [];
   }
 

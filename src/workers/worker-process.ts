@@ -5,9 +5,9 @@ import type { Readable } from 'node:stream';
 import { atMost } from '../lib/loop.ts';
 import type { Answers, FromWorker, Question, StartMessage, ToWorker } from './messages.ts';
 
-/** Time limit of an answer: the page that asks has to answer within 2 s itself. */
+/** Time limit of an answer. The HTTP request that needs it has a time limit of 2 s. */
 const ANSWER_MS = 1_500;
-/** Longest part of a log line that is kept until its end arrives, in characters. */
+/** Maximum characters of an incomplete log line that are buffered. */
 const MAX_LINE = 1024 * 1024;
 
 export type ExitReason = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
@@ -19,7 +19,7 @@ type WorkerOptions = {
   readonly writeLines: (lines: string) => void;
 };
 
-/** One life of a worker process: from the fork to the exit. */
+/** One worker process, from its fork to its exit. */
 export class WorkerProcess {
   readonly exited: Promise<ExitReason>;
   readonly #child: ChildProcess;
@@ -28,10 +28,10 @@ export class WorkerProcess {
   #isReady = false;
 
   constructor({ start, onReady, writeLines }: WorkerOptions) {
-    // One process writes the log: lines that several processes write to a pipe can be mixed.
+    // The main process writes all logs, because lines that several processes write to one pipe can be mixed.
     const [, program = ''] = process.argv;
     this.#child = fork(program, ['worker'], { serialization: 'advanced', stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
-    // `as`: the pipe of `stdio`.
+    // `as`: `stdio` requests a pipe.
     forwardLines(this.#child.stdout as Readable, writeLines);
     this.exited = exitOf(this.#child);
     this.#child.on('message', (message: FromWorker) => {
@@ -56,7 +56,7 @@ export class WorkerProcess {
     let answer: Answers[Q] | undefined;
     const answered = new Promise<void>((resolve) => {
       this.#answers.set(id, (value) => {
-        // `as`: the worker answers each question with its type.
+        // `as`: the worker's answer has the type of the question.
         answer = value as Answers[Q];
         resolve();
       });
@@ -67,7 +67,7 @@ export class WorkerProcess {
     return answer;
   }
 
-  /** Asks the worker to stop, and kills it if it has not ended after `limitMs`. */
+  /** Requests the worker to stop, and kills it if it has not exited after `limitMs`. */
   async stop(limitMs: number): Promise<void> {
     this.#send({ kind: 'stop' });
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), limitMs);
@@ -75,7 +75,7 @@ export class WorkerProcess {
     clearTimeout(timer);
   }
 
-  /** A message that cannot be sent is for a worker that has ended. */
+  /** Sending fails only if the worker has ended, so errors are ignored. */
   #send(message: ToWorker): void {
     if (this.#child.connected) this.#child.send(message, () => undefined);
   }
@@ -87,12 +87,12 @@ async function exitOf(child: ChildProcess): Promise<ExitReason> {
     const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
     return { code, signal };
   } catch {
-    // The event `error` before the process exists: the system refuses to start one.
+    // `error` before `exit`: the operating system could not start the process.
     return { code: null, signal: null };
   }
 }
 
-/** Passes on whole lines, so that lines of several processes are never mixed. */
+/** Forwards complete lines only, so that lines of several processes are never mixed. */
 export function forwardLines(source: Readable, write: (lines: string) => void): void {
   let rest = '';
   source.setEncoding('utf8');
