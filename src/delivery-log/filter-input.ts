@@ -114,7 +114,7 @@ export function checkFilterOfDeliveries(
   const { tenant, tenantProblem } = matchTenant(viewer, filter?.tenant);
   const problems = [...others, ...problemsOfFilter(filter ?? {}, { tenantProblem, use })];
   if (filter?.eventIds != null && tenant === undefined && tenantProblem === undefined) {
-    problems.push({ path: 'filter.tenant', message: 'is required beside eventIds, which are unique within a tenant' });
+    problems.push({ path: 'filter.tenant', message: 'is required with eventIds, which are unique within a tenant' });
   }
   if (problems.length > 0) throw new InvalidInputError(problems);
   return tenant === undefined ? {} : { tenant };
@@ -229,7 +229,7 @@ export function scopeEventFilter(
 ): EventFilter {
   const { tenant } = checkFilter(viewer, given, others);
   if (given?.ids != null && tenant === undefined) {
-    const message = 'is required beside ids, which are unique within a tenant';
+    const message = 'is required with ids, which are unique within a tenant';
     throw new InvalidInputError([{ path: 'filter.tenant', message }]);
   }
   return { ...given, tenant };

@@ -93,4 +93,4 @@ export function hasOnlyFiniteNumbers(value: unknown): boolean {
 }
 
 /** The predicate of a message whose subject is the name of the value. */
-export const NUMBER_TOO_LARGE = 'must not have numbers beyond those of a double';
+export const NUMBER_TOO_LARGE = 'must not contain numbers outside the range of a double';

@@ -76,7 +76,7 @@ export function explainStartFailure(error: unknown, dataDir: string): unknown {
 export function explainForbidden({ path, dataDir }: Place): string {
   const owner = `${process.getuid?.() ?? ''}:${process.getgid?.() ?? ''}`;
   return (
-    `This user may not use ${path}: if an earlier start as another user (sudo) made it, ` +
+    `This user may not use ${path}: if an earlier start as another user (sudo) created it, ` +
     `run "sudo chown -R ${owner} ${shellQuoted(dataDir)}"; otherwise set DATA_DIR to another folder.`
   );
 }

@@ -98,7 +98,7 @@ function findProblems(args: PageArguments, isCursor: (value: string) => boolean)
   const { first, last, before, after } = args;
   const problems: InputProblem[] = [];
   for (const [one, path] of CONTRADICTIONS) {
-    if (args[one] != null && args[path] != null) problems.push({ path, message: `must not be given beside ${one}` });
+    if (args[one] != null && args[path] != null) problems.push({ path, message: `must not be combined with ${one}` });
   }
   for (const [path, size] of Object.entries({ first, last })) {
     if ((size ?? 0) > MAX_PAGE_SIZE) problems.push({ path, message: `may be at most ${MAX_PAGE_SIZE}` });

@@ -70,14 +70,14 @@ test.each([
   ['data of a test of a filter', '{ testFilter(filter: {a: 1}, data: {a: 1e400}) { matches } }', 'data'],
   ['a filter', '{ testFilter(filter: {a: 1e400}, data: {}) { matches } }', 'filter.a'],
 ])('%s must not contain a number outside the range of a double', async (_what, query, path) => {
-  const problems = [{ path, message: 'must not have numbers beyond those of a double' }];
+  const problems = [{ path, message: 'must not contain numbers outside the range of a double' }];
   expect(problemsOf(await ask(server.url, 'HTTP', { query }))).toMatchObject(problems);
 });
 
 test('a schema of the event catalogue must not contain a number outside the range of a double', async () => {
   const query = `mutation { putEventType(input: { name: "a", schema: { maximum: 1e400 } }) {
     ... on InvalidInputError { problems { path message } } } }`;
-  const problems = [{ path: 'schema', message: 'must not have numbers beyond those of a double' }];
+  const problems = [{ path: 'schema', message: 'must not contain numbers outside the range of a double' }];
   expect(await ask(server.url, 'HTTP', { query })).toEqual({ data: { putEventType: { problems } } });
 });
 

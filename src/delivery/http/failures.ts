@@ -22,7 +22,7 @@ const CONNECTION_FAILURES: Readonly<Record<string, Failure>> = {
   ECONNRESET: { reason: 'CONNECTION_RESET', message: 'the connection was closed before a response came' },
   ECONNABORTED: { reason: 'CONNECTION_RESET', message: 'the connection was closed before a response came' },
   EPIPE: { reason: 'CONNECTION_RESET', message: 'the connection was closed before the request was sent' },
-  ETIMEDOUT: { reason: 'TIMEOUT', message: 'no connection could be made in time' },
+  ETIMEDOUT: { reason: 'TIMEOUT', message: 'no connection was established in time' },
   ...each(
     ['EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN', 'EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EACCES', 'EPERM'],
     {
@@ -62,7 +62,7 @@ export function failureOfError(error: unknown): Failure {
   if (/CERT|^CRL_|SIGNATURE|^INVALID_(?:CA|PURPOSE)$|^PATH_LENGTH_EXCEEDED$|^HOSTNAME_MISMATCH$/.test(code)) {
     return { reason: 'TLS_FAILURE', message: 'the certificate is not valid' };
   }
-  return { reason: 'OTHER', message: 'the request could not be made' };
+  return { reason: 'OTHER', message: 'the request could not be sent' };
 }
 
 function each(codes: readonly string[], failure: Failure): Record<string, Failure> {
