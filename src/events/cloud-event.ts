@@ -57,7 +57,7 @@ function decodeUtf8(body: Buffer): string {
 }
 
 function parseObject(text: string): Readonly<Record<string, unknown>> {
-  // The envelope is one level.
+  // The envelope adds one level of nesting to the data.
   if (isTooNested(text, 1)) throw new InvalidCloudEventError(`the body ${TOO_NESTED}`);
   let value: unknown;
   try {

@@ -1,12 +1,12 @@
 const EVENT_TYPE = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/;
 const MAX_LENGTH = 256;
 
-/** Whether `text` is an event type, such as `conversation.created` or `NEW_MESSAGE_FROM_VISITOR`, of at most 256 characters. */
+/** Whether `text` is an event type of at most 256 characters: `conversation.created`, `NEW_MESSAGE_FROM_VISITOR`. */
 export function isEventType(text: string): boolean {
   return text.length <= MAX_LENGTH && EVENT_TYPE.test(text);
 }
 
-/** Whether `text` may be a subscription's pattern: an event type, a prefix such as `conversation.*`, or `*` for every type. */
+/** Whether `text` is a pattern: an event type, a prefix such as `conversation.*`, or `*` (see matchesPattern). */
 export function isEventTypePattern(text: string): boolean {
   return text === '*' || isEventType(text.endsWith('.*') ? text.slice(0, -2) : text);
 }
@@ -20,7 +20,7 @@ export function matchesPattern(pattern: string, type: string): boolean {
   return pattern.endsWith('.*') ? type.startsWith(pattern.slice(0, -1)) : pattern === type;
 }
 
-/** Every pattern that matches `type`: itself, its prefixes from the longest, and, except for notices, `*`. */
+/** Every pattern that matches `type`: the type itself, its prefixes from the longest, and, except for notices, `*`. */
 export function patternsOf(type: string): string[] {
   const parts = type.split('.');
   const prefixes = parts.slice(1).map((_, dropped) => `${parts.slice(0, parts.length - 1 - dropped).join('.')}.*`);
@@ -28,8 +28,8 @@ export function patternsOf(type: string): string[] {
 }
 
 /**
- * Whether events of this type report changes of subscriptions. Only subscriptions that name the type get them: if `*`
- * included them, failing subscriptions would be sent notices about each other, and multiply the failures.
+ * Whether events of this type are notices about subscriptions. Only subscriptions that select the type or its prefix receive
+ * them: if `*` matched them, failing subscriptions would receive notices about each other, which multiplies failures.
  */
 function isNoticeType(type: string): boolean {
   return type.startsWith('webhook_subscription.');

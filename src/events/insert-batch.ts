@@ -3,7 +3,7 @@ import { recordChanges } from '../postgres/changes.ts';
 import type { Queryable } from '../postgres/client.ts';
 import type { EventRow } from './store.ts';
 
-/** Versions of what a batch was matched against and checked by, by the name of the tenant or event type; 0: none is known. */
+/** The versions that a batch was matched with (by tenant) and validated with (by event type); 0: none is known. */
 export type KnownVersions = {
   readonly tenants: ReadonlyMap<string, number>;
   readonly eventTypes: ReadonlyMap<string, number>;
@@ -11,9 +11,9 @@ export type KnownVersions = {
 
 export type EventBatch = {
   readonly events: readonly EventRow[];
-  /** In the order in which events come first. Those of an event that is known already are not inserted. */
+  /** In the order of the events. Deliveries of an event that was inserted before are not inserted. */
   readonly deliveries: readonly NewDelivery[];
-  /** Without it, changes of subscriptions and event types do not matter. */
+  /** Undefined: changes of subscriptions and event types are not checked. */
   readonly known: KnownVersions | undefined;
   /** Whether these are test deliveries, which are not queued behind others. */
   readonly isTest?: boolean;
@@ -27,12 +27,12 @@ export type InsertedBatch = {
 };
 
 /**
- * Inserts events and their deliveries in one statement, which is one round trip and one transaction. Undefined, and
- * nothing is inserted, if a subscription or an event type has changed since the known versions.
+ * Inserts events and their deliveries in one statement, which is one round trip and one transaction. Inserts nothing and
+ * returns undefined if a subscription or an event type has changed since the known versions.
  *
- * A delivery is queued if it says so or if its subscription has a backlog; the first queued one begins a backlog. The
- * backlog flag is read without a lock: the sweeper checks for late inserts after a backlog has drained (saveQueues). The
- * lock order is at the top of delivery/queue/store.ts.
+ * A delivery is queued if its input requires it or its subscription has a backlog; the first queued delivery begins a
+ * backlog. The backlog flag is read without a lock: the sweeper checks for late inserts after a backlog has drained
+ * (saveQueues). The lock order is at the top of delivery/queue/store.ts.
  */
 export async function insertBatch(db: Queryable, batch: EventBatch): Promise<InsertedBatch | undefined> {
   const { events, deliveries, known, isTest = false } = batch;
@@ -64,7 +64,7 @@ export async function insertBatch(db: Queryable, batch: EventBatch): Promise<Ins
   return { newIds: new Set(row.newIds), toPublish: new Set(row.toPublish) };
 }
 
-// A CTE has no index, so a join with one would compare every pair of rows: IN … IS TRUE is looked up in a hash table.
+// A CTE has no index, so joining with one would compare every pair of rows. IN … IS TRUE uses a hash table.
 const INSERT_BATCH = `
   WITH settings AS (
     SELECT NOT EXISTS (

@@ -14,13 +14,13 @@ import type { NewEvent } from './store.ts';
 
 /** Maximum size of an event's data: 1 MiB. */
 export const MAX_DATA_BYTES = 1024 * 1024;
-/** Maximum nesting of an event's data. Most JSON parsers are recursive and overflow their stack somewhere beyond this. */
+/** Maximum nesting of an event's data. Most JSON parsers are recursive, and deeper data may overflow their stack. */
 const MAX_NESTING = 1_000;
 
 /** `message` is a predicate of "the data": `is empty`. */
 type DataProblem = { readonly reason: 'TOO_LARGE' | 'INVALID_JSON'; readonly message: string };
 
-/** The reason why these bytes cannot be an event's data; undefined if they can. The parsed value is kept for `parseData`. */
+/** The reason why these bytes cannot be an event's data; undefined if they can. Caches the parsed value for `parseData`. */
 export function problemOfData(data: Buffer): DataProblem | undefined {
   if (data.length > MAX_DATA_BYTES) return { reason: 'TOO_LARGE', message: tooLarge(data) };
   const message = problemOfJson(data);
@@ -39,10 +39,10 @@ export function isTooNested(json: string, envelopeLevels = 0): boolean {
   return nestingOf(json, max) > max;
 }
 
-/** Parsed values by their bytes. An entry lives as long as the batch of its event. */
+/** Parsed values by their bytes. An entry is collected with its Buffer, after the batch of its event. */
 const parsed = new WeakMap<Buffer, { readonly value: unknown }>();
 
-/** The value of an event's data that passed `problemOfData`. The same bytes are parsed once. */
+/** The parsed value of data that has passed `problemOfData`. The same Buffer is parsed once. */
 export function parseData(data: Buffer): unknown {
   const cached = parsed.get(data);
   if (cached !== undefined) return cached.value;
@@ -71,12 +71,12 @@ function problemOfJson(data: Buffer): string | undefined {
   }
 }
 
-/** Maximum size of a message: a CloudEvent's envelope has attributes, and may have its data in base64. */
+/** Maximum size of a message body. It exceeds that of the data: a CloudEvent has attributes and may have data in base64. */
 const MAX_BODY_BYTES = 1.5 * MAX_DATA_BYTES;
 
 /**
- * `id` is a UUIDv7 of the JetStream timestamp whose random bits are derived from timestamp and sequence: a redelivered
- * message gets the same id, and a sequence number that a crashed broker reuses gets another.
+ * `id` is a UUIDv7 of the JetStream timestamp; its random bits derive from timestamp and sequence number. A redelivered
+ * message therefore gets the same id, and a message with a sequence number that a crashed broker reuses gets another one.
  */
 export type ParsedEvent = NewEvent & { readonly kind: 'event'; readonly subject: string };
 
@@ -100,7 +100,7 @@ class Rejected extends Error {
   }
 }
 
-/** Never throws for an invalid message, but returns a rejection with the reason. */
+/** Parses a message. Does not throw for an invalid message, but returns a rejection with the reason. */
 export function parseEvent(message: IncomingMessage, names: NatsNames): ParsedEvent | Rejection {
   const timeMs = Math.floor(message.timestampNanos / 1_000_000);
   const id = uuid7(timeMs, `${message.timestampNanos}:${message.sequence}`);
@@ -233,7 +233,7 @@ export function toIncomingMessage(message: JsMsg): IncomingMessage {
   };
 }
 
-/** The same of a message that was read from the stream without a consumer. */
+/** Converts a message that was read from the stream without a consumer. */
 export function fromStoredMessage(message: StoredMsg): IncomingMessage {
   return {
     subject: message.subject,
@@ -244,7 +244,7 @@ export function fromStoredMessage(message: StoredMsg): IncomingMessage {
   };
 }
 
-/** Nanoseconds of `2026-01-31T12:00:00.123456789Z`, as a double: the number that a consumed message has. */
+/** Nanoseconds of `2026-01-31T12:00:00.123456789Z` as a double, with the same rounding as in a consumed message. */
 function nanosOf(timestamp: string): number {
   const [seconds = '', fraction = ''] = timestamp.replace(/Z$/, '').split('.');
   return Number(BigInt(Date.parse(`${seconds}Z`)) * 1_000_000n + BigInt(fraction.padEnd(9, '0')));

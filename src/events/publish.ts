@@ -22,21 +22,21 @@ export type EventToPublish = Pick<NewEvent, 'tenant' | 'type' | 'data'> & {
   readonly occurredAt: Date | undefined;
 };
 
-/** An event that was recorded now or, if `isKnown`, an earlier one with the same id. */
+/** A newly recorded event or, if `isKnown`, an earlier event with the same id. */
 export type PublishedEvent = Pick<NewEvent, 'tenant' | 'eventId' | 'type' | 'occurredAt' | 'data'> & {
   /** The id of the event's row. */
   readonly rowId: string;
-  /** The publisher's id was recorded before: type, time and data are those given now, not those recorded. */
+  /** Whether the publisher's id was recorded before. Type, time and data are then those of this call, not of the record. */
   readonly isKnown: boolean;
 };
 
-/** `error`: an EventDataInvalidError or a PublishingBusyError, or why the event could not be written. */
+/** `error`: an EventDataInvalidError, a PublishingBusyError, or the error that prevented the event from being written. */
 export type PublishOutcome = { readonly event: PublishedEvent } | { readonly error: unknown };
 
 /** Writes events and their deliveries and publishes the deliveries. Resolves with the outcome of each event, in order. */
 export type PublishEvents = (
   events: readonly EventToPublish[],
-  /** The position in a trace of the request that publishes them. */
+  /** The position in a trace of the publishing request. */
   traceParent?: string,
 ) => Promise<PublishOutcome[]>;
 
@@ -61,13 +61,13 @@ type FinalOutcome = Exclude<Outcome, { readonly kind: 'deferred' }>;
 
 /** Limits of one transaction. */
 const BATCH = { events: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
-/** Memory for the events of this process that are queued or being written. */
+/** Maximum bytes of the events of this process that are queued, being written or being published. */
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
-/** Estimated bytes of a queued event beside its data. */
+/** Estimated bytes of a queued event without its data. */
 const EVENT_BYTES = 1_024;
-/** A tenant's events may take up to this many times the bytes left free: seven eighths if it is alone, so that another tenant finds room. */
+/** Multiple of the free bytes that one tenant's events may use: seven eighths of all bytes for a single active tenant. */
 const TENANT_SHARE = 7;
-/** After a failed batch, time for writing its events one by one. */
+/** Time limit for writing the events of a failed batch one by one, in milliseconds. */
 const ONE_BY_ONE_MS = 10_000;
 
 /** Call this once for each process. Concurrent events are written in batches, on one connection of the pool. */
@@ -90,7 +90,7 @@ export function createPublishEvents(services: Services): PublishEvents {
     const isKnown = ({ id }: NewEvent) => knownIds.includes(id);
     const known = await knownEvents(pool, events.filter(isKnown));
     const maxDataBytes = services.deliveries.maxInlineDataBytes;
-    // An earlier try of ours wrote these rows: the connection broke while the transaction was committing.
+    // An earlier try of this batch wrote these rows, but the connection broke during the commit.
     const eventRowIds = [...known].flatMap(([id, rowId]) => (id === rowId ? [id] : []));
     const messages = [...batch.messages, ...(await unpublishedMessages(pool, { eventRowIds, maxDataBytes }))];
     counts.written('graphql', { matched: written, isKnown: (id) => known.has(id) && known.get(id) !== id });
@@ -98,9 +98,9 @@ export function createPublishEvents(services: Services): PublishEvents {
       services.log,
       written.filter(({ event }) => !known.has(event.id)),
     );
-    // The next batch is written meanwhile.
+    // Not awaited, so that the next batch is written while this one is published.
     const published = publishOrRequeue(services, messages, begun);
-    // Each publisher awaits it; this avoids an unhandled rejection if all of them were refused.
+    // Each publisher awaits this promise. If all events were refused, nobody does: avoid an unhandled rejection.
     published.catch(() => undefined);
     return events.map(({ id }) => {
       const mismatch = mismatches.get(id);
@@ -138,7 +138,7 @@ function outcomeOf(event: NewEvent, outcome: FinalOutcome): PublishOutcome {
 
 type QueuedEvent = Queueable & { readonly event: NewEvent; readonly resolve: (outcome: FinalOutcome) => void };
 
-/** Writes events in batches of one transaction, round-robin by tenant; events fail with a PublishingBusyError while the queue is full. */
+/** Writes events in batches of one transaction, round-robin by tenant. If it is full, add() fails (PublishingBusyError). */
 class PublishQueue {
   readonly #write: (events: readonly NewEvent[]) => Promise<Outcome[]>;
   readonly #queue = new TenantQueue<QueuedEvent>({ maxEvents: Number.POSITIVE_INFINITY, maxBytes: MAX_QUEUED_BYTES });
@@ -179,7 +179,7 @@ class PublishQueue {
     }
   }
 
-  /** Records how many deliveries an event of this tenant creates. */
+  /** Records the number of deliveries that an event of this tenant creates. */
   learn(tenant: string, deliveries: number): void {
     this.#queue.learn(tenant, deliveries);
   }
@@ -208,9 +208,9 @@ class PublishQueue {
 }
 
 /**
- * Writes a batch; after a failure, writes its events one by one, because one refused event or a deadlock must not fail the
- * others. If the connection broke during the commit, this finds out which had been written. It uses one connection of the
- * pool: the others are for deliveries.
+ * Writes a batch. After a failure, writes its events one by one, because one refused event or a deadlock must not fail the
+ * others. If the connection broke during the commit, this also finds the events that were written. Statements run one after
+ * another, on one connection of the pool, which leaves the others for deliveries.
  */
 async function writeBatch(
   events: readonly NewEvent[],
@@ -232,11 +232,11 @@ async function writeBatch(
   return outcomes;
 }
 
-/** The queue is full, or its events could not be written in time: the publisher may retry. */
+/** The queue is full, or the event could not be written in time. The publisher may retry. */
 class PublishingBusyError extends DomainError {
   readonly code = 'SERVICE_UNAVAILABLE';
 
   constructor() {
-    super('events are published faster than they can be written; try again in a moment');
+    super('events are published faster than they can be written; try again in some seconds');
   }
 }

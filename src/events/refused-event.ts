@@ -10,13 +10,16 @@ import { insertRejectedEvents, type NewRejectedEvent } from './store.ts';
 
 /** Redelivery delays of an event: the first doubles with each delivery, up to the last. */
 type Delays = { readonly firstMs: number; readonly lastMs: number };
-/** After an error that passes without intervention, such as a locked table or a timeout. */
+/** Delays after an error that ends without intervention, such as a locked table or a timeout. */
 const TRANSIENT: Delays = { firstMs: 5_000, lastMs: 30_000 };
-/** After Postgres refused the event itself: each try can block its batch, and then the event alone, for a statement timeout. */
+/** Delays after Postgres refused the event itself. Each try can block its batch for a statement timeout, then the event. */
 const REFUSED: Delays = { firstMs: 30_000, lastMs: 3_600_000 };
-/** Age at which an event is rejected: a day before EVENTS would drop it without a trace. */
+/** Age at which an event is rejected: one day before EVENTS would drop it without a record. */
 const REJECT_AFTER_MS = 48 * 3_600_000;
-/** Deliveries (some eight minutes) before an event is rejected while EVENTS is nearly full: the events behind it cannot be deleted. */
+/**
+ * Deliveries (about eight minutes) after which an event is rejected while EVENTS is nearly full, because the stream cannot
+ * delete the events behind it.
+ */
 const MAX_DELIVERIES_WHEN_FULL = 5;
 
 type RefusedEvent = { readonly message: JsMsg; readonly error: unknown };
@@ -58,14 +61,14 @@ export async function retryLaterOrReject(
   }
 }
 
-/** Gives only the SQLSTATE, because the message of Postgres may quote data. */
+/** Contains only the SQLSTATE of an error of Postgres, because its message may quote data. */
 function describe(error: unknown): string {
   const sqlState = sqlStateOf(error);
   const cause = sqlState === undefined ? 'see the log' : `SQLSTATE ${sqlState}`;
   return `the event could not be recorded: ${cause}`;
 }
 
-/** A transient error, such as a locked table, never rejects an event before its age does, however full EVENTS is. */
+/** After a transient error, such as a locked table, an event is rejected only because of its age, even if EVENTS is full. */
 export function mustReject(
   error: unknown,
   event: { readonly ageMs: number; readonly deliveryCount: number; readonly eventsNearlyFull: boolean },
@@ -82,12 +85,12 @@ export function retryDelayMs(error: unknown, deliveryCount: number): number {
 
 /** Minimum time between two log lines. A faulty publisher can cause thousands of rejections a second. */
 const LOG_INTERVAL_MS = 1_000;
-/** A rejection with this reason quotes names from the event's data in its message, so the message is not logged. */
+/** The message of a rejection with this reason quotes member names of the event's data, so it is not logged. */
 const QUOTES_DATA = 'SCHEMA_MISMATCH';
 
 /**
- * Logs rejected events, at most one line a second: the first at once, then the latest of each second with the number of
- * those not logged (`leftOut`). GraphQL returns all of them as `rejectedEvents`.
+ * Logs rejected events, at most one line a second: the first immediately, then the latest of each second with the number of
+ * rejections that were not logged (`leftOut`). The GraphQL query `rejectedEvents` returns all of them.
  */
 export function createRejectionLog(log: Logger): (rejected: readonly NewRejectedEvent[]) => void {
   let isQuiet = false;

@@ -9,30 +9,30 @@ import { problemsOfData } from './catalogue/validator.ts';
 import { readEventData } from './store.ts';
 
 export type SchemaTrial = {
-  /** Stored events of the type whose data was checked, the newest ones. */
+  /** Number of stored events of the type whose data was checked, starting with the newest. */
   readonly checkedCount: number;
-  /** Those whose data does not match the schema. */
+  /** Number of checked events whose data does not match the schema. */
   readonly rejectedCount: number;
   /** Whether all stored events of the type were checked. */
   readonly isComplete: boolean;
-  /** The first rejected ones, newest first. `eventRowId`: events.id. */
+  /** The newest events that do not match, newest first. `eventRowId`: events.id. */
   readonly samples: readonly { readonly eventRowId: string; readonly reasons: readonly InputProblem[] }[];
 };
 
 export const MAX_TRIAL_EVENTS = 1_000;
 export const MAX_SAMPLES = 20;
-/** Data that is read for one trial. Bounds its memory, and the work of Postgres. */
+/** Maximum bytes of data that are read for one trial. Bounds its memory and the work of Postgres. */
 const MAX_BYTES = 8 * 1024 * 1024;
-/** Data of one task of the schema thread: events that are published are checked between two of them. */
+/** Maximum bytes of data in one task of the schema thread. Published events are checked between two tasks. */
 const PIECE_BYTES = 512 * 1024;
 /** Time limits of one piece, in milliseconds. Typical data takes 10 ms. */
 const PIECE_LIMITS = { limitMs: 250, explainMs: 50 } as const;
-/** Milliseconds after which no further piece is begun. */
+/** Milliseconds after which no further piece is started. */
 const MAX_MS = 5_000;
 
 /**
- * Checks the newest stored events of the type against the schema that the change would leave, and saves nothing. Returns
- * the entry as it would be. Throws an InvalidInputError as putEventType does.
+ * Checks the newest stored events of the type against the schema that it would have after the change. Saves nothing. Also
+ * returns the resulting entry. Throws an InvalidInputError as putEventType does.
  */
 export async function tryEventType(
   services: CatalogueServices,
@@ -100,13 +100,13 @@ async function checkPiece(
 
 type StoredEvent = { readonly id: string; readonly bytes: number };
 
-// Test events are accepted whatever their data is, and redacted ones have none.
+// Excludes test events, which are not validated, and redacted events, which have no data.
 const NEWEST = `
   SELECT id, octet_length(data) AS bytes FROM events
   WHERE type = $1 AND source <> 'TEST' AND redacted_at IS NULL
   ORDER BY id DESC LIMIT $2`;
 
-/** Events in pieces of at most PIECE_BYTES, or of one event, up to MAX_BYTES in all. */
+/** Divides the first events, up to MAX_BYTES, into pieces of at most PIECE_BYTES, or of one larger event. */
 function piecesOf(events: readonly StoredEvent[]): StoredEvent[][] {
   const pieces: StoredEvent[][] = [];
   let [allBytes, pieceBytes] = [0, Number.POSITIVE_INFINITY];

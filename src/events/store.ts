@@ -6,14 +6,14 @@ import type { Queryable } from '../postgres/client.ts';
 export type NewEvent = {
   readonly id: string;
   readonly tenant: string;
-  /** The publisher's id; without one, the same as `id`. */
+  /** The publisher's id; the same as `id` if the publisher gave none. */
   readonly eventId: string;
   readonly type: string;
   readonly occurredAt: Date;
   readonly data: Buffer;
   /** The position of its span in the trace of its publication; undefined without tracing. */
   readonly traceParent?: string | undefined;
-  /** Where it was published. Default: NATS. */
+  /** The interface by which it was published. Default: NATS. */
   readonly source?: EventSource;
 };
 
@@ -24,7 +24,7 @@ export type EventRow = NewEvent & {
   readonly filterBudgetExhaustedAt?: string | undefined;
 };
 
-/** The row ids of those events that have been written before, by the id given here. */
+/** The row ids of those events that were written before, by the `id` of the argument. */
 export async function knownEvents(
   db: Queryable,
   events: readonly Pick<NewEvent, 'id' | 'tenant' | 'eventId'>[],
@@ -50,7 +50,7 @@ export async function knownEvents(
 
 type EventIds = { readonly tenant: string; readonly eventIds: readonly string[] };
 
-/** The row ids of a tenant's events by publishers' ids. Two reads at most. */
+/** The row ids of a tenant's events with these publishers' ids, in at most two reads. */
 export async function eventRowIds(db: Queryable, { tenant, eventIds }: EventIds): Promise<string[]> {
   // Postgres cannot store a NUL in text.
   const ids = eventIds.filter((id) => !id.includes('\0'));

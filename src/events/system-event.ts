@@ -10,14 +10,14 @@ type SystemEvent = {
   readonly type: string;
   /** JSON. */
   readonly data: string;
-  /** The receiving subscriptions, whatever event types they have selected. */
+  /** The receiving subscriptions, regardless of their event types. */
   readonly subscriptionIds: readonly string[];
 };
 
 /**
- * Writes an event of the engine and its deliveries; call it in a transaction. Publish the returned messages after the
- * commit: if that fails, the sweeper finds the deliveries lost and requeues them. A test event is never queued behind other
- * deliveries.
+ * Writes an event of the engine and its deliveries. Call it in a transaction and publish the returned messages after the
+ * commit; if that fails, the sweeper detects lost messages and requeues their deliveries. A test event is never queued
+ * behind other deliveries.
  */
 export async function emitSystemEvent(
   db: Queryable,

@@ -15,11 +15,11 @@ export type TestEvent = {
   readonly data: string;
 };
 
-/** Maximum pending test events of a tenant. Tests bypass the subscription's limits, so they must not accumulate at a hanging endpoint. */
+/** Maximum pending test events of a tenant. Tests bypass subscription limits, so a stalled endpoint accumulates them. */
 export const MAX_PENDING_TESTS = 10;
 const FIRST_POLL_MS = 20;
 const MAX_POLL_MS = 250;
-/** Maximum lag of a sender's clock behind ours. */
+/** Maximum lag of a sender's clock behind the clock of this process: one hour. */
 const CLOCK_SKEW_MS = 3_600_000;
 
 /** The tenant has the maximum number of pending test events. */
@@ -34,7 +34,7 @@ export class TooManyTestsError extends DomainError {
 }
 
 /**
- * Writes an event for one subscription, whatever event types it has selected, and publishes its delivery. While NATS is
+ * Writes an event for one subscription, regardless of its event types, and publishes its delivery. While NATS is
  * unavailable, the delivery is queued in Postgres (`isPublished: false`). Throws a TooManyTestsError.
  */
 export async function sendTestEvent(
@@ -72,7 +72,7 @@ export async function waitForAttempt(
   { waitMs, signal }: { readonly waitMs: number; readonly signal: AbortSignal },
 ): Promise<{ readonly attemptId: string } | 'pending' | 'ended'> {
   const until = performance.now() + waitMs;
-  // Excludes the partitions of earlier days.
+  // This bound lets Postgres prune the partitions of earlier days.
   const sinceId = uuid7Floor(uuid7Time(deliveryId) - CLOCK_SKEW_MS);
   for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(MAX_POLL_MS, 1.5 * pollMs)) {
     const { rows } = await db.query<{ isPending: boolean; attemptId: string | null }>(

@@ -14,9 +14,9 @@ export type EventSpans<T> = {
 type SpansResult = {
   /** The events that were written. Default: none. */
   readonly matched?: readonly MatchedEvent[];
-  /** Why events were not written, by their id. */
+  /** The reasons why events were not written, by event id. */
   readonly errors?: ReadonlyMap<string, unknown>;
-  /** Why the whole batch failed. */
+  /** The error of a batch that failed as a whole. */
   readonly error?: unknown;
 };
 
@@ -106,7 +106,7 @@ function endSpans(spans: ReadonlyMap<string, Span>, { matched = [], errors, erro
   }
 }
 
-/** The reason of a rejection; of an error its code, such as a SQLSTATE, or its class: messages may quote data. */
+/** The reason of a rejection, or the code (such as a SQLSTATE) or class of an error. Messages may quote data. */
 function nameOf(error: unknown): string {
   if (typeof error === 'string') return error;
   if (!(error instanceof Error)) return 'unknown';
@@ -118,7 +118,7 @@ function traceParentOf(message: JsMsg): string | undefined {
     const { header } = toIncomingMessage(message);
     return parseTraceParent(header('traceparent') ?? header('ce-traceparent'));
   } catch {
-    // Its headers cannot be read: the event is rejected.
+    // The headers cannot be parsed. parseEvent rejects the event.
     return undefined;
   }
 }

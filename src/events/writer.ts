@@ -19,7 +19,7 @@ import { parseData } from './parse.ts';
 import { knownEvents, type NewEvent } from './store.ts';
 
 type InsertedEvents = {
-  /** Publish these. If that fails, the sweeper finds their deliveries lost and requeues them. */
+  /** Messages for the caller to publish. If that fails, the sweeper detects lost messages and requeues their deliveries. */
   readonly messages: DeliveryMessage[];
   /** Ids of events that had been written before; they are left unchanged. */
   readonly knownIds: readonly string[];
@@ -29,23 +29,23 @@ type InsertedEvents = {
 export type MatchedEvent = Match & { readonly event: NewEvent };
 
 /**
- * Deliveries created by one transaction, so that other tenants' events do not wait long for it. An event is never split;
- * MAX_SUBSCRIPTIONS_PER_TENANT limits its deliveries.
+ * Maximum deliveries created by one transaction. Bounds its duration, for which other tenants' events wait. One event may
+ * exceed it, because an event is never split; MAX_SUBSCRIPTIONS_PER_TENANT limits its deliveries.
  */
 export const MAX_DELIVERIES = 1_000;
 /**
- * Deliveries of one event that are published with it. The rest are queued and published as senders have capacity, so that
- * an event with very many subscriptions does not delay the events behind it in JetStream.
+ * Maximum deliveries of one event that are published with it. The other deliveries are queued in Postgres and published when
+ * senders have capacity, so that an event with thousands of subscriptions does not delay the events behind it in JetStream.
  */
 const PUBLISHED_AT_ONCE = 100;
-/** Deliveries published for all events of a tenant in one batch while the senders have a backlog. */
+/** Maximum deliveries published for all events of a tenant in one batch while the senders have a backlog. */
 const PUBLISHED_WITH_BACKLOG = 20;
 /** The state of DELIVERIES that the writer depends on. */
 type Target = Pick<DeliveryStream, 'maxInlineDataBytes' | 'maxFanOutBytes' | 'isCrowded'>;
-/** Weight of the cached subscription indexes. One unit takes some 300 bytes. */
+/** Maximum weight of the cached subscription indexes. One unit takes about 300 bytes. */
 const MAX_INDEX_WEIGHT = 1_000_000;
 
-/** Writes events and one delivery of each for every matching webhook subscription. */
+/** Writes events, and one delivery per event and matching webhook subscription. */
 export class EventWriter {
   readonly #deliveries: Target;
   readonly #indexes = new SubscriptionIndexes(MAX_INDEX_WEIGHT);
@@ -55,9 +55,9 @@ export class EventWriter {
   }
 
   /**
-   * Finds the matching subscriptions: by the current settings with `isCurrent`, so that changes whose mutations have
-   * returned are included, otherwise by those that this process knows, which `write` checks. Matching takes time; call this
-   * outside a transaction.
+   * Finds the matching subscriptions. With `isCurrent` it uses the current settings, so that changes whose mutations have
+   * returned are included. Otherwise it uses the settings cached in this process, whose versions `write` checks. Matching
+   * may take seconds; call this outside a transaction.
    */
   async match(
     db: Queryable,
@@ -69,14 +69,14 @@ export class EventWriter {
     const matched: MatchedEvent[] = [];
     for (const event of events) {
       await yieldEventLoop();
-      // A concurrent call may update the indexes in between: each event records the version it was matched at.
+      // A concurrent call may update the indexes between two events, so each event has the version that it was matched at.
       const index = indexes.get(event.tenant) ?? new SubscriptionIndex();
       matched.push({ event, ...(await index.match(event.type, () => parseData(event.data))) });
     }
     return matched;
   }
 
-  /** Undefined, and nothing is written, if subscriptions or the event types have changed since `known`. */
+  /** Writes nothing and returns undefined if subscriptions or event types have changed since `known`. */
   async write(
     db: Queryable,
     { matched, known }: { readonly matched: readonly MatchedEvent[]; readonly known: KnownVersions | undefined },
@@ -151,21 +151,20 @@ export type WrittenBatch = InsertedEvents & {
   /** Events that violate the schema of their type, by id. */
   readonly mismatches: ReadonlyMap<string, Mismatch>;
   readonly written: readonly MatchedEvent[];
-  /** Valid events that exceeded the deliveries of one transaction. They have to be written again. */
+  /** Valid events that exceeded the limit of deliveries of one transaction. The caller must write them in another one. */
   readonly deferred: readonly MatchedEvent[];
 };
 
 /**
- * Validates, matches and writes events, by the subscriptions and schemas that this process knows. The statement that
- * inserts them finds out whether those have changed; then everything is done once more after reading the changes. So a
- * change counts for every event that is passed here after its mutation has returned, and an unchanged batch takes one
- * round trip.
+ * Validates, matches and writes events with the subscriptions and schemas cached in this process. The inserting statement
+ * detects outdated versions; then the changes are read and everything is repeated once. A change therefore applies to every
+ * event that is passed here after its mutation has returned, and a batch without changes takes one round trip.
  */
 export async function writeEvents(steps: Steps, db: Queryable, events: readonly NewEvent[]): Promise<WrittenBatch> {
   return (await tryToWrite(steps, db, { events, isCurrent: false })) ?? writeCurrent(steps, db, events);
 }
 
-/** Changes after this reading need not count: the events were published before. */
+/** Changes committed after this read need not apply, because the events were published before them. */
 async function writeCurrent(steps: Steps, db: Queryable, events: readonly NewEvent[]): Promise<WrittenBatch> {
   const written = await tryToWrite(steps, db, { events, isCurrent: true });
   if (written === undefined) throw new Error('events were not written although no versions were given');
@@ -179,7 +178,7 @@ async function tryToWrite(
 ): Promise<WrittenBatch | undefined> {
   const { mismatches, versions } = await validator.validate(db, events, { isCurrent });
   if (mismatches.size > 0) {
-    // An event that was written before is not rejected: its schema may have changed since.
+    // An event that was written before is not rejected, because the schema may have changed since then.
     const rejected = events.filter(({ id }) => mismatches.has(id));
     for (const id of (await knownEvents(db, rejected)).keys()) mismatches.delete(id);
   }
@@ -200,7 +199,7 @@ function tenantVersions(matched: readonly MatchedEvent[]): ReadonlyMap<string, n
   return versions;
 }
 
-/** How many of these events, counted from the first, fit into one transaction: at least one. */
+/** The number of events, counted from the first, that fit into one transaction; at least one. */
 function fittingCount(matched: readonly MatchedEvent[]): number {
   let deliveries = 0;
   const end = matched.findIndex(({ subscriptions }, index) => {
@@ -210,7 +209,7 @@ function fittingCount(matched: readonly MatchedEvent[]): number {
   return end < 0 ? matched.length : end;
 }
 
-/** Names events whose filter budget was exhausted; logs nothing of their data. */
+/** Logs the events whose filter budget was exhausted, without their data. */
 export function warnOfExhaustedFilterBudget(log: Logger, matched: readonly MatchedEvent[]): void {
   for (const { event, filterBudgetExhaustedAt } of matched) {
     if (filterBudgetExhaustedAt === undefined) continue;
@@ -226,7 +225,7 @@ export function warnOfExhaustedFilterBudget(log: Logger, matched: readonly Match
   }
 }
 
-/** The id of the delivery of an event (row) to a subscription. It is deterministic, so that no delivery is created twice. */
+/** The id of an event's delivery to a subscription. It is deterministic, so that no delivery is created twice. */
 export function deliveryId(eventRowId: string, subscriptionId: string): string {
   return uuid7(uuid7Time(eventRowId), `${eventRowId}:${subscriptionId}`);
 }

@@ -7,7 +7,7 @@ import { listPartitions } from './partitions.ts';
 
 const BATCH = 1_000;
 
-/** The ids of events come from another clock than the times of settings: an hour of tolerance. */
+/** Tolerance of one hour: the times in ids of events and the times of settings come from different clocks. */
 const SKEW_MS = 3_600_000;
 
 /** The number of deleted rows, and whether no expired rows are left. */
@@ -33,7 +33,8 @@ export async function deleteOldAuditEntries(
 
 /**
  * Deletes expired rows that are in no droppable partition: rows of the default partitions, rejected events, replays,
- * attempt counts, ended sessions, recorded changes, and the publishers' ids and matching settings of events that no longer exist.
+ * attempt counts, ended sessions, recorded changes, and the publishers' ids and matching settings of events that no longer
+ * exist.
  */
 export async function deleteExpiredRows(
   db: Queryable,
@@ -132,7 +133,7 @@ export async function deleteOldChanges(db: Queryable, { limit }: { readonly limi
   return rows.length;
 }
 
-// A row of a transaction that this Postgres has not begun comes from a restored dump.
+// A row with a transaction id that this Postgres has not assigned yet comes from a restored dump.
 const DELETE_OLD_CHANGES = `
   WITH oldest AS (
     SELECT ctid, xid, logged_at FROM changes WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid LIMIT $1
@@ -198,7 +199,7 @@ async function deleteOldSettings(
 }
 
 type IdPage = {
-  /** A range of events.id, without `toId`. */
+  /** A range of events.id: `fromId` is included, `toId` is not. */
   readonly fromId: string;
   readonly toId: string;
   readonly limit: number;
@@ -234,7 +235,7 @@ const FORGET_EVENT_IDS = `
   SELECT (SELECT count(*) FROM forgotten)::integer AS count, (SELECT max(event_row_id::text) FROM page) AS last,
     (SELECT count(*) FROM page)::integer AS seen`;
 
-/** The end of a round: deletions stop there and continue in the next round. */
+/** The time limit of a round. Deletions stop at `deadlineMs` (performance.now()) and continue in the next round. */
 export type Deadline = { readonly signal: AbortSignal; readonly deadlineMs: number };
 
 /** Milliseconds between two batches, so that deliveries have priority. */

@@ -12,7 +12,7 @@ export type RetentionJobOptions = {
   readonly databaseUrl: string;
   readonly log: Logger;
   readonly retentionDays: number;
-  /** Maximum ended deliveries that are kept per subscription; undefined: all. */
+  /** Maximum number of ended deliveries that are kept per subscription; undefined: all are kept. */
   readonly maxPerSubscription: number | undefined;
   readonly auditLogDays: number;
 };
@@ -20,9 +20,9 @@ export type RetentionJobOptions = {
 /** Arbitrary advisory-lock key. Never change it. */
 const RETENTION_LOCK = 7_221_952;
 const INTERVAL_MS = 3_600_000;
-/** Pause after a round that failed or did not finish. */
+/** Delay after a round that failed or did not finish. */
 const RETRY_MS = 20_000;
-/** Time limit of the deletions of one round. */
+/** Time limit for deletions in one round. */
 const ROUND_MS = 600_000;
 
 /**
@@ -42,7 +42,7 @@ export class RetentionJob extends Loop {
     return await withConnection(this.#options.databaseUrl, (client) => this.#retain(client, signal));
   }
 
-  /** Returns the pause before the next round. */
+  /** Returns the milliseconds until the next round. */
   async #retain(client: Queryable, signal: AbortSignal): Promise<number> {
     const { rows } = await client.query<{ isLocked: boolean }>('SELECT pg_try_advisory_lock($1) AS "isLocked"', [
       RETENTION_LOCK,

@@ -1,4 +1,4 @@
-/** A range of time in milliseconds since 1970, without `toMs`, and so a range of ids. */
+/** A range of time in milliseconds since 1970, which is also a range of ids. `toMs` is excluded. */
 export type TimeRange = { readonly fromMs: number; readonly toMs: number };
 
 export type Retention = { readonly nowMs: number; readonly retentionDays: number };
@@ -7,24 +7,24 @@ const DAY_MS = 86_400_000;
 /** Approximate number of partitions per table. Each one costs planning and locks in statements that search all of them. */
 const PARTITIONS = 15;
 const MIN_AHEAD_MS = 3 * DAY_MS;
-/** Events can wait in JetStream for three days, and their id has the time of their arrival there. */
+/** Maximum age of ids of new events. Events may stay in JetStream for three days, and their id has the time of arrival. */
 const LATE_MS = 4 * DAY_MS;
 
-/** Older rows expire. */
+/** The time before which rows are expired, in milliseconds since 1970. */
 export function expiryOf({ nowMs, retentionDays }: Retention): number {
   return nowMs - retentionDays * DAY_MS;
 }
 
 /**
  * The missing partitions in ascending order: from the oldest events that may still arrive to three days ahead, or to the
- * width of a partition if that is more. Bounds are midnights in UTC. None overlaps an existing partition of any width.
+ * width of a partition if that is more. Bounds are midnights in UTC. Ranges do not overlap existing partitions of any width.
  */
 export function missingRanges(existing: readonly TimeRange[], retention: Retention): TimeRange[] {
   const { nowMs, retentionDays } = retention;
   const widthMs = Math.ceil(retentionDays / PARTITIONS) * DAY_MS;
   const ahead = nowMs + Math.max(MIN_AHEAD_MS, widthMs);
   const missing: TimeRange[] = [];
-  // No partition that would be dropped at once.
+  // Starts at the expiry, because an older partition would be dropped immediately.
   let fromMs = floorToDay(Math.max(nowMs - LATE_MS, expiryOf(retention)));
   while (fromMs < ahead) {
     const covering = existing.find((range) => range.fromMs <= fromMs && fromMs < range.toMs);

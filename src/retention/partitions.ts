@@ -13,7 +13,7 @@ type Partition = TimeRange & { readonly table: PartitionedTable; readonly name: 
 
 /** Arbitrary advisory-lock key. Never change it. */
 const PARTITIONS_LOCK = 7_221_951;
-/** Creating a partition scans the default partition while queries wait; with more rows than this it is not done. */
+/** Maximum rows of a default partition. Creating a partition scans it while queries wait, and is refused with more rows. */
 const MAX_DEFAULT_ROWS = 100_000;
 const STATEMENT_MS = 10_000;
 /**
@@ -32,7 +32,8 @@ export async function listPartitions(db: Queryable): Promise<Partition[]> {
     [PARTITIONED_TABLES],
   );
   const partitions = rows.flatMap(({ table, name, bounds }) => {
-    // Postgres prints UUIDs in lower case. A default partition has no such bounds; one that is being dropped has null.
+    // Postgres prints UUIDs in lower case. A default partition has no bounds of this form, and a partition that is being
+    // dropped has null.
     const [, from, to] = /FROM \('([0-9a-f-]{36})'\) TO \('([0-9a-f-]{36})'\)/.exec(bounds ?? '') ?? [];
     if (from === undefined || to === undefined) return [];
     return [{ table, name, fromMs: uuid7Time(from), toMs: uuid7Time(to) }];
@@ -44,8 +45,8 @@ export async function listPartitions(db: Queryable): Promise<Partition[]> {
 type Creation = { readonly created: readonly string[]; readonly hasRoom: boolean };
 
 /**
- * Creates the missing partitions of all three tables or of none, and moves rows of their time out of the default
- * partitions. `client` is a connection of its own. Any number of processes may call this at the same time. Throws a timeout
+ * Creates the missing partitions of all three tables atomically, and moves rows of their time ranges out of the default
+ * partitions. `client` must be a connection that is not shared. Processes may call this concurrently. Throws a timeout
  * (isTimeout) if the tables were in use for too long; the caller retries.
  */
 export async function createPartitions(client: Queryable, retention: Retention): Promise<Creation> {
@@ -58,7 +59,7 @@ export async function createPartitions(client: Queryable, retention: Retention):
     const ranges = missingRanges(await listPartitions(client), retention);
     const created: string[] = [];
     if (ranges.length === 0) return { created, hasRoom: true };
-    // The parents too, so that no query has chosen a partition before the row moves.
+    // Also locks the parents, so that no concurrent query has already chosen the partition of a row that is moved.
     await lockTables(client, [...PARTITIONED_TABLES.map((table) => `ONLY ${table}`), ...DEFAULT_PARTITIONS]);
     await client.query(`SET LOCAL statement_timeout = ${STATEMENT_MS}`);
     for (const range of ranges) {
@@ -112,15 +113,16 @@ type Dropping = {
   readonly dropped: readonly string[];
   /** The names of expired partitions that are kept because of pending deliveries. */
   readonly kept: readonly string[];
-  /** Whether a partition was in use: the caller retries soon. */
+  /** Whether a partition was in use. The caller then retries soon. */
   readonly isBusy: boolean;
 };
 
 type DropOptions = Retention & { readonly signal: AbortSignal };
 
 /**
- * Drops partitions whose rows have all expired. Attempts expire by age alone; events are dropped together with their
- * deliveries, once none of the deliveries is pending. `client` is a connection of its own, of one process at a time.
+ * Drops partitions whose rows have all expired. Attempts expire by age only; events are dropped together with their
+ * deliveries, once none of the deliveries is pending. `client` must be a connection that is not shared, and only one process
+ * at a time may call this.
  */
 export async function dropPartitions(client: Queryable, { signal, ...retention }: DropOptions): Promise<Dropping> {
   const expired = (await listPartitions(client)).filter(({ toMs }) => toMs <= expiryOf(retention));
@@ -128,7 +130,7 @@ export async function dropPartitions(client: Queryable, { signal, ...retention }
   for (const group of groupsOf(expired)) {
     if (signal.aborted) break;
     const fate = await dropGroup(client, group);
-    // Each try makes other queries wait, so the others are left for the next round.
+    // Each attempt to lock delays other queries, so the remaining partitions are left for the next round.
     if (fate === 'busy') return { ...result, isBusy: true };
     result[fate].push(...group.map(({ name }) => name));
   }
@@ -147,11 +149,11 @@ function groupsOf(partitions: readonly Partition[]): Partition[][] {
 
 async function dropGroup(client: Queryable, group: readonly Partition[]): Promise<'dropped' | 'kept' | 'busy'> {
   const mayHavePending = group.some(({ table }) => table !== 'attempts');
-  // First without a lock: this read may have to visit dead index entries, which it marks for later reads.
+  // The first read takes no lock, because it may have to visit dead index entries. It marks them, so the second is fast.
   if (mayHavePending && (await hasPending(client, group))) return 'kept';
   try {
     return await inTransaction(client, async () => {
-      // The partitions first: while this waits for them, queries on other partitions are not blocked.
+      // Locks the partitions before their parents: while this waits for them, queries on other partitions are not blocked.
       const names = group.map(({ name }) => pg.escapeIdentifier(name));
       const parents = group.flatMap(({ table }) => [`ONLY ${table}`, `${table}_default`]);
       await lockTables(client, [...names, ...parents]);
@@ -173,7 +175,7 @@ async function hasPending(client: Queryable, group: readonly TimeRange[]): Promi
   return rows.length > 0;
 }
 
-// In parts, each of which has a partial index with only these rows.
+// A union of queries, each of which can use a partial index that contains only its rows.
 const PENDING = ['id', 'event_id']
   .flatMap((column) =>
     ['IS NULL', 'IS NOT NULL'].map(

@@ -4,17 +4,17 @@ import { type Deadline, hasTime, inBatches } from './expired-rows.ts';
 
 /** A position before the first subscription or delivery. */
 export const BEGINNING = uuid7Floor(0);
-/** Deliveries that one statement deletes. */
+/** Maximum deliveries that one statement deletes. */
 const BATCH = 500;
-/** Subscriptions that one statement reads. */
+/** Maximum subscriptions that one statement reads. */
 const SUBSCRIPTIONS = 200;
-/** The ids of attempts come from another clock than the ids of events, and so of deliveries: an hour of tolerance. */
+/** Tolerance of one hour: ids of attempts come from another clock than ids of events and of their deliveries. */
 const SKEW_MS = 3_600_000;
 
 type TrimmingRound = {
-  /** Ended deliveries that each subscription keeps. */
+  /** Number of ended deliveries that each subscription keeps. */
   readonly keep: number;
-  /** Starts with the subscription after this one. */
+  /** The round starts with the subscription after this id. */
   readonly afterId: string;
   readonly deadline: Deadline;
 };
@@ -75,7 +75,7 @@ async function oldestToKeep(
 
 type Trimming = {
   readonly subscriptionId: string;
-  /** The range of ids to search, without both bounds. */
+  /** The range of ids to search, both bounds excluded. */
   readonly beforeId: string;
   readonly afterId: string;
   readonly limit: number;

@@ -16,19 +16,20 @@ export type CircuitBreakerOptions = {
   readonly subscriptions: SubscriptionCache;
 };
 
-/** Milliseconds between two evaluations of a failing subscription; this many failures start the next one earlier. */
+/** Milliseconds between two evaluations of a failing subscription. */
 const EVALUATION_INTERVAL_MS = 1_000;
+/** Number of failures that start the next evaluation before the interval ends. */
 const EVALUATE_AFTER_FAILURES = 10;
-/** Each evaluation uses a connection of the pool that deliveries need. */
+/** Bounds the connections that evaluations take from the pool, which deliveries need. */
 const MAX_CONCURRENT_EVALUATIONS = 2;
 const RETRY_MS = 1_000;
 
-/** A subscription with failures since its last evaluation, or within the last second. */
+/** A subscription with failures since its last evaluation, or with an evaluation within the last second. */
 type Failing = { pendingFailures: number; wake: AbortController };
 
 /**
- * Opens and closes the circuits of subscriptions according to the delivery log, so all senders together consider every
- * attempt and share one state. Subscriptions whose attempts succeed cost nothing.
+ * Opens and closes the circuits of subscriptions according to the delivery log, which contains the attempts of all senders.
+ * The state is shared in Postgres. Subscriptions whose attempts succeed are not evaluated.
  */
 export class CircuitBreaker {
   readonly #options: CircuitBreakerOptions;
@@ -61,7 +62,7 @@ export class CircuitBreaker {
     await publishOrRequeue(this.#options, messages);
   }
 
-  /** Evaluates pending failures and resolves when all evaluations have ended. observe() must not be called any more. */
+  /** Evaluates pending failures and resolves when all evaluations have ended. Do not call observe() after this. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     for (const { wake } of this.#failing.values()) wake.abort();
@@ -95,7 +96,7 @@ export class CircuitBreaker {
     this.#failing.delete(id);
   }
 
-  /** Retries transient errors every second; other errors are left to the evaluation after the next failed attempt. */
+  /** Retries after transient errors every second. After another error, the next failed attempt starts a new evaluation. */
   async #withRetries(work: () => Promise<void>, subscriptionId: string): Promise<void> {
     await this.#permits.acquire(1);
     for (let isOver = false; !isOver; ) {
@@ -119,7 +120,7 @@ export class CircuitBreaker {
       log.warn({ subscriptionId: id }, 'circuit opened; only probes are sent');
     }
     await publishOrRequeue(this.#options, messages);
-    // In a transaction of its own, which can lock the subscription before its state (see the lock order in queue/store.ts).
+    // In a separate transaction, which can lock the subscription before its state (see the lock order in queue/store.ts).
     if (decision.kind === 'deactivate') await this.#deactivate(id, 'FAILING');
   }
 

@@ -7,10 +7,10 @@ import { closeCircuit } from '../queue/state.ts';
 import { recordSubscriptionEvent } from './notices.ts';
 import { countNotice, deactivate, lockCircuitStats, openCircuit, recentAttempts } from './store.ts';
 
-/** The facts on which the decision about a failing subscription is based. */
+/** The data for the decision about a failing subscription. */
 export type CircuitStats = {
   readonly isOpen: boolean;
-  /** Failures since the last success, counted up to 20. */
+  /** Number of failures since the last success, at most 20. */
   readonly failuresInARow: number;
   /** The latest attempts of the last five minutes, at most 1,000. */
   readonly recent: { readonly attempts: number; readonly failures: number };
@@ -24,7 +24,7 @@ export type CircuitStats = {
 
 export type CircuitDecision =
   | { readonly kind: 'nothing' }
-  /** Open the circuit, so that only probes are sent, or leave it open; both notify the tenant. */
+  /** `open`: open the circuit, so that only probes are sent, and notify the tenant. `notice`: only notify the tenant. */
   | { readonly kind: 'open' | 'notice'; readonly noticeCount: number; readonly progressPercent: number }
   | { readonly kind: 'deactivate' };
 
@@ -37,15 +37,15 @@ const MAX_RECENT = 1_000;
 const FIRST_PROBE_MS = 30_000;
 /** Milliseconds without a success after which a subscription is deactivated. */
 export const DEACTIVATE_AFTER_MS = 5 * 86_400_000;
-/** The first notice is sent when the circuit opens, the others at these shares of DEACTIVATE_AFTER_MS. */
+/** Times of the notices as percentages of DEACTIVATE_AFTER_MS. The first notice is sent when the circuit opens. */
 const NOTICES_PERCENT = [0, 50, 70, 90] as const;
-/** Minimum milliseconds from the last notice to deactivation: a tenth of DEACTIVATE_AFTER_MS, also if the notice was late. */
+/** Minimum milliseconds from the last notice, even if it is late, to deactivation: a tenth of DEACTIVATE_AFTER_MS. */
 export const LAST_NOTICE_MS = 43_200_000;
 
 /**
- * Decides what to do about a subscription after a failed attempt. Only an open circuit leads to notices and deactivation:
- * a few failures with days between them do not. A tenant always gets the last notice, and time to react, before the
- * deactivation: with little traffic there may have been no failure to evaluate when the notices were due.
+ * Decides what to do about a subscription after a failed attempt. Notices and deactivation require an open circuit, so that
+ * single failures with days between them do not deactivate a subscription. A tenant always gets the last notice
+ * LAST_NOTICE_MS before the deactivation: with little traffic no evaluation may have taken place when notices were due.
  */
 export function evaluateCircuit(stats: CircuitStats): CircuitDecision {
   const { isOpen, failingForMs, noticeCount, noticedForMs } = stats;
@@ -59,7 +59,7 @@ export function evaluateCircuit(stats: CircuitStats): CircuitDecision {
 }
 
 type FailingState = {
-  /** Null: the circuit is closed. */
+  /** Time at which the circuit opened; null if it is closed. */
   readonly openedAt: Date | null;
   readonly failingSince: Date | null;
   readonly noticeCount: number;
@@ -104,7 +104,7 @@ export async function evaluateSubscription(db: Queryable, subscriptionId: string
   const decision = evaluateCircuit({ ...stats, ...attempts });
   if (decision.kind === 'nothing' || decision.kind === 'deactivate') return { decision, messages: [] };
   const { noticeCount, progressPercent } = decision;
-  // Null if there was a success among the recent failures: then the time without a success starts now.
+  // Null if the latest attempt in the log succeeded: then the time without a success starts now.
   const failingSince = stats.failingSince ?? new Date(stats.nowMs);
   if (decision.kind === 'open') await openCircuit(db, { subscriptionId, probeInMs: FIRST_PROBE_MS, failingSince });
   await countNotice(db, { subscriptionId, noticeCount });

@@ -11,10 +11,10 @@ import type { DeliveryStream } from '../queue/stream.ts';
 type OmittedNoticesOptions = { readonly database: Database; readonly deliveries: DeliveryStream; readonly log: Logger };
 
 const OMITTED_INTERVAL_MS = 5_000;
-/** Maximum notices per minute, tenant and event type. One notice with the number of the others follows after the minute. */
+/** Maximum notices per minute, tenant and event type. After the minute, one notice has the number of the omitted ones. */
 const MAX_PER_MINUTE = 10;
 
-/** After each minute, sends one notice in place of those that exceeded its limit. */
+/** Sends, after each minute, one notice in place of those that exceeded the limit. */
 export class OmittedNotices extends Loop {
   readonly #options: OmittedNoticesOptions;
 
@@ -23,7 +23,7 @@ export class OmittedNotices extends Loop {
     this.#options = options;
   }
 
-  /** Sends one notice per round; the next round follows at once if there was one. */
+  /** Sends at most one notice per round. If it sent one, the next round starts immediately. */
   protected async round(): Promise<number> {
     const { database, deliveries } = this.#options;
     if (!deliveries.connected) return OMITTED_INTERVAL_MS;
@@ -69,12 +69,12 @@ export async function recordOmittedEvent(db: Queryable): Promise<DeliveryMessage
 
 async function record(db: Queryable, { tenant, subscriptionId, type, data }: Notice): Promise<DeliveryMessage[]> {
   const matching = await matchingSubscriptions(db, { tenant, patterns: patternsOf(type) });
-  // Filters see the data as receivers parse it.
+  // Filters are evaluated on the parsed data, as for published events.
   const parsed: unknown = JSON.parse(data);
   const subscriptionIds = matching
     .filter(({ id, filter }) => id !== subscriptionId && (filter === null || compileFilter(filter)(parsed)))
     .map(({ id }) => id);
-  // The limit is above the size in UTF-8, so the data is always in the message.
+  // A UTF-16 code unit has at most 4 bytes in UTF-8, so this limit always permits the data to be part of the message.
   return emitSystemEvent(db, { tenant, type, data, subscriptionIds }, { maxDataBytes: data.length * 4, isTest: false });
 }
 
@@ -90,8 +90,9 @@ type Notice = {
 const IS_SAME_MINUTE = `l.minute_from > now() - interval '1 minute'`;
 
 /**
- * Whether a notice may be sent now; otherwise it is counted, and the latest one is kept for takeOmittedNotice. Locks a row
- * of notice_limits until the transaction ends, so the caller must take no other lock that such a transaction holds.
+ * Returns whether a notice may be sent now. Otherwise counts it, and stores the latest one for takeOmittedNotice. Locks a
+ * row of notice_limits until the transaction ends; to avoid deadlocks, the caller must afterwards take no lock that another
+ * transaction with such a row may hold.
  */
 async function admitNotice(db: Queryable, notice: Notice): Promise<boolean> {
   const { tenant, type, subscriptionId, data } = notice;
@@ -112,7 +113,7 @@ async function admitNotice(db: Queryable, notice: Notice): Promise<boolean> {
   return false;
 }
 
-/** Takes the latest omitted notice of a tenant and type whose minute is over, with the number of omitted notices. */
+/** Takes the latest omitted notice of a tenant and type whose minute has ended, with the number of omitted notices. */
 async function takeOmittedNotice(db: Queryable): Promise<(Notice & { readonly omittedCount: number }) | undefined> {
   const { rows } = await db.query<Notice & { readonly omittedCount: number }>(
     `WITH due AS (

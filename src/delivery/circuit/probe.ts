@@ -4,7 +4,7 @@ import { assertExists } from '../../subscriptions/pause.ts';
 import type { SubscriptionKey } from '../../subscriptions/service.ts';
 import { requestProbe } from './store.ts';
 
-/** The circuit is closed: deliveries are sent without a probe. */
+/** The circuit is closed, so deliveries are sent without a probe. */
 export class CircuitClosedError extends DomainError {
   readonly code = 'CIRCUIT_CLOSED';
 
@@ -14,8 +14,8 @@ export class CircuitClosedError extends DomainError {
 }
 
 /**
- * Sends the next due delivery of an open circuit at once, as a probe. Throws a NotFoundError or a CircuitClosedError; for a
- * tenant's caller, a subscription of another tenant is not found.
+ * Sends the next due delivery of an open circuit immediately, as a probe. Throws a CircuitClosedError, or a NotFoundError if
+ * the subscription does not exist or belongs to another tenant.
  */
 export async function probeNow(database: Pick<Database, 'pool' | 'recorder'>, key: SubscriptionKey): Promise<void> {
   await change(database, async (db) => {

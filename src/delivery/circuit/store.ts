@@ -7,7 +7,7 @@ type LockedCircuitStats = {
   readonly isOpen: boolean;
   /** Postgres's time, in milliseconds since 1970. */
   readonly nowMs: number;
-  /** Attempts before this time do not count; null: all count. */
+  /** Attempts that started before this time do not count; null: all attempts count. */
   readonly closedAt: Date | null;
   /** The first failure without a later success; null if the latest attempt succeeded. */
   readonly failingSince: Date | null;
@@ -39,7 +39,7 @@ type RecentAttempts = {
 
 type RecentAttemptsQuery = {
   readonly subscriptionId: string;
-  /** Attempts that started before do not count: they may have gone to another URL. */
+  /** Attempts that started before this time do not count: they may have been sent to another URL. */
   readonly since: Date;
   /** The smallest id of an attempt that was logged at or after `since`. */
   readonly sinceId: string;
@@ -102,7 +102,7 @@ export async function openCircuit(
   );
 }
 
-/** Sends the next due delivery of an open circuit at once, as a probe. Returns false if the circuit is closed. */
+/** Sends the next due delivery of an open circuit immediately, as a probe. Returns false if the circuit is closed. */
 export async function requestProbe(db: Queryable, subscriptionId: string): Promise<boolean> {
   const { rows } = await db.query(
     `UPDATE subscription_states SET probe_at = now(), next_sweep_at = now()
@@ -112,7 +112,7 @@ export async function requestProbe(db: Queryable, subscriptionId: string): Promi
   return rows.length > 0;
 }
 
-/** Stores the number of notices about a failing subscription, the last one sent now. */
+/** Stores the number of notices about a failing subscription, and the current time as that of the last one. */
 export async function countNotice(
   db: Queryable,
   { subscriptionId, noticeCount }: { readonly subscriptionId: string; readonly noticeCount: number },

@@ -3,18 +3,18 @@ import addFormats from 'ajv-formats';
 import { hasOnlyFiniteNumbers, NUMBER_TOO_LARGE, nestingOf } from '../../lib/json.ts';
 import { type SchemaThread, SchemaThreadUnavailableError } from './schema-thread.ts';
 
-/** `path` begins with `data`, or with `schema` for a problem of the schema itself: `data.user.age`. */
+/** `path` begins with `data` (such as `data.user.age`), or with `schema` for a problem of the schema itself. */
 export type SchemaProblem = { readonly path: string; readonly message: string };
 
-/** The problems of invalid data: the first 20, and the number of all. */
+/** The problems of invalid data: the first 20, and their total number. */
 export type Mismatch = { readonly problems: readonly SchemaProblem[]; readonly count: number };
 
 export type CompiledSchema = {
   /** The first problem found; undefined if the data is valid. */
   readonly check: (data: unknown) => Mismatch | undefined;
   /**
-   * Returns a function that lists all problems of invalid data. It is compiled on the first call, and takes far longer than
-   * `check`: data can have millions of problems.
+   * Returns a function that lists all problems of invalid data. It is compiled on the first call. It takes much longer than
+   * `check`, because data can have millions of problems.
    */
   readonly explainer: () => (data: unknown) => Mismatch;
 };
@@ -62,10 +62,10 @@ function createAjv({ allErrors }: { readonly allErrors: boolean }): Ajv2020 {
     strictTuples: false,
     strictRequired: false,
     allErrors,
-    // Inlining references can blow up a small schema.
+    // Inlining references can expand a small schema to many times its size.
     inlineRefs: false,
     logger: false,
-    // Ajv supports this keyword of the draft, but strict mode does not know it.
+    // Ajv supports this keyword of the draft, but strict mode rejects it unless it is declared.
     keywords: ['$anchor'],
   });
   addFormats.default(ajv);
@@ -77,7 +77,7 @@ function mismatchOf({ errors }: ValidateFunction): Mismatch {
   return { problems: all.slice(0, MAX_PROBLEMS).map((error) => toProblem('data', error)), count: all.length };
 }
 
-/** Ajv's messages quote the schema, never the data; but paths contain member names of the data. */
+/** Ajv's messages quote the schema and never the data. Paths, however, contain member names of the data. */
 function toProblem(root: string, { instancePath, message = 'is not valid', params }: ErrorObject): SchemaProblem {
   const extra: unknown = params['additionalProperty'] ?? params['unevaluatedProperty'];
   const names = instancePath.split('/').slice(1).map(unescapePointer);
@@ -87,12 +87,12 @@ function toProblem(root: string, { instancePath, message = 'is not valid', param
   return { path: shown, message: typeof extra === 'string' ? 'must not be there' : message.slice(0, MAX_PATH_LENGTH) };
 }
 
-/** RFC 6901. */
+/** Unescapes a reference token of a JSON Pointer (RFC 6901). */
 function unescapePointer(name: string): string {
   return name.replaceAll('~1', '/').replaceAll('~0', '~');
 }
 
-/** The problems that prevent this from being the schema of an event type. The paths begin with `schema`. */
+/** The problems because of which this value cannot be the schema of an event type. Their paths begin with `schema`. */
 export async function findSchemaProblems(thread: SchemaThread, schema: unknown): Promise<readonly SchemaProblem[]> {
   if (!isObject(schema)) return [{ path: 'schema', message: 'must be a JSON object' }];
   // `$async` is an extension of Ajv that makes validation asynchronous.
@@ -108,7 +108,7 @@ export async function findSchemaProblems(thread: SchemaThread, schema: unknown):
   }
 }
 
-/** The problem of a schema that the thread did not compile, or check data against. */
+/** The problem to report after the schema thread failed to compile a schema or to check data against it. */
 export function problemOfThread(error: unknown): SchemaProblem {
   // Any other error means that it took too much time or memory.
   const isUnavailable = error instanceof SchemaThreadUnavailableError;

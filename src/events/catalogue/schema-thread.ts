@@ -34,21 +34,21 @@ type Task = {
 };
 
 /**
- * A backstop that includes loading the thread's modules. The thread limits its own work (see schema-worker.ts), to 10.7 s
- * in all.
+ * Time limit of a task, including loading the thread's modules. It is a second safeguard: the thread limits its own work to
+ * 10.7 s in total (see schema-worker.ts).
  */
 const TASK_LIMIT_MS = 15_000;
 /** Bounds of the queue. The dispatcher and publishEvent queue at most three checks of 8 MiB at a time. */
 const MAX_WAITING = 64;
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
-/** Exceeding this heap ends the thread, not the process. */
+/** A thread that exceeds this heap is terminated. The process continues. */
 const MAX_HEAP_MB = 256;
-/** The stack is as large as a main thread's. */
+/** The stack has the size of the main thread's. */
 const OTHER_LIMITS = { maxYoungGenerationSizeMb: 32, stackSizeMb: 1 } as const;
 
 const STOPPING = 'the program is stopping';
 
-/** The task was not started, or was aborted by `stop`: nothing is known about its schema. */
+/** The task was not started, or was aborted by `stop`. The error says nothing about the schema. */
 export class SchemaThreadUnavailableError extends Error {}
 
 /** In development and in tests the thread runs from source, for which Node.js 20 needs tsx. */
@@ -57,9 +57,9 @@ const ENTRY = new URL(`./schema-worker.${IS_SOURCE ? 'ts' : 'js'}`, import.meta.
 const LOAD_SOURCE = `import('tsx/esm/api').then(({ register }) => { register(); return import('${ENTRY.href}'); })`;
 
 /**
- * One thread that compiles JSON Schemas and checks data against them, off the event loop. The first task starts it. A task
- * that exceeds its time limit or crashes the thread is rejected, and the next task starts a new thread. Checks go before
- * compilations. After `stop` every task is rejected.
+ * One thread that compiles JSON Schemas and checks data against them, outside the event loop. The first task starts it. A
+ * task that exceeds its time limit or crashes the thread is rejected, and the next task starts a new thread. Checks have
+ * priority over compilations. After `stop` every task is rejected.
  */
 export class SchemaThread {
   readonly #options: SchemaThreadOptions;
@@ -82,20 +82,20 @@ export class SchemaThread {
     for (const reason of ['time_limit', 'failure']) this.#terminations.inc({ reason }, 0);
   }
 
-  /** The problems that prevent this JSON text from being the schema of an event type. */
+  /** Returns the problems because of which this JSON text cannot be the schema of an event type. */
   async compile(schema: string): Promise<readonly SchemaProblem[]> {
     const message = (): SchemaTask => ({ kind: 'compile', schema });
     // `as`: the thread's reply to a task of this kind.
     return (await this.#add({ kind: 'compile', bytes: schema.length, message })) as readonly SchemaProblem[];
   }
 
-  /** The mismatches of each of the data. */
+  /** Checks data against a schema. */
   async check({ data, ...request }: CheckRequest): Promise<CheckResult> {
     const bytes = data.reduce((sum, { length }) => sum + length, request.schema.length);
     const message = (): SchemaTask => ({
       kind: 'check',
       ...request,
-      // A copy, because transferring a Buffer would transfer the whole memory that it is a part of.
+      // A copy, because transferring a Buffer would transfer the whole ArrayBuffer that it is a part of.
       data: new Uint8Array(Buffer.concat(data)),
       lengths: data.map(({ length }) => length),
     });
@@ -137,7 +137,7 @@ export class SchemaThread {
     const worker = (this.#worker ??= this.#start());
     const message = task.message();
     worker.postMessage(message, message.kind === 'check' ? [message.data.buffer] : []);
-    // The loop clock excludes stalls of this process.
+    // The loop clock does not count time during which this process was stalled.
     this.#clearLimit = loopClock.after(this.#options.taskLimitMs ?? TASK_LIMIT_MS, () => {
       void worker.terminate();
       this.#fail('time_limit', new Error('a task of the schema thread took too long'));
@@ -148,7 +148,7 @@ export class SchemaThread {
     const worker = new Worker(IS_SOURCE ? LOAD_SOURCE : ENTRY, {
       eval: IS_SOURCE,
       execArgv: ['--enable-source-maps'],
-      // The environment contains secrets.
+      // Empty, because the environment contains secrets.
       env: {},
       resourceLimits: { ...OTHER_LIMITS, maxOldGenerationSizeMb: this.#options.maxHeapMb ?? MAX_HEAP_MB },
     });

@@ -17,9 +17,9 @@ export type SchemaTask =
     };
 
 export type CheckResult = {
-  /** One for each of the data; undefined if it is valid or was not checked. */
+  /** One entry per item of `data`; undefined if the item is valid or was not checked. */
   readonly mismatches: readonly (Mismatch | undefined)[];
-  /** The number of data that were checked, from the first one on. */
+  /** The number of items that were checked, counted from the first. */
   readonly checkedCount: number;
   /** The reason why the schema cannot be compiled; then nothing was checked. */
   readonly unusable?: string;
@@ -34,7 +34,7 @@ const MAX_COMPILE_MS = 5_000;
 /** Time limit for listing the problems of one event. */
 const MAX_EXPLAIN_MS = 50;
 const MAX_MESSAGE_LENGTH = 500;
-/** Characters of schema text in the cache of compiled schemas, which keeps the most recently used. */
+/** Maximum characters of schema text in the cache of compiled schemas. The least recently used schema is dropped. */
 const MAX_CACHED_SCHEMA_LENGTH = 4 * 1024 * 1024;
 
 /** Compiled schemas by their text; an Error for a schema that cannot be compiled. */
@@ -98,7 +98,7 @@ type Explaining = {
   readonly limitMs: number;
 };
 
-/** Replaces the first problem of each mismatch by all problems. Returns the milliseconds taken, without the compilation. */
+/** Replaces the first problem of each mismatch by all its problems. Returns the milliseconds taken, without compilation. */
 function explain(schema: CompiledSchema, { mismatches, values, limitMs }: Explaining): number {
   if (limitMs < 1 || mismatches.every((mismatch) => mismatch === undefined)) return 0;
   let leftMs = limitMs;
@@ -112,12 +112,12 @@ function explain(schema: CompiledSchema, { mismatches, values, limitMs }: Explai
         const mismatch = withTimeLimit(eventMs, () => explainer(parse(value)));
         if (mismatch.count > 0) mismatches[index] = mismatch;
       } catch {
-        // Keeps the first problem only.
+        // The time limit was exceeded: the mismatch keeps only its first problem.
       }
       leftMs -= performance.now() - began;
     }
   } catch {
-    // Keeps the first problem of each.
+    // Compiling the explainer failed: the mismatches keep only their first problems.
   }
   return limitMs - leftMs;
 }

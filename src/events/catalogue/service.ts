@@ -39,7 +39,7 @@ export async function putEventType(services: CatalogueServices, input: EventType
   );
 }
 
-/** Returns the columns that the input gives. Throws an InvalidInputError with every problem. */
+/** Validates the input and returns the columns to store. Throws an InvalidInputError with every problem. */
 export async function checkEventType({ database, schemaThread }: CatalogueServices, input: EventTypeInput) {
   const { name, description, schema, isArchived } = input;
   const problems = findProblems(input);
@@ -81,7 +81,7 @@ function problemOfDescription(description: string): string[] {
 
 type EventTypesToCheck = {
   readonly eventTypes: readonly string[];
-  /** The subscription's present event types. They stay valid, even if archived since. */
+  /** The event types that the subscription already has. They stay valid, even if they are archived. */
   readonly known?: readonly string[];
 };
 
@@ -94,7 +94,7 @@ export async function problemsOfEventTypes(
 ): Promise<InputProblem[]> {
   const needsNoCheck = (pattern: string) =>
     pattern === '*' || !isEventTypePattern(pattern) || known.includes(pattern) || isReserved(pattern);
-  // A list that is too long is reported elsewhere, as its only problem.
+  // For a list that is too long, the caller reports only its length.
   if (eventTypes.length > MAX_EVENT_TYPES || eventTypes.every(needsNoCheck)) return [];
   const entries = await eventType.findMany({ select: { name: true, isArchived: true } });
   const names = entries.filter(({ isArchived }) => !isArchived).map(({ name }) => name);

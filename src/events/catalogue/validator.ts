@@ -12,28 +12,28 @@ type ValidatedEvent = { readonly id: string; readonly type: string; readonly dat
 type CataloguedType = { readonly version: number; readonly schema: string | undefined };
 type Types = ReadonlyMap<string, CataloguedType>;
 
-/** `isCurrent`: whether changes that have been committed by now have to be read. */
+/** `isCurrent`: whether the result must include all changes committed before the call. */
 type ReadOptions = { readonly isCurrent: boolean };
 
 type Validation = {
-  /** By the event's id. */
+  /** Mismatches by the event's id. */
   readonly mismatches: Map<string, Mismatch>;
-  /** The versions of the event types that the events were validated by; 0: not in the catalogue. */
+  /** The versions of the event types that the events were validated against; 0: not in the catalogue. */
   readonly versions: ReadonlyMap<string, number>;
 };
 
-/** Characters of schema text in the cache of event types, which keeps the most recently used. */
+/** Maximum characters of schema text in the cache of event types. The least recently used type is dropped. */
 const MAX_CACHED_SCHEMA_LENGTH = 4 * 1024 * 1024;
-/** Time limit of one batch, in milliseconds. 8 MiB of plain data take some 0.1 s. */
+/** Time limit of one batch, in milliseconds. 8 MiB of simple data take about 100 ms. */
 const MAX_CHECK_MS = 1_000;
-/** Time limit of one event type within a batch, so that time remains for the other types. */
+/** Time limit of one event type within a batch, in milliseconds, so that time remains for other types. */
 const MAX_TYPE_MS = 500;
-/** Time limit for listing all problems in a batch, in milliseconds; after it, an event has only its first problem. */
+/** Time limit for listing all problems in a batch, in milliseconds. The remaining events have only their first problem. */
 const MAX_EXPLAIN_MS = 200;
-/** After a time limit was exceeded, events of the type are not validated for this long. */
+/** Milliseconds for which events of a type are not validated after their validation exceeded a time limit. */
 const SUSPENDED_MS = 60_000;
 
-/** Validates events against the schemas of the event catalogue, in the schema thread. The dispatcher and publishEvent have one each. */
+/** Validates events against the event catalogue, in the schema thread. The dispatcher and publishEvent have one each. */
 export class EventValidator {
   readonly #thread: SchemaThread;
   readonly #log: Logger;
@@ -47,9 +47,9 @@ export class EventValidator {
   }
 
   /**
-   * Validates events against the schemas that this process knows, which may be older than the latest changes (insertBatch
-   * finds out by the versions). With `isCurrent`, and before an event is rejected, the changes are read first. Validation
-   * takes time; call this outside a transaction.
+   * Validates events against the schemas cached in this process, which may be outdated (insertBatch detects that by the
+   * versions). With `isCurrent`, and before an event is rejected, the changes are read first. Validation may take seconds;
+   * call this outside a transaction.
    */
   async validate(db: Queryable, events: readonly ValidatedEvent[], { isCurrent }: ReadOptions): Promise<Validation> {
     const names = new Set(events.map(({ type }) => type));
@@ -106,7 +106,7 @@ export class EventValidator {
         }
         if (result.unusable !== undefined) this.#disable(name, { type, reason: result.unusable });
         if (result.unfinished === undefined && leftMs >= 1) continue;
-        // The time may have been used up by an earlier type: suspend the slowest.
+        // Another type may have used most of the time, so the slowest type is suspended.
         const slowest = slowestOf(spentMs);
         spentMs.delete(slowest);
         this.#suspend(slowest, result.unfinished);
@@ -118,13 +118,13 @@ export class EventValidator {
     return mismatches;
   }
 
-  /** The schema compiled when it was saved, perhaps by another version of this program; no event is lost because it does not now. */
+  /** The schema could be compiled when it was saved, but perhaps by another version of the engine. No event is rejected. */
   #disable(eventType: string, { type, reason }: { readonly type: CataloguedType; readonly reason: string }): void {
     this.#types.set(eventType, { version: type.version, schema: undefined }, { size: 100 });
     this.#log.error({ reason, eventType }, 'schema unusable; data of the event type is not validated');
   }
 
-  /** An event whose validation cannot be finished is accepted: delivering an invalid event is better than losing a valid one. */
+  /** Events whose validation does not finish are accepted: delivering an invalid event is better than losing a valid one. */
   #suspend(eventType: string, reason: unknown): void {
     this.#suspended.set(eventType, true);
     const message = 'validation exceeded its time limit; data of the event type is not validated for a minute';
@@ -149,7 +149,7 @@ export class EventDataInvalidError extends InputError {
   }
 }
 
-/** The problems as the API lists them. */
+/** The problems in the form of the API. */
 export function problemsOfData({ problems }: Mismatch): InputProblem[] {
   return problems.map((problem) => ({ ...problem, code: 'EVENT_DATA_INVALID' }));
 }
@@ -169,7 +169,7 @@ type ChangedSchema = {
   readonly schema: unknown;
 };
 
-/** The catalogued event types, among these, that changed after their known version (0: not known). */
+/** Returns those of these event types that changed after their known version (0: unknown) in the catalogue. */
 async function changedSchemas(db: Queryable, known: ReadonlyMap<string, number>): Promise<ChangedSchema[]> {
   const { rows } = await db.query<Omit<ChangedSchema, 'version'> & { version: string }>(
     `SELECT t.name, t.version, t.schema

@@ -5,7 +5,7 @@ import { matchesPattern } from '../event-type.ts';
 /** Why an event was or was not delivered to a webhook subscription. */
 export type MatchResult = 'DELIVERED_TO' | 'INACTIVE' | 'TYPE_MISMATCH' | 'FILTER_FALSE';
 
-/** Repeats the decision of SubscriptionIndex under these settings. Evaluates the filter only if the result depends on it. */
+/** Repeats the decision of SubscriptionIndex with these settings. Evaluates the filter only if the result depends on it. */
 export async function explainMatch(
   { isActive, eventTypes, filter, isSkipped }: MatchingSettings,
   event: { readonly type: string; readonly fulfils: (filter: unknown) => Promise<boolean> },
@@ -20,7 +20,7 @@ type MatchExplanation = {
   readonly event: {
     readonly id: string;
     readonly tenant: string;
-    /** Null: the event was not matched; its subscriptions were given explicitly. */
+    /** Null: the event was not matched, because its subscriptions were given explicitly. */
     readonly matchedVersion: bigint | null;
   };
   /** Bounds of the subscriptions' ids, both exclusive; absent: unbounded. */
@@ -36,15 +36,15 @@ type MatchingSettings = {
   readonly isActive: boolean;
   /** Null: no filter. */
   readonly filter: unknown;
-  /** The event's filter budget was exhausted before this subscription: a filter counts as not matching. */
+  /** Whether the event's filter budget was exhausted before this subscription. Its filter then counts as not matching. */
   readonly isSkipped: boolean;
 };
 
 export type ExplainedSubscription = {
   readonly subscriptionId: string;
-  /** Null if the subscription did not exist then, but the event was delivered to it later. */
+  /** Null if the subscription did not exist when the event was matched; the event was delivered to it later. */
   readonly settings: MatchingSettings | null;
-  /** The first delivery of the event to it. */
+  /** The id of the event's first delivery to the subscription. */
   readonly deliveryId: string | null;
 };
 
@@ -68,7 +68,7 @@ export async function explainedSubscriptions(
 const LEAST = uuid7Floor(0);
 const GREATEST = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
-// A delivery is younger than its event, except for clock drift: the bound on its id lets Postgres exclude partitions.
+// A delivery's id is not older than its event's, except for clock skew. The bound on the id lets Postgres prune partitions.
 const statement = (order: 'ASC' | 'DESC') => `
   WITH first_deliveries AS MATERIALIZED (
     SELECT DISTINCT ON (subscription_id) subscription_id, id FROM deliveries

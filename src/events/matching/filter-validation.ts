@@ -9,7 +9,7 @@ const MAX_CONDITIONS = 100;
 const MAX_LIST_LENGTH = 250;
 const MAX_NAME_LENGTH = 256;
 
-/** Validators of the operand, by operator: each returns the problem. */
+/** Validators of operands by operator. Each returns the problem, undefined if there is none. */
 const OPERANDS = {
   $eq: problemOfLiteral,
   $ne: problemOfLiteral,
@@ -25,7 +25,7 @@ const OPERANDS = {
 
 export type Operator = keyof typeof OPERANDS | '$and' | '$or' | '$not';
 
-/** Every problem of a payload filter by the rules of docs/payload-filters.md; only the limit if the filter exceeds one. */
+/** Every problem of a payload filter under the rules of docs/payload-filters.md; only the limit, if it exceeds one. */
 export function validateFilter(filter: unknown): readonly FilterProblem[] {
   const path = 'filter';
   if (!isObject(filter)) return [{ path, message: 'must be a JSON object' }];
@@ -42,8 +42,8 @@ export function validateFilter(filter: unknown): readonly FilterProblem[] {
 }
 
 /**
- * Visits at most as many values as the limit of bytes, because each takes more than a byte: visiting a megabyte of values,
- * which is invalid in any case, would take 0.1 s.
+ * `values.left`: remaining values to visit, initially the maximum of bytes. Each value takes more than one byte, so a filter
+ * with more values is invalid in any case. Visiting 1 MB of values would take 100 ms.
  */
 function isDeeperThan(levels: number, value: unknown, values: { left: number }): boolean {
   if (typeof value !== 'object' || value === null) return false;
@@ -110,27 +110,27 @@ function problemOfNames(names: readonly string[]): string | undefined {
 }
 
 function problemOfName(name: string): string | undefined {
-  // The path does not include the name, which would make it as long.
+  // The problem's path does not contain this name, because the path would be too long as well.
   if (name.length > MAX_NAME_LENGTH) return `must not have names of more than ${MAX_NAME_LENGTH} characters`;
-  // Assigning this member sets the prototype instead, in code that copies the filter.
+  // In code that copies the filter, assigning this member would set the prototype.
   if (name === '__proto__') return 'must not have a member __proto__';
   return problemOfText(name);
 }
 
 function problemOfNameInLiteral(name: string): string | undefined {
-  // Probably meant as an operator; and Prisma interprets `$type`.
+  // The name is probably meant as an operator, and Prisma interprets `$type`.
   return name.startsWith('$') ? 'must not have operators inside a value' : problemOfName(name);
 }
 
 function problemOfText(text: string): string | undefined {
-  // Postgres cannot store either in text.
+  // Postgres cannot store NUL or unpaired surrogates in text.
   return text.includes('\0') || !text.isWellFormed() ? 'must not contain NUL or half a surrogate pair' : undefined;
 }
 
 /** Checks any JSON value, including its members. */
 function problemOfLiteral(value: unknown): string | undefined {
   if (typeof value === 'string') return problemOfText(value);
-  // The number in the request exceeds the range of a double.
+  // JSON.parse returns Infinity for a number that exceeds the range of a double.
   if (typeof value === 'number' && !Number.isFinite(value)) return NUMBER_TOO_LARGE;
   if (typeof value !== 'object' || value === null) return undefined;
   const names = Array.isArray(value) ? [] : Object.keys(value).map(problemOfNameInLiteral);
@@ -139,7 +139,7 @@ function problemOfLiteral(value: unknown): string | undefined {
 
 function problemOfList(operand: unknown): string | undefined {
   const isList = Array.isArray(operand) && operand.length > 0 && operand.length <= MAX_LIST_LENGTH;
-  // Objects in a list would have to be compared one by one.
+  // Objects are not allowed, because they cannot be looked up in a set and would be compared one by one.
   if (!isList || operand.some((value) => typeof value === 'object' && value !== null)) {
     return `must be a list of 1 to ${MAX_LIST_LENGTH} strings, numbers, booleans or nulls`;
   }

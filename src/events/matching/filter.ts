@@ -1,34 +1,34 @@
 import { isObject } from '../../lib/json.ts';
 import { type Operator, validateFilter } from './filter-validation.ts';
 
-/** Whether the value found at a path of an event's data matches a condition; undefined: there is no such member. */
+/** Whether the value at a path of an event's data matches a condition. `found`: undefined if the data has no such member. */
 type Condition = (found: unknown, budget: Budget) => boolean;
 
-/** Steps left. One step is a condition, an element of an array, or a member of an object that is compared as a whole. */
+/** Remaining steps. A step is a condition, an element of an array, or a member of an object that is compared as a whole. */
 type Budget = { left: number };
 
-/** Maximum steps of one filter: some 10 ms. 100 conditions on a megabyte of small elements would take 50 million. */
+/** Maximum steps of one filter, about 10 ms. Without it, 100 conditions on 1 MB of small elements take 50 million steps. */
 export const MAX_FILTER_STEPS = 100_000;
 
 export type CompiledFilter = (data: unknown, budget?: Budget) => boolean;
 
 /**
- * Compiles a filter to a function of an event's data, by the rules of docs/payload-filters.md. The function never throws,
- * and returns false when its budget is exhausted. By default each call has its own budget, the same for every event, so
- * that a result does not depend on other filters. An invalid filter matches nothing: an error would block the dispatcher.
+ * Compiles a filter to a function of an event's data, under the rules of docs/payload-filters.md. The function never throws,
+ * and returns false when its budget is exhausted. By default each call has a separate budget of the same size, so that a
+ * result does not depend on other filters. An invalid filter matches nothing, because an error would block the dispatcher.
  */
 export function compileFilter(filter: unknown): CompiledFilter {
   if (validateFilter(filter).length > 0) return () => false;
   return compileValid(filter);
 }
 
-/** The same for a valid filter or a part of one, as a function of the value at its path. */
+/** Compiles a valid filter, or a part of one, to a function of the value at its path. */
 function compileValid(part: unknown): CompiledFilter {
   const condition = compileCondition(part);
   return (found, budget = { left: MAX_FILTER_STEPS }) => condition(found, budget) && budget.left >= 0;
 }
 
-/** Undefined if there is no such member. Inherited properties are not members. */
+/** The value of a member; undefined if there is no such member. Inherited properties are not members. */
 function memberOf(found: unknown, name: string): unknown {
   return isObject(found) && Object.hasOwn(found, name) ? found[name] : undefined;
 }
@@ -91,7 +91,7 @@ function compileList(operand: unknown): Condition[] {
 
 function allOf(conditions: readonly Condition[]): Condition {
   const [first] = conditions;
-  // Most lists have one condition; this saves memory, because the dispatcher caches many filters.
+  // Most lists have one condition. Omitting the closure saves memory, because the dispatcher caches many filters.
   if (first !== undefined && conditions.length === 1) return first;
   return (found, budget) => conditions.every((condition) => condition(found, budget));
 }
@@ -144,7 +144,7 @@ function hasElement(
   return false;
 }
 
-/** Recurses no deeper than the operand is nested. */
+/** Deep equality. The recursion is at most as deep as the operand. */
 function equals(operand: unknown, { found, budget }: { readonly found: unknown; readonly budget: Budget }): boolean {
   if (Array.isArray(operand)) {
     if (!Array.isArray(found) || found.length !== operand.length || budget.left < 0) return false;

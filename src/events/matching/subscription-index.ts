@@ -23,13 +23,13 @@ type Entry = MatchedSubscription & {
 
 /**
  * Maximum filter steps for one event, so that a tenant with many filters does not delay other tenants' events. The filter
- * that exceeds it is still finished.
+ * during which the limit is reached is still evaluated completely.
  */
 const MAX_EVENT_STEPS = 1_000_000;
-/** Filter steps in one turn of the event loop: at most 2 ms. */
+/** Filter steps in one turn of the event loop. They take at most 2 ms. */
 const STEPS_PER_TURN = 10_000;
 
-/** One unit of weight is the 300 bytes of a subscription; a compiled filter takes up to 90 times the size of its JSON (measured). */
+/** A unit of weight is 300 bytes, those of a subscription. A compiled filter takes up to 90 times its JSON (measured). */
 const JSON_BYTES_PER_WEIGHT = 4;
 
 /** One tenant's active subscriptions by event type pattern, updated by applying changes in order. */
@@ -49,7 +49,7 @@ export class SubscriptionIndex {
     return this.#weight;
   }
 
-  /** Ignores changes that are already applied: of two concurrent reads, the older may be applied last. */
+  /** Ignores changes that are already applied, because of two concurrent reads the older one may be applied last. */
   apply(change: ChangedSubscription, entry = createEntry(change)): void {
     if (change.version <= this.#version) return;
     this.#remove(change.id);
@@ -57,14 +57,14 @@ export class SubscriptionIndex {
     this.#version = change.version;
   }
 
-  /** All changes up to the tenant's version have been applied. */
+  /** Call this when all changes up to this version of the tenant have been applied. */
   completeTo(version: number): void {
     this.#version = Math.max(this.#version, version);
   }
 
   /**
-   * The matching subscriptions, each once even if several of its patterns match. `data` is called only for filters, possibly
-   * several times. Changes that are applied while this runs have no effect on the result.
+   * Returns the matching subscriptions, each once even if several of its patterns match. Calls `data` only for filters,
+   * possibly several times. Changes that are applied while this runs have no effect on the result.
    */
   async match(eventType: string, data: () => unknown): Promise<Match> {
     const version = this.#version;
@@ -116,7 +116,7 @@ function createEntry({ id, version, eventTypes, isActive, filter }: ChangedSubsc
   return { id, version, eventTypes, weight, filter: hasFilter ? compileFilter(filter) : undefined };
 }
 
-/** A fixed order, so that one id tells which filters were skipped. Postgres orders ids in the same way. */
+/** A fixed order, so that one id identifies all skipped filters. Postgres orders ids in the same way. */
 function byId(a: Entry, b: Entry): number {
   return a.id < b.id ? -1 : 1;
 }
@@ -135,8 +135,8 @@ export class SubscriptionIndexes {
   }
 
   /**
-   * The indexes of these tenants. Those in the cache may be older than the latest changes (insertBatch finds out); the others
-   * are read.
+   * Returns the indexes of these tenants. Cached indexes may be outdated (insertBatch detects that); the others are read
+   * from Postgres.
    */
   async get(db: Queryable, tenants: ReadonlySet<string>): Promise<ReadonlyMap<string, SubscriptionIndex>> {
     const missing = new Set([...tenants].filter((tenant) => !this.#cache.has(tenant)));
@@ -158,20 +158,21 @@ export class SubscriptionIndexes {
     const { changes, versions } = await changedSubscriptions(db, known);
     const entries: ReturnType<typeof createEntry>[] = [];
     for (const change of changes) {
-      // There may be thousands of filters to compile.
+      // Yields, because there may be thousands of filters to compile.
       if (change.filter !== null) await yieldEventLoop();
       entries.push(createEntry(change));
     }
-    // All in one turn: only the latest change of a subscription is read, so a part of the changes is no past state.
+    // In one turn of the event loop: only the latest change of each subscription is read, so a part of the changes is not a
+    // state that the tenant ever had.
     for (const [n, change] of changes.entries()) indexes.get(change.tenant)?.apply(change, entries[n]);
     for (const [tenant, version] of versions) indexes.get(tenant)?.completeTo(version);
-    // The cache may reject an index that is too large; the caller uses it nevertheless.
+    // The cache may reject an index that is too large. The caller can use it in any case.
     for (const [tenant, index] of indexes) this.#keep(tenant, index);
     return indexes;
   }
 
   #keep(tenant: string, index: SubscriptionIndex): void {
-    // Setting the same object again would keep its old weight.
+    // Without the deletion, setting the same object again would keep its old weight.
     this.#cache.delete(tenant);
     this.#cache.set(tenant, index);
   }
@@ -182,7 +183,7 @@ type ChangedSubscription = {
   readonly tenant: string;
   readonly version: number;
   readonly eventTypes: readonly string[];
-  /** False once it is inactive or deleted. */
+  /** False if the subscription is inactive or deleted. */
   readonly isActive: boolean;
   /** Null: no filter. */
   readonly filter: unknown;
@@ -216,5 +217,5 @@ async function changedSubscriptions(db: Queryable, known: ReadonlyMap<string, nu
   };
 }
 
-/** `id` is null if the tenant has a new version, but no row of it. */
+/** `id` is null if the tenant has a new version, but no changed subscription. */
 type ChangedRow = Omit<ChangedSubscription, 'id'> & { readonly id: string | null; readonly tenantVersion: number };
