@@ -177,7 +177,10 @@ export const messages = {
   failureReason: (reason: string) => FAILURE_REASONS[reason] ?? reason.toLowerCase().replaceAll('_', ' '),
 
   considered: {
-    DELIVERED_TO: { word: 'Matched', reason: 'Active, and the event type and the filter match.' },
+    DELIVERED_TO: {
+      word: 'Delivery created',
+      reason: 'Its event types and its filter matched, or it was delivered anyway.',
+    },
     FILTER_FALSE: { word: 'Filtered out', reason: 'The event type matches, but the data does not match the filter.' },
     INACTIVE: { word: 'Inactive', reason: 'The subscription was inactive when the event was dispatched.' },
     TYPE_MISMATCH: { word: 'Other type', reason: 'The event type matches none of its event types.' },
@@ -247,6 +250,7 @@ export const messages = {
     body: 'Body',
     noBody: 'Empty body',
     noResponse: 'There was no response.',
+    blockedHint: 'The server’s setting EGRESS_ALLOW_CIDRS permits private addresses, and EGRESS_ALLOW_HTTP plain HTTP.',
     truncated: 'Only the first 20,000 bytes are kept.',
     signedWith: 'Signed with',
     url: 'URL',

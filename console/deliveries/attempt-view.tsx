@@ -18,7 +18,7 @@ const words = messages.delivery;
 
 /** Request and response of one attempt, side by side where there is room. */
 export function AttemptView({ attempt }: { readonly attempt: AttemptDetailsFragment }) {
-  const { hidesPayloads } = useViewer();
+  const { hidesPayloads, isAdmin } = useViewer();
   return (
     <div className={styles.sides}>
       <Side title={words.request} note={bytes(attempt.payloadSizeBytes)}>
@@ -36,6 +36,7 @@ export function AttemptView({ attempt }: { readonly attempt: AttemptDetailsFragm
       </Side>
       <Side title={words.response} note={attempt.statusCode == null ? undefined : `${attempt.responseTimeMs} ms`}>
         {attempt.errorMessage != null && <p className={styles.error}>{visibleText(attempt.errorMessage)}</p>}
+        {attempt.failureReason === 'BLOCKED_TARGET' && isAdmin && <p className={styles.none}>{words.blockedHint}</p>}
         {attempt.statusCode == null ? (
           <p className={styles.none}>{words.noResponse}</p>
         ) : (

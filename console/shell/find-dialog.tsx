@@ -59,7 +59,9 @@ function Find({ onFound }: { readonly onFound: () => void }) {
           ))}
         </ul>
         {sought !== '' && found.length === 0 && (
-          <p className={styles.muted}>{fetching ? words.searching : <Nothing sought={sought} onLeave={onFound} />}</p>
+          <div className={styles.muted}>
+            {fetching ? words.searching : <Nothing sought={sought} onLeave={onFound} />}
+          </div>
         )}
       </div>
     </>
@@ -75,18 +77,21 @@ function Nothing({ sought, onLeave }: NothingProps) {
   const { find, navigation } = messages;
   if (IS_PORTAL) return <>{find.nothing}</>;
   return (
-    <span onClick={onLeave}>
-      {find.nothing}{' '}
+    <div className={styles.nothing} onClick={onLeave}>
+      <p>{find.nothing}</p>
       {UUID.test(sought) && (
-        <>
+        <p>
           {find.orDeleted}{' '}
           <Link to={paths.auditLog({ object: sought })} isForEveryTenant>
             {find.changesOf}
-          </Link>{' '}
-        </>
+          </Link>
+        </p>
       )}
-      {find.orRejected} <Link to={paths.rejectedEvents()}>{navigation.rejectedEvents}</Link>. {find.orLost}
-    </span>
+      <p>
+        {find.orRejected} <Link to={paths.rejectedEvents()}>{navigation.rejectedEvents}</Link>
+      </p>
+      <p>{find.orLost}</p>
+    </div>
   );
 }
 
