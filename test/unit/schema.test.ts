@@ -149,7 +149,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   PutEventTypePayload: ['eventType: EventType!', 'trial: EventTypeTrial'],
   EventTypeFilter: ['includeArchived: Boolean'],
   EventType: [
-    ...['name: String!', 'description: String!', 'schema: JSON', 'isArchived: Boolean!'],
+    ...['name: String!', 'description: String!', 'schema: JSON', 'hasSchema: Boolean!', 'isArchived: Boolean!'],
     ...['createdAt: DateTime!', 'updatedAt: DateTime!', 'subscriptionCount(tenant: String): Int'],
     ...['lastEventAt(tenant: String): DateTime', 'example(tenant: String): Event'],
   ],
