@@ -179,3 +179,13 @@ test('a process answers at most 50 questions a second', async () => {
   ask();
   expect(reports).toBe(100);
 });
+
+test('a question whose token is no part of a subject is not answered', () => {
+  const installation = createInstallation();
+  let reports = 0;
+  installation.add('one', () => Promise.resolve(`report ${(reports += 1)}`));
+  for (const token of ['>', '*', '', `${'a'.repeat(20)}.b`, `${'a'.repeat(22)} `, 'a'.repeat(23), 7]) {
+    installation.publish('all', { from: 'x', token });
+  }
+  expect(reports).toBe(0);
+});
