@@ -1,6 +1,6 @@
 #!/bin/sh
-# Creates the secrets of compose.yaml in the folder secrets, once: existing files are kept. The containers' users must be able
-# to read them, so the folder keeps other users of this machine out.
+# Creates the secrets of compose.yaml in the folder secrets. Existing files are kept. The files are readable by all users,
+# because the users of the containers must read them; the folder's mode excludes other users of this machine.
 set -eu
 cd "$(dirname "$0")"
 mkdir -p secrets

@@ -8,7 +8,7 @@ const folder = process.argv[2];
 if (folder === undefined) throw new Error('usage: node deploy/prune.mjs <node_modules>');
 
 const UNUSED = [
-  // Copies for bundlers: Node.js loads build/src.
+  // Copies for bundlers. Node.js loads build/src.
   /[\\/]@opentelemetry[\\/].*[\\/]build[\\/](?:esm|esnext)[\\/]/,
   /\.d\.[cm]?ts$/,
   /\.map$/,

@@ -65,7 +65,7 @@ export const COMMANDS = {
     maxPositionals: 0,
     notes: [
       'Everything is set by environment variables, which `webhooks-engine --help` lists.',
-      'SIGTERM and SIGINT stop the program in an orderly way, within 25 s; a second one ends it at once.',
+      'SIGTERM and SIGINT stop the program within 25 s, after running attempts; a second signal ends it immediately.',
     ],
     examples: [],
     options: {},
@@ -76,13 +76,13 @@ export const COMMANDS = {
     maxPositionals: 0,
     notes: [
       'The start of the engine does the same. Use this to migrate before a deployment, for example with another role.',
-      'Any number may run at once; one migrates, and the others wait.',
+      'May run several times concurrently: one process migrates, and the others wait.',
     ],
     examples: ['DATABASE_URL=postgres://… SECRETS_KEY=… webhooks-engine migrate'],
     options: { json: JSON_OUTPUT },
   },
   doctor: {
-    summary: 'Checks configuration, Postgres, NATS, clock, DNS and versions, and says what to do. Changes nothing.',
+    summary: 'Checks configuration, Postgres, NATS, clock, DNS and versions, and prints remedies. Changes nothing.',
     positionals: '',
     maxPositionals: 0,
     notes: ['Run it with the environment of the engine. The exit code is 1 if a check failed; warnings do not count.'],

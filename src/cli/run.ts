@@ -31,7 +31,7 @@ const RUNS: { readonly [N in Exclude<CommandName, 'start'>]: () => Promise<Run<N
 export async function runCommand<N extends Exclude<CommandName, 'start'>>(name: N, input: Input<N>): Promise<number> {
   const stopping = new AbortController();
   const stop = () => {
-    // A second signal ends the process at once.
+    // With the handlers removed, a second signal ends the process immediately.
     for (const signal of STOP_SIGNALS) process.off(signal, stop);
     stopping.abort();
   };

@@ -8,7 +8,7 @@ import { isTooNested, rememberData, TOO_NESTED } from './parse.ts';
 
 export type CloudEvent = { readonly id: string; readonly time: string | undefined; readonly data: Buffer };
 
-/** The message tells the publisher why the CloudEvent is invalid. */
+/** The message is for the publisher: it describes why the CloudEvent is invalid. */
 export class InvalidCloudEventError extends Error {}
 
 export type HeaderReader = (name: string) => string | undefined;

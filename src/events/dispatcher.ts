@@ -355,7 +355,7 @@ async function parseAll(batch: readonly ReceivedEvent[], names: NatsNames): Prom
   return parsed;
 }
 
-/** Sends a trivial query; the returned function tells whether Postgres has answered it. */
+/** Sends a trivial query. The returned function returns whether Postgres has answered it. */
 function ping({ pool }: Database): () => boolean {
   let hasAnswered = false;
   pool.query('SELECT 1').then(

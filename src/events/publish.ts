@@ -100,7 +100,7 @@ export function createPublishEvents(services: Services): PublishEvents {
     );
     // Not awaited, so that the next batch is written while this one is published.
     const published = publishOrRequeue(services, messages, begun);
-    // Each publisher awaits this promise. If all events were refused, nobody does: avoid an unhandled rejection.
+    // The publishers await this promise, except those of refused events. Avoids an unhandled rejection if all were refused.
     published.catch(() => undefined);
     return events.map(({ id }) => {
       const mismatch = mismatches.get(id);

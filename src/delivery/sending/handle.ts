@@ -28,7 +28,7 @@ export type InFlightDelivery = {
 export type Disposition =
   /** The result is committed, the delivery is queued in Postgres, or another message replaces this one. */
   | { readonly kind: 'ack' }
-  /** Redeliver the message: at once, or after `delayMs`. */
+  /** Redeliver the message immediately, or after `delayMs`. */
   | { readonly kind: 'nak'; readonly delayMs?: number }
   /** Redeliver the message at `dueAt`, on performance.now()'s clock. */
   | { readonly kind: 'nakUntil'; readonly dueAt: number };

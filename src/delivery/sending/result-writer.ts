@@ -88,9 +88,9 @@ export class ResultWriter {
   }
 
   /**
-   * Resolves once the result is committed, however long Postgres is unavailable or the tables are locked. Rejects with a
-   * PermanentError if Postgres refuses it; otherwise only soon after the signal aborts, even while a statement hangs. That
-   * statement may still commit, which is harmless.
+   * Resolves when the result is committed, without a time limit while Postgres is unavailable or the tables are locked.
+   * Rejects with a PermanentError if Postgres refuses the result. Otherwise rejects only within GRACE_MS after the signal
+   * aborts, even if a statement is still running; that statement may commit, which is harmless.
    */
   write(result: NewResult): Promise<void> {
     this.#unwritten.set(result, performance.now());
@@ -319,7 +319,7 @@ const ATTEMPT_COLUMNS = `id, delivery_id, subscription_id, tenant, event_type, n
   status_code, response_time_ms, started_at, request_headers, response_headers, response_body, response_body_truncated,
   error_message, payload_size_bytes, is_test, url, remote_address, dns_ms, connect_ms, tls_ms, first_byte_ms, body_ms`;
 
-/** Whether this is the first failure since the last success. Attempts that started before the circuit closed do not count. */
+/** Whether this is the first failure since the last success. Attempts from before the circuit closed do not count. */
 const BEGINS_TO_FAIL = `(o.last_success IS NULL AND st.failing_since IS NULL
       AND (st.closed_at IS NULL OR o.last_start > st.closed_at))`;
 const RECOVERS = '(o.last_success IS NOT NULL AND st.failing_since IS NOT NULL AND st.opened_at IS NULL)';
