@@ -60,7 +60,7 @@ export function App() {
   );
 }
 
-/** An array: a Switch looks for routes among its children. */
+/** An array, because Switch finds routes only among its direct children. */
 const OPERATOR_PAGES = [
   <Route key="tenants" path="/tenants" component={TenantsPage} />,
   <Route key="replay" path="/replays/:id">
@@ -77,7 +77,7 @@ const OPERATOR_PAGES = [
   <Route key="keys" path="/keys" component={KeysPage} />,
 ];
 
-/** Below `/as/<tenant>` every link stays there. */
+/** The pages. Below `/as/<tenant>`, every link stays below that path. */
 function Shell() {
   const [location] = useLocation();
   const base = actingBase(location);

@@ -9,7 +9,7 @@ import { applyScheme } from './shell/preferences.ts';
 applyScheme();
 const code = takeCode();
 if (code !== undefined) {
-  // A used code leaves the page for signing in.
+  // With a used code, the page for signing in is shown.
   const token = await exchangeCode(code).catch(() => undefined);
   if (token !== undefined) signIn(token);
 }

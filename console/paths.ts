@@ -9,19 +9,19 @@ export const paths = {
   deliveries: (params: Record<string, string | undefined> = {}) => withParams('/deliveries', params),
   subscriptions: (params: Record<string, string | undefined> = {}) => withParams('/subscriptions', params),
   subscription: (id: string) => `/subscriptions/${encodeURIComponent(id)}`,
-  /** The filter playground of a subscription; with an event, that is the sample. */
+  /** The filter playground of a subscription, with an optional sample event. */
   filter: (id: string, event?: string) => withParams(`/subscriptions/${encodeURIComponent(id)}/filter`, { event }),
   replays: () => '/replays',
   replay: (id: string) => `/replays/${encodeURIComponent(id)}`,
   catalogue: () => '/event-types',
   /** An entry of the catalogue; `path` is a path in the data of an event, such as `data.total`, whose rule in the schema is marked. */
   eventType: (name: string, path?: string) => withParams('/event-types', { type: name, path }),
-  /** The list, with one of them open. */
+  /** The list, with an optional open row. */
   rejectedEvents: (event?: string) => withParams('/rejected-events', { event }),
   jobs: () => '/jobs',
   job: (id: string) => `/jobs/${encodeURIComponent(id)}`,
   auditLog: (params: Record<string, string | undefined> = {}) => withParams('/audit-log', params),
-  /** The lists, with one of their rows open. */
+  /** The lists, with an optional open row. */
   erasures: (erasure?: string) => withParams('/erasures', { erasure }),
   keys: (key?: string) => withParams('/keys', { key }),
 };

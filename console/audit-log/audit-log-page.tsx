@@ -63,7 +63,7 @@ const COLUMNS: readonly Column<AuditRowFragment>[] = [
   },
 ];
 
-/** The changes that were made with mutations, newest first; the address has the filter and the open one. */
+/** The changes made with mutations, newest first. The URL has the filter and the open entry. */
 export function AuditLogPage() {
   const [params, setParams] = useUrlParams();
   const open = params.get('entry');

@@ -1,4 +1,4 @@
-/** The names of the settings that an entry has, as one line. */
+/** The names of the changed settings of an entry, in one line. */
 export function changedNames(before: unknown, after: unknown): string {
   return [...new Set([...namesOf(before), ...namesOf(after)])].join(', ');
 }
@@ -7,7 +7,7 @@ export function changedNames(before: unknown, after: unknown): string {
 export function settingsText(settings: unknown): string {
   const names = namesOf(settings).toSorted();
   if (names.length === 0) return '';
-  // `as`: an object, as it has names.
+  // `as`: settings are a JSON object.
   const values = settings as Record<string, unknown>;
   return names.map((name) => `${name}: ${JSON.stringify(values[name], undefined, 2)}`).join('\n');
 }

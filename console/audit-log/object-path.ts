@@ -3,7 +3,7 @@ import { paths } from '../paths.ts';
 
 type Named = Pick<AuditRowFragment, 'objectType' | 'objectId' | 'tenant'>;
 
-/** The page of the object that an entry names; undefined if there is none, or only one for administrators. */
+/** The path of the page of an entry's object; undefined if there is no page, or the viewer may not open it. */
 export function objectPath({ objectType, objectId: id, tenant }: Named, isAdmin: boolean): string | undefined {
   if (id == null) return undefined;
   switch (objectType) {

@@ -9,7 +9,7 @@ type Attempt = Pick<
   'url' | 'requestHeaders' | 'statusCode' | 'errorMessage' | 'responseTimeMs' | 'responseHeaders' | 'responseBody'
 >;
 
-/** Request and response of an attempt as lines, to be compared with another one. The request's body is left out: a retry sends the same. */
+/** Request and response of an attempt as lines, for a comparison. The request body is equal in all attempts and omitted. */
 export function attemptText(attempt: Attempt, hidesValues: boolean): string {
   const { statusCode, errorMessage, responseBody } = attempt;
   return [
@@ -31,7 +31,7 @@ function linesOf(headers: unknown): readonly string[] {
 /** Indentation grows with the nesting: with the 20,000 brackets that a body can have, it would take 100 MB and more. */
 const MAX_BRACKETS = 200;
 
-/** An object or an array has a line for each member, so that one member differs and not the whole body. */
+/** Writes each member of an object or array on its own line, so that a changed member changes one line and not all. */
 function bodyText(text: string, hidesValues: boolean): string {
   const brackets = text.match(/[[{]/g)?.length ?? 0;
   const json = brackets > 0 && brackets <= MAX_BRACKETS ? parseJsonText(text) : undefined;

@@ -16,7 +16,7 @@ import { VerifySignature } from './verify-signature.tsx';
 
 const words = messages.delivery;
 
-/** Request and response of one attempt, side by side where there is room. */
+/** Request and response of one attempt, side by side on wide screens. */
 export function AttemptView({ attempt }: { readonly attempt: AttemptDetailsFragment }) {
   const { hidesPayloads, isAdmin } = useViewer();
   return (

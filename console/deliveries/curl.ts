@@ -1,6 +1,6 @@
 type Request = {
   readonly url: string;
-  /** As the delivery log has them; secret values are redacted there. */
+  /** The headers of the delivery log, with redacted secret values. */
   readonly headers: unknown;
   readonly body: string;
 };
@@ -14,7 +14,7 @@ export function curlCommand({ url, headers, body }: Request): string {
   return [
     `curl --globoff --request POST ${shellQuoted(url)}`,
     ...lines.map(({ name, value }) => `--header ${shellQuoted(`${name}: ${value}`)}`),
-    // --data-raw, because --data would read a file for a body that begins with @.
+    // --data-raw, because --data reads a file if the body begins with @.
     `--data-raw ${shellQuoted(body)}`,
   ].join(' \\\n  ');
 }

@@ -70,7 +70,7 @@ const COLUMNS: readonly Column<DeliveryRowFragment>[] = [
   },
 ];
 
-/** Deliveries by their state, the reason of their wait, and more; the address has the filter, and the open delivery. */
+/** Deliveries, filtered by status, wait reason and more. The URL has the filter and the open delivery. */
 export function DeliveriesPage() {
   const [params, setParams] = useUrlParams();
   const [, navigate] = useLocation();
@@ -90,7 +90,7 @@ export function DeliveriesPage() {
     pageOf: (data) => data.deliveries,
     live: liveRows({
       document: DeliveryRowsDocument,
-      // With every status and wait: a delivery that gets another one leaves the list.
+      // Without status and wait reason, so that a delivery whose status changes can be removed from the list.
       filter,
       rowOf: ({ deliveryChanges }) => deliveryChanges.delivery,
       keyOf: ({ id }) => id,

@@ -4,7 +4,7 @@ import { useUrlParams } from '../shell/use-url-params.ts';
 import { CopyIcon } from '../ui/copy.tsx';
 import { DeliveryView } from './delivery-view.tsx';
 
-/** One delivery; the address has the selected attempt. */
+/** One delivery. The URL has the selected attempt. */
 export function DeliveryPage({ id }: { readonly id: string }) {
   const [params, setParams] = useUrlParams();
   return (

@@ -14,7 +14,7 @@ type DeliveryPanelProps = {
   readonly onClose: () => void;
 };
 
-/** On wide screens, the delivery that the parameter `delivery` of the address names, beside a list. */
+/** On wide screens, the delivery of the URL parameter `delivery`, beside a list. */
 export function OpenDelivery() {
   const [params, setParams] = useUrlParams();
   const isWide = useIsWide();

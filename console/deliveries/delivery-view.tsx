@@ -43,7 +43,7 @@ type DeliveryViewProps = {
   readonly id: string;
   readonly attemptId: string | undefined;
   readonly onAttempt: (id: string) => void;
-  /** The heading; the page and the panel have different ones. */
+  /** The heading, which differs between the page and the panel. */
   readonly heading: (delivery: DeliveryDetails | undefined, actions: ReactNode) => ReactNode;
 };
 
@@ -103,7 +103,7 @@ type Read = {
   readonly attempts: readonly AttemptDetailsFragment[];
 };
 
-/** A link can lead to an attempt that is older than those that were read. */
+/** The selected attempt. It is read by its id if a link leads to one that is not among the attempts read so far. */
 function useSelectedAttempt({ delivery, attempts }: Read, id: string | undefined) {
   const known = attempts.find((attempt) => attempt.id === id);
   const isUnknown = delivery !== undefined && id !== undefined && known === undefined;
@@ -112,7 +112,7 @@ function useSelectedAttempt({ delivery, attempts }: Read, id: string | undefined
   return known ?? (isUnknown && read?.id === id && read.deliveryId === delivery.id ? read : undefined);
 }
 
-/** The changes of a delivery, and of its subscription: a pause or an open circuit changes the reason of its wait. */
+/** The changes of a delivery and of its subscription, whose pause or open circuit changes the wait reason. */
 function streamsOf({ delivery }: DeliveryDetailsQuery, changed: () => void): readonly ChangeStream[] {
   if (delivery == null) return [];
   const { id, tenant, subscription } = delivery;
@@ -130,7 +130,7 @@ function streamsOf({ delivery }: DeliveryDetailsQuery, changed: () => void): rea
   ];
 }
 
-/** Nothing while the body is read, and once the event is no longer kept. */
+/** A button that copies the request as a curl command. Not shown while the body is read or if the event was deleted. */
 function CopyCurl({ attempt: { id, url, requestHeaders: headers } }: { readonly attempt: AttemptDetailsFragment }) {
   const body = useRequestBody(id);
   if (body == null) return null;
@@ -179,7 +179,7 @@ function DeliveryFacts({ delivery }: { readonly delivery: DeliveryDetails }) {
   );
 }
 
-/** Retry and cancel, where the state permits them. */
+/** Retry and cancel, if the state permits them. */
 function Actions({ delivery }: { readonly delivery: DeliveryDetails }) {
   const retry = useAction(RetryDeliveryDocument, (data) => data.retryDelivery);
   const cancel = useAction(CancelDeliveryDocument, (data) => data.cancelDelivery);

@@ -1,6 +1,6 @@
 import { parseJsonText } from '../ui/json-text.ts';
 
-/** The headers that a signature needs, by their fields in the input of the query. */
+/** The headers for the verification, by their fields in the input of the query. */
 const NEEDED = {
   webhookId: 'webhook-id',
   webhookTimestamp: 'webhook-timestamp',
@@ -11,11 +11,11 @@ type ReceivedHeaders = Readonly<Record<keyof typeof NEEDED, string>>;
 
 type Read = {
   readonly headers: ReceivedHeaders;
-  /** The names of headers that the text does not have. */
+  /** The names of headers that are missing in the text. */
   readonly missing: readonly string[];
 };
 
-/** Reads the headers from a text as logs have them: `name: value` lines, also behind the `>` of curl, or an object in JSON. */
+/** Reads headers in the formats of logs: `name: value` lines, with or without the `>` of curl, or a JSON object. */
 export function readReceivedHeaders(text: string): Read {
   const found = readJson(text) ?? readLines(text);
   const { webhookId, webhookTimestamp, webhookSignature } = NEEDED;

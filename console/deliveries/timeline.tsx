@@ -13,13 +13,13 @@ type TimelineProps = {
   readonly delivery: DeliveryDetails;
   /** Newest first. */
   readonly attempts: readonly AttemptDetailsFragment[];
-  /** Reads older ones; undefined if there are none. */
+  /** Reads older attempts; undefined if there are none. */
   readonly onOlder: (() => void) | undefined;
   readonly selectedId: string | undefined;
   readonly onSelect: (id: string) => void;
 };
 
-/** The attempts, newest first, below the one that is planned or in flight. */
+/** The attempts, newest first, below the planned or running one. */
 export function Timeline({ delivery, attempts, onOlder, selectedId, onSelect }: TimelineProps) {
   return (
     <section aria-label={words.timeline} className={styles.timeline}>

@@ -8,11 +8,11 @@ type PageInfo = Delivery['attempts']['pageInfo'];
 type Attempts = {
   /** Newest first. */
   readonly attempts: readonly AttemptDetailsFragment[];
-  /** Reads the page after the oldest of them; undefined if there is none, or while it is read. */
+  /** Reads the page after the oldest attempt; undefined if there is none, and during a read. */
   readonly loadOlder: (() => void) | undefined;
 };
 
-/** The attempts that were read with a delivery, and older ones on request, page by page. */
+/** The attempts read with a delivery, and older ones on request, in pages. */
 export function useAttempts(delivery: Delivery | undefined): Attempts {
   const client = useClient();
   const [isLoading, setLoading] = useState(false);
@@ -27,7 +27,7 @@ export function useAttempts(delivery: Delivery | undefined): Attempts {
     const { data } = await client.query(OlderAttemptsDocument, { id, after: endCursor ?? null }).toPromise();
     setLoading(false);
     const page = data?.delivery?.attempts;
-    // With those that are shown: new attempts move them off the page that is read with the delivery.
+    // Keep all shown attempts: new ones push older ones off the page that is read with the delivery.
     if (page !== undefined) setKept({ of: id, attempts: [...attempts, ...page.nodes], pageInfo: page.pageInfo });
   };
   return { attempts, loadOlder: hasNextPage && !isLoading ? () => void loadOlder() : undefined };

@@ -1,9 +1,9 @@
 import { useQuery } from 'urql';
 import { RequestBodyDocument } from '../generated/graphql.ts';
 
-/** The body of an attempt, byte for byte; undefined while it is read, null once the event is no longer kept. */
+/** The request body of an attempt, byte for byte; undefined while it is read, null if the event was deleted. */
 export function useRequestBody(attemptId: string): string | null | undefined {
-  // It never changes. Only the body of the selected attempt is read: fifty of them can be 50 MiB.
+  // The body never changes. Only that of the selected attempt is read, because fifty bodies can have 50 MiB.
   const [{ data }] = useQuery({
     query: RequestBodyDocument,
     variables: { attemptId },

@@ -19,7 +19,7 @@ type VerifySignatureProps = { readonly attemptId: string; readonly onClose: () =
 
 type VerifyValues = { readonly headers: string; readonly body: string; readonly encoding: 'text' | 'base64' };
 
-/** Verifies what a receiver got, as its library does. The server does it: no secret comes to the browser. */
+/** Verifies a received request like the receiver's library. The server verifies, so the browser gets no secret. */
 export function VerifySignature({ attemptId, onClose }: VerifySignatureProps) {
   const client = useClient();
   const [isRunning, setRunning] = useState(false);
@@ -72,7 +72,7 @@ export function VerifySignature({ attemptId, onClose }: VerifySignatureProps) {
 
 const NOT_CACHED = { requestPolicy: 'network-only' } as const;
 
-/** The problems of the server name the fields of its input, and the form has fewer. */
+/** Maps a problem of the server's input to a field of the form, which has fewer fields. */
 function atField({ path, message }: InputProblem): InputProblem {
   return { path: path.replace(/^input\./, '').startsWith('body') ? 'body' : 'headers', message };
 }

@@ -8,7 +8,7 @@ import { jobsWords as words } from './messages.ts';
 
 type StartJobProps = {
   readonly tenant: string;
-  /** The subscription that the list is filtered by; empty: all of the tenant. */
+  /** The subscription by which the list is filtered; empty: all subscriptions of the tenant. */
   readonly subscriptionId: string;
   readonly onClose: () => void;
 };

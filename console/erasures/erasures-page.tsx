@@ -72,7 +72,7 @@ function Status({ status }: Pick<ErasureRowFragment, 'status'>) {
   return <Mark tone={status === 'RUNNING' ? 'waiting' : 'success'}>{words.statuses[status]}</Mark>;
 }
 
-/** The erasures of tenants, newest first, for operators; the address has the open one. */
+/** The erasures of tenants, newest first, for operators. The URL has the open one. */
 export function ErasuresPage() {
   const filter = useTenantFilter();
   const [params, setParams] = useUrlParams();

@@ -10,7 +10,7 @@ type RedactEventProps = {
   readonly onRedacted: () => void;
 };
 
-/** A button that removes the data of an event, after its id was typed. */
+/** A button that removes the data of an event after the user has typed its id. */
 export function RedactEvent({ event: { id, tenant }, onRedacted }: RedactEventProps) {
   const [isOpen, setOpen] = useState(false);
   const action = useAction(RedactEventDocument, (data) => data.redactEvent);

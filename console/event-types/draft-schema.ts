@@ -1,7 +1,7 @@
 const MAX_DEPTH = 8;
-/** Members of an object beyond which its names are taken for data, such as the ids of a map, and not for a rule. */
+/** With more members, the names of an object count as data, such as the ids of a map, and are not part of the schema. */
 const MAX_PROPERTIES = 100;
-/** Items of an array that are looked at. */
+/** Maximum items of an array that are examined. */
 const MAX_ITEMS = 100;
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -9,7 +9,7 @@ type Schema = Readonly<Record<string, unknown>>;
 /** A JSON Schema that each of the examples matches: the types of all members, and as required those that each of them has. */
 export function draftSchema(examples: readonly unknown[], depth = 0): Schema {
   const types = [...new Set(examples.map(typeOf))].sort();
-  // Whole numbers among others are an accident of the examples.
+  // If some numbers are not integers, `number` replaces `integer`.
   const named = types.includes('number') ? types.filter((type) => type !== 'integer') : types;
   if (depth === MAX_DEPTH || named.length === 0) return {};
   return {

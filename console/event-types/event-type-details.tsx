@@ -24,7 +24,7 @@ type DetailsProps = {
   readonly name: string;
   /** The path in the data at which a rejected event does not match the schema. */
   readonly violated: string | null;
-  /** Undefined for those who cannot change the catalogue. */
+  /** Undefined if the viewer cannot change the catalogue. */
   readonly onEdit: ((entry: EventTypeRowFragment) => void) | undefined;
 };
 
@@ -89,7 +89,7 @@ type ExampleProps = { readonly event: NonNullable<EventTypeDetailsQuery['eventTy
 function Example({ event }: ExampleProps) {
   const { isAdmin, isLimited } = useViewer();
   const { tenant } = useTenantFilter();
-  // The server shows such a session no example, whether there is one or not.
+  // The server never returns an example to a limited session.
   if (isLimited) return null;
   if (event == null) return <p>{isAdmin && tenant === undefined ? words.noRecentExample : words.noExample}</p>;
   return (

@@ -18,7 +18,7 @@ import { type EditedType, PutEventType } from './put-event-type.tsx';
 import { GroupsButton, TypeGrid } from './type-grid.tsx';
 import { useCatalogue } from './use-catalogue.ts';
 
-/** The event catalogue by name, and the types that it lacks; the address has the list and the open entry. */
+/** The event catalogue by name, and observed types that it does not contain. The URL has the list and the open entry. */
 export function EventTypesPage() {
   const [params, setParams] = useUrlParams();
   const { isAdmin } = useViewer();
@@ -29,7 +29,7 @@ export function EventTypesPage() {
   const [{ data: observed }, readObserved] = useQuery({
     query: ObservedEventTypesDocument,
     variables: tenant,
-    // The catalogue is the operator's, and users of a tenant choose from it.
+    // Only operators change the catalogue; users of the portal select types from it.
     pause: IS_PORTAL,
   });
   // Undefined for a session of some subscriptions, which may not read it.

@@ -9,11 +9,11 @@ import { catalogueWords as words } from './messages.ts';
 
 type ObservedTypesProps = {
   readonly types: readonly string[];
-  /** Undefined for those who cannot change the catalogue. */
+  /** Undefined if the viewer cannot change the catalogue. */
   readonly onAdd: ((name: string) => void) | undefined;
 };
 
-/** Types that publishers use and nobody has listed: a new one, or one that is misspelled. */
+/** Published types that are not in the catalogue, for example new or misspelled ones. */
 export function ObservedTypes({ types, onAdd }: ObservedTypesProps) {
   if (types.length === 0) return <EmptyState title={words.noUnlisted}>{words.noUnlistedHint}</EmptyState>;
   return (

@@ -1,30 +1,30 @@
 /** Which groups of the catalogue are open: all or none of them, except some. */
 export type OpenGroups = { readonly areOpen: boolean; readonly except: ReadonlySet<string> };
 
-/** A catalogue of up to this many types begins with open groups. */
+/** Up to this number of types, groups are open at first. */
 const OPEN_UP_TO = 40;
-/** Exceptions that the address keeps, the latest ones: it must not become too long for a server. */
+/** Maximum exceptions in the URL. The latest are kept, so that the URL does not exceed limits of servers. */
 const MAX_EXCEPTIONS = 40;
 
-/** Reads the parameters `groups` and `except` of the address, for a catalogue of so many types. */
+/** Reads the URL parameters `groups` and `except`, for a catalogue of `typeCount` types. */
 export function readOpenGroups(params: URLSearchParams, typeCount: number): OpenGroups {
   const groups = params.get('groups');
   const areOpen = groups === null ? typeCount <= OPEN_UP_TO : groups === 'open';
   return { areOpen, except: new Set(params.get('except')?.split(',', MAX_EXCEPTIONS)) };
 }
 
-/** Whether the group is open. Those of the event type that the address shows are, so that it is seen where it is. */
+/** Whether the group is open. The groups of the event type in the URL are always open, so that its row is visible. */
 export function isOpenGroup({ areOpen, except }: OpenGroups, prefix: string, shownType: string | null): boolean {
   return areOpen !== except.has(prefix) || shownType?.startsWith(prefix) === true;
 }
 
-/** The parameters of the address after a group was opened or closed. */
+/** The URL parameters after a group was opened or closed. */
 export function withToggled({ areOpen, except }: OpenGroups, prefix: string): Record<string, string> {
   const others = [...except].filter((each) => each !== prefix);
   return paramsOf({ areOpen, except: new Set(except.has(prefix) ? others : [...others, prefix]) });
 }
 
-/** The parameters of the address after these groups were opened. */
+/** The URL parameters after these groups were opened. */
 export function withOpened(groups: OpenGroups, prefixes: readonly string[]): Record<string, string> {
   const { areOpen, except } = groups;
   return paramsOf({
@@ -33,8 +33,8 @@ export function withOpened(groups: OpenGroups, prefixes: readonly string[]): Rec
   });
 }
 
-/** The parameters of the address. */
+/** The URL parameters. */
 export function paramsOf({ areOpen, except }: OpenGroups): Record<string, string> {
-  // The first parameter is there in any case: the meaning of the second must not depend on the size of the catalogue.
+  // `groups` is always set: the meaning of `except` must not depend on the size of the catalogue.
   return { groups: areOpen ? 'open' : 'closed', except: [...except].slice(-MAX_EXCEPTIONS).join(',') };
 }

@@ -15,7 +15,7 @@ export function placeInSchema(schema: unknown, path: string): string {
   return place.join('.');
 }
 
-/** The keywords that rule a member or an element, in the order in which JSON Schema lets one exclude the next. */
+/** The keywords that apply to a member or an element, in the precedence of JSON Schema. */
 function stepsTo(name: string): readonly (readonly string[])[] {
   const ofObjects = [['properties', name], ['additionalProperties']];
   return /^\d+$/.test(name) ? [['prefixItems', name], ['items'], ...ofObjects] : ofObjects;

@@ -12,7 +12,7 @@ import { draftSchema } from './draft-schema.ts';
 import { catalogueWords as words } from './messages.ts';
 import { SchemaTrial, type Trial } from './schema-trial.tsx';
 
-/** The entry, if there is one already; otherwise the name of a new one, if it is known. */
+/** The existing entry, or the name of a new one if it is known. */
 export type EditedType = { readonly name?: string; readonly entry?: EventTypeRowFragment };
 
 type PutEventTypeProps = {
@@ -21,7 +21,7 @@ type PutEventTypeProps = {
   readonly onSaved: () => void;
 };
 
-/** The form of an entry of the catalogue. A changed schema is tried on past events first, and then saved. */
+/** The form of an entry of the catalogue. A changed schema is first tested on past events, and then saved. */
 export function PutEventType({ initial, onClose, onSaved }: PutEventTypeProps) {
   const { entry } = initial;
   const [saved] = useState(() => valuesOf(initial));
@@ -31,7 +31,7 @@ export function PutEventType({ initial, onClose, onSaved }: PutEventTypeProps) {
   const [hasTried, setTried] = useState(false);
   const { values, field, check, state } = useForm(saved, {
     failure: (hasTried ? trying : saving).failure,
-    // The trial was of this type and this schema.
+    // A trial is only valid for its type and schema.
     onEdit: (edited) => (edited === 'name' || edited === 'schema') && setTrial(undefined),
   });
   const { tenant } = useTenantFilter();

@@ -10,7 +10,7 @@ import styles from './schema-trial.module.css';
 type Payload = Extract<TryEventTypeMutation['putEventType'], { readonly trial?: unknown }>;
 export type Trial = NonNullable<Payload['trial']>;
 
-/** Reasons that are shown of an event; an array of a thousand wrong items has as many. */
+/** Maximum reasons shown for an event; an array of a thousand invalid items has a thousand. */
 const MAX_REASONS = 3;
 
 /** The past events that a schema would have rejected, each with the paths in its data. */

@@ -13,7 +13,7 @@ import { catalogueWords as words } from './messages.ts';
 import styles from './type-grid.module.css';
 import type { Catalogue, ListedType, CatalogueRow as Row } from './use-catalogue.ts';
 
-/** Levels that are indented: names on deeper ones need the space. */
+/** Maximum levels of indentation, because names on deeper levels need the space. */
 const INDENTED_LEVELS = 6;
 
 const COLUMNS: readonly Column<Row>[] = [
@@ -74,7 +74,7 @@ const COLUMNS: readonly Column<Row>[] = [
   },
 ];
 
-/** Groups have no such figure. */
+/** A cell that is empty for groups. */
 function ofEntry(cell: (entry: ListedType) => ReactNode): (row: Row) => ReactNode {
   return ({ entry }) => (entry === undefined ? null : cell(entry));
 }
@@ -104,7 +104,7 @@ function Name({ row: { level, label, entry, group } }: { readonly row: Row }) {
   );
 }
 
-/** Opens or closes all groups; nothing where there is none, or while types are searched for. */
+/** A button that opens or closes all groups. Not shown without groups and during a search. */
 export function GroupsButton({ catalogue }: { readonly catalogue: Catalogue }) {
   const { isTree, sought, areOpen, toggleAll } = catalogue;
   if (!isTree || sought !== '') return null;

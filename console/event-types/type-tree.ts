@@ -1,6 +1,6 @@
 type Named = { readonly name: string };
 
-/** Event types below a prefix such as `order.`; one that has a single type below it is no group. */
+/** Event types below a prefix such as `order.`. A prefix of a single type is not a group. */
 type Group<Entry> = {
   readonly prefix: string;
   readonly entries: readonly Entry[];
@@ -9,7 +9,7 @@ type Group<Entry> = {
 type Node<Entry> = Entry | Group<Entry>;
 export type TypeTree<Entry> = readonly Node<Entry>[];
 
-/** A row of the tree; `label` is its name without the prefix of the group that it is in. */
+/** A row of the tree. `label` is its name without the prefix of its group. */
 export type TypeRow<Entry> = { readonly key: string; readonly label: string; readonly level: number } & (
   | { readonly entry: Entry; readonly group?: undefined }
   /** `isOpen` is undefined if the group cannot be closed. */
@@ -43,7 +43,7 @@ function nodesOf<Entry extends Named>(entries: readonly Entry[], prefix: string)
   });
 }
 
-/** The tree with the matching types only, below the same groups. */
+/** The tree with only the matching types and their groups. */
 export function prunedTree<Entry extends Named>(
   tree: TypeTree<Entry>,
   matches: (entry: Entry) => boolean,
@@ -62,7 +62,7 @@ export function typeMatcher(text: string): (entry: Named & { readonly descriptio
   return ({ name, description }) => `${name}\n${description}`.toLowerCase().includes(sought);
 }
 
-/** The rows in view: each type and group that is in no closed group. Without `isOpen`, no group can be closed. */
+/** The visible rows: all types and groups that are not in a closed group. Without `isOpen`, no group can be closed. */
 export function rowsOf<Entry extends Named>(
   tree: TypeTree<Entry>,
   isOpen?: (prefix: string) => boolean,

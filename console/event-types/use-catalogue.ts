@@ -10,11 +10,11 @@ export type ListedType = EventTypeListQuery['eventTypes']['nodes'][number];
 export type CatalogueRow = TypeRow<ListedType>;
 
 export type Catalogue = {
-  /** The rows in view; those of closed groups are left out. */
+  /** The visible rows, without those of closed groups. */
   readonly pages: Pages<CatalogueRow>;
-  /** Whether types have common prefixes; otherwise they are a list. */
+  /** Whether the types are shown as a tree, because they have common prefixes, or as a list. */
   readonly isTree: boolean;
-  /** The text that is searched for; if it is not empty, groups cannot be closed. */
+  /** The searched text. If it is not empty, groups cannot be closed. */
   readonly sought: string;
   /** Whether groups are open unless they were closed. */
   readonly areOpen: boolean;
@@ -24,7 +24,7 @@ export type Catalogue = {
   readonly close: () => void;
 };
 
-/** The event types, as a tree if they have common prefixes; the address has the filter and the groups that are open. */
+/** The event types, as a tree if they have common prefixes. The URL has the filter and the open groups. */
 export function useCatalogue(): Catalogue {
   const [params, setParams] = useUrlParams();
   const source = usePages({

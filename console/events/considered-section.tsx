@@ -33,7 +33,7 @@ type ConsideredProps = {
   readonly onDelivered: () => void;
 };
 
-/** Each subscription of the tenant at the time of the event, why it did or did not get it, and what can be done about that. */
+/** The subscriptions of the tenant at the time of the event, with the reason for each (non-)delivery and its actions. */
 export function ConsideredSection({ event, considered, onDelivered, ...marking }: ConsideredProps) {
   const { canWrite } = useViewer();
   const [chosen, setChosen] = useState<Considered>();
@@ -131,7 +131,7 @@ function Reason({ row, event, ...marking }: ReasonProps) {
   return <>{messages.considered[result].reason}</>;
 }
 
-/** The conditions of the filter, as it is now, that the data does not match. */
+/** The conditions of the current filter that the data does not match. */
 function FailedPaths({ row, event, markedId, onMark }: ReasonProps) {
   const { subscription } = row;
   const result = useFailedPaths(event, subscription.filter);

@@ -13,7 +13,7 @@ type DeliverAnywayProps = {
   readonly onDelivered: () => void;
 };
 
-/** Asks, and creates a delivery of the event to a subscription that did not get it. */
+/** Asks for confirmation, then creates a delivery of the event to a subscription that did not get it. */
 export function DeliverAnyway({ event, subscription, onClose, onDelivered }: DeliverAnywayProps) {
   const action = useAction(DeliverEventsDocument, (data) => data.deliverEvents);
   const [isPending, setPending] = useState(false);

@@ -37,14 +37,14 @@ function NoData({ children }: { readonly children: string }) {
   );
 }
 
-/** As a tree, in which failed conditions are marked, or as the publisher's bytes. */
+/** Shows the data as a tree with marked failed conditions, or as the publisher's bytes. */
 function ShownData({ text, hint, failedPaths = NONE }: EventDataProps & { readonly text: string }) {
   const { hidesValues } = useStore(preferences);
   const [view, setView] = useState('tree');
   const data = useMemo((): unknown => JSON.parse(text), [text]);
   const shown = useMemo(() => (hidesValues ? redacted(data) : data), [data, hidesValues]);
   const marked = useMemo(() => failedPlaces(failedPaths, data), [failedPaths, data]);
-  // Numbers beyond a double's precision are exact in the text only.
+  // Only the text has the exact value of numbers beyond the precision of a double.
   const copied = hidesValues ? JSON.stringify(shown, undefined, 2) : text;
   return (
     <Section

@@ -129,7 +129,7 @@ function Event({ event, onChange }: { readonly event: EventDetails; readonly onC
   );
 }
 
-/** The subscription whose filter is marked in the data: the chosen one, which can be beyond the rows that were read, or the first. */
+/** The subscription whose filter is marked in the data: the chosen one, even if its row is not read yet, or the first. */
 function useMarked(rows: readonly Considered[], chosenId: string | null) {
   const filtered = rows
     .filter(({ result, subscription: { filter } }) => result === 'FILTER_FALSE' && filter != null)
@@ -142,7 +142,7 @@ function useMarked(rows: readonly Considered[], chosenId: string | null) {
   return known ?? (isUnknown && read?.id === chosenId ? read : filtered[0]);
 }
 
-/** Without an event, which retention may have deleted meanwhile, an empty page. */
+/** Returns an empty page if the event does not exist, for example because retention has deleted it. */
 function consideredOf({ event }: ConsideredPageQuery) {
   return event?.considered ?? { nodes: [], pageInfo: { hasNextPage: false } };
 }

@@ -40,7 +40,7 @@ const COLUMNS: readonly Column<EventRowFragment>[] = [
   },
 ];
 
-/** Events, newest first; the address has the filter by tenant and type. */
+/** Events, newest first. The URL has the filter by tenant and type. */
 export function EventsPage() {
   const [params, setParams] = useUrlParams();
   const [, navigate] = useLocation();

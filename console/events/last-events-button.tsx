@@ -13,7 +13,7 @@ type LastEvent = { readonly type: string; readonly data: unknown };
 
 type LastEventsProps = {
   readonly name: string;
-  /** Types or prefixes; none: the button is disabled. */
+  /** Types or prefixes. If the list is empty, the button is disabled. */
   readonly eventTypes: readonly string[];
   readonly tenant?: string | undefined;
   /** Gets the newest events of these types, newest first, at least one. */
@@ -21,8 +21,8 @@ type LastEventsProps = {
 };
 
 /**
- * Reads the newest events as examples for a form: up to 10, without test events and redacted ones. Nothing for those who may not
- * see data, and while values are hidden: the form would show them.
+ * Reads the newest events as examples for a form: up to 10, without test events and redacted ones. Not shown to viewers
+ * who may not see data, and while values are hidden, because the form would show them.
  */
 export function LastEventsButton({ name, eventTypes, tenant, onEvents }: LastEventsProps) {
   const client = useClient();

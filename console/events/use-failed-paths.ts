@@ -3,7 +3,7 @@ import { FailedPathsDocument, type FailedPathsQuery } from '../generated/graphql
 
 type EventKey = { readonly id: string; readonly tenant: string };
 
-/** The conditions of a filter that the data of an event does not match; undefined while they are read, and without a filter. */
+/** The conditions of a filter that the data of an event does not match; undefined during the read and without a filter. */
 export function useFailedPaths({ id, tenant }: EventKey, filter: unknown): FailedPathsQuery['testFilter'] | undefined {
   const [{ data }] = useQuery({
     query: FailedPathsDocument,

@@ -1,7 +1,7 @@
 import type { FilterResultsQuery } from '../generated/graphql.ts';
 
 const HAS_MEMBER = { member: { $exists: true } };
-/** The server takes no filter without a condition. */
+/** Stands for a missing filter, because the server rejects a filter without conditions. */
 export const MATCHES_EVERYTHING = { $or: [HAS_MEMBER, { $not: HAS_MEMBER }] };
 
 export type EventResult = FilterResultsQuery['testFilterOnEvents'][number] & {
@@ -21,7 +21,7 @@ export function compareResults(edited: Results, saved: Results): readonly EventR
   });
 }
 
-/** The text that is edited for a filter, and the comparison is made with. */
+/** The text of a filter for the editor and for the comparison. */
 export function textOfFilter(filter: unknown): string {
   return filter == null ? '' : JSON.stringify(filter, undefined, 2);
 }

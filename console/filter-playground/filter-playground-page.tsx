@@ -68,7 +68,7 @@ const COLUMNS: readonly Column<EventResult>[] = [
   },
 ];
 
-/** The filter of a subscription, tried on real events before it is saved. The address has the sample event. */
+/** The filter of a subscription, tested on real events before it is saved. The URL has the sample event. */
 export function FilterPlaygroundPage({ id }: { readonly id: string }) {
   const [{ data, error, fetching }] = useQuery({ query: FilteredSubscriptionDocument, variables: { id } });
   const subscription = data?.webhookSubscription;
@@ -216,7 +216,7 @@ function useResults({ tenant, eventTypes, filter: saved }: SubscriptionSettingsF
 
 type SampleProps = { readonly id: string | null; readonly tenant: string; readonly filter: unknown };
 
-/** The data of the selected event, in which the conditions are marked that it does not match. */
+/** The data of the selected event, with marks for the conditions that it does not match. */
 function Sample({ id, tenant, filter }: SampleProps) {
   const [{ data }] = useQuery({
     query: SampleEventDocument,
@@ -230,7 +230,7 @@ function Sample({ id, tenant, filter }: SampleProps) {
   return <EventData text={event.dataText ?? ''} hint={visibleLine(event.type)} failedPaths={failed?.failedPaths} />;
 }
 
-/** The value of `text` when typing last paused. */
+/** The value of `text` at the last pause in typing. */
 function useAfterPause(text: string): string {
   const [settled, setSettled] = useState(text);
   useEffect(() => {

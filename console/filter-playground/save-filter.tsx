@@ -15,7 +15,7 @@ import { textOfFilter } from './compare.ts';
 import { filterPlaygroundWords as words } from './messages.ts';
 
 type SaveFilterProps = {
-  /** As it is saved now: a conflict reads it again. */
+  /** The saved subscription. It is read again after a conflict. */
   readonly subscription: SubscriptionSettingsFragment;
   /** Null removes the filter. */
   readonly filter: unknown;
@@ -24,7 +24,7 @@ type SaveFilterProps = {
   readonly onClose: () => void;
 };
 
-/** Shows the change, saves it unless somebody saved first, and offers to deliver the events that were missed. */
+/** Shows the change, saves it unless another user has saved meanwhile, and offers to deliver the missed events. */
 export function SaveFilter({ subscription, filter, gained, onClose }: SaveFilterProps) {
   const client = useClient();
   const action = useAction(UpdateSubscriptionDocument, (data) => data.updateWebhookSubscription);

@@ -12,7 +12,7 @@ export type Clients = {
   readonly live: LiveClient;
 };
 
-/** Types without an id of their own are part of the object that has them. */
+/** Types without an id are cached as a part of their parent object. */
 const NONE = () => null;
 const EMBEDDED = [
   'Circuit',
@@ -52,7 +52,7 @@ const PAGES = [
   'Replay',
 ];
 
-/** The clients of one person, with their present token. Another person gets new ones, so that no answer is kept beyond its owner. */
+/** The clients of one person, with the current token. Another person gets new clients, so no cached answer is shared. */
 export function createClients(getKey: () => string): Clients {
   const live = createLiveClient(getKey);
   const urql = createClient({

@@ -13,16 +13,16 @@ type Connection =
 
 export const connection = createStore<Connection>({ state: 'idle' });
 
-/** graphql-ws: the server refuses the credential, at the start or later. */
+/** The close code of graphql-ws when the server rejects the credential, at the start or later. */
 const FORBIDDEN = 4403;
 const PING_EVERY_MS = 12_000;
-/** Without a pong the socket is dead, for example after the computer slept. */
+/** Milliseconds to wait for a pong. Without one the connection is lost, for example after the computer slept. */
 const PONG_WITHIN_MS = 6_000;
 const LONGEST_WAIT_MS = 10_000;
 
 /**
- * One WebSocket for all live streams of a person, reconnected without end, each time with the present token. It sends the payload of each stream again,
- * so a stream whose variables have a getter `after` resumes behind the last row that it got.
+ * One WebSocket for all live streams of a person. It reconnects without a limit, with the current token, and sends the
+ * payload of each stream again, so a stream whose variables have a getter `after` resumes after the last received row.
  */
 export function createLiveClient(getKey: () => string): Client {
   let usedKey = '';
@@ -39,7 +39,7 @@ export function createLiveClient(getKey: () => string): Client {
     keepAlive: PING_EVERY_MS,
     retryAttempts: Number.POSITIVE_INFINITY,
     retryWait: (retries) => wait(retries),
-    // A token that has been renewed since expires without ending the streams.
+    // If the token has been renewed since, the expiry of the old one does not end the streams.
     shouldRetry: (event) => !isForbidden(event) || usedKey !== getKey(),
     on: {
       connecting: (isRetrying) => {

@@ -34,7 +34,7 @@ export function useAction<Data, Variables extends AnyVariables, Result extends o
     const result = data == null ? failureOf(error) : resultOf(data);
     const isFailed = isFailure(result);
     setFailure(isFailed ? result : undefined);
-    // `as`: TypeScript does not narrow a type parameter by what it is not.
+    // `as`: TypeScript does not exclude union members from a type parameter.
     return isFailed ? undefined : (result as Payload<Result>);
   };
   return { run, isRunning: fetching, failure };

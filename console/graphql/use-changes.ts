@@ -39,7 +39,7 @@ let watches = 0;
 type WatchedQuery<Data, Variables extends AnyVariables> = {
   readonly query: TypedDocumentNode<Data, Variables>;
   readonly variables: Variables;
-  /** The streams of what the result shows. They call `changed` with each change that it can show. */
+  /** The streams for the objects of the result. They call `changed` at each change that can affect it. */
   readonly streams: (data: Data, changed: () => void) => readonly ChangeStream[];
   /** Milliseconds for which changes are collected before the query is read again. */
   readonly collectMs: number;
@@ -52,7 +52,7 @@ type WatchedState<Data> = {
 };
 
 /**
- * A query that is read again when streams push a change. It is read once to know the streams, and once more when they have
+ * A query that is repeated when streams push a change. It is read once to determine the streams, and again when they have
  * begun. Returns its state, and a function that reads it now.
  */
 export function useWatchedQuery<Data, Variables extends AnyVariables>(
@@ -70,7 +70,7 @@ export function useWatchedQuery<Data, Variables extends AnyVariables>(
   const [known, setKnown] = useState<Data>();
   const watch = useChanges(known === undefined ? [] : streams(known, changed));
   const [{ data, error, fetching }, execute] = useQuery({ query, variables, pause: watch === undefined });
-  // Null if the server refused the query.
+  // Null if the server rejected the query.
   const answer = data ?? undefined;
   if (known !== answer) setKnown(() => answer);
   const refresh = () => execute({ requestPolicy: 'network-only' });

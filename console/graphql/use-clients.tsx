@@ -16,7 +16,7 @@ export function ClientsProvider({ sessionId, children }: { readonly sessionId: n
   );
 }
 
-/** Empty once the session is another one. */
+/** The key of this session; empty after another session has started. */
 function keyOf(sessionId: number): string {
   const current = session.get();
   return current?.id === sessionId ? current.key : '';

@@ -2,15 +2,15 @@ import { useQuery } from 'urql';
 import { ViewerDocument } from '../generated/graphql.ts';
 
 type ViewerState = {
-  /** Whether the credential is of every tenant. False until the server has answered. */
+  /** Whether the credential is valid for every tenant. False until the server has answered. */
   readonly isAdmin: boolean;
   readonly canWrite: boolean;
-  /** Whether a session sees some webhook subscriptions only. */
+  /** Whether the session is limited to some webhook subscriptions. */
   readonly isLimited: boolean;
   readonly hidesPayloads: boolean;
 };
 
-/** The rights of the credential. The server decides; pages leave out actions that it would refuse. */
+/** The rights of the credential. The server enforces them; pages hide actions that it would reject. */
 export function useViewer(): ViewerState {
   const [{ data }] = useQuery({ query: ViewerDocument, requestPolicy: 'cache-first' });
   const scope = data?.viewer.scope;

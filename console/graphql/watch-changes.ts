@@ -19,7 +19,7 @@ type TypedStream<Data, Filter> = {
 
 export function changeStream<Data, Filter extends object>(stream: TypedStream<Data, Filter>): ChangeStream {
   const { document, filter, onChange } = stream;
-  // `as`: the server answers as the document says.
+  // `as`: the answer has the type of the document.
   return { query: stringifyDocument(document), filter, onChange: (data) => onChange(data as Data) };
 }
 
@@ -29,14 +29,14 @@ const LONGEST_RESTART_MS = 60_000;
 
 type Watch = {
   readonly streams: readonly ChangeStream[];
-  /** A query that is sent from now on misses no change. Also called if the streams cannot begin, and will be tried again. */
+  /** Called when a new query misses no change. Also called if the streams cannot begin; they are then retried. */
   readonly onBegin: () => void;
-  /** The streams have ended and will begin again. */
+  /** Called when the streams have ended; they begin again later. */
   readonly onEnd: () => void;
 };
 
 /**
- * Watches streams of changes until the returned function is called. A new connection continues behind the last change. Where
+ * Watches streams of changes until the returned function is called. A new connection continues after the last change. If
  * that is impossible, after more than an hour, the streams begin again.
  */
 export function watchChanges({ urql, live }: Clients, { streams, onBegin, onEnd }: Watch): () => void {
@@ -108,7 +108,7 @@ function resume(live: LiveClient, { query, filter, onChange }: ChangeStream, res
         resumption.onChange();
         onChange(data);
       },
-      // Otherwise the socket was closed for good, which the connection state shows.
+      // Otherwise the socket was closed permanently, which the connection state shows.
       error: (error) => Array.isArray(error) && end(),
       complete: end,
     },

@@ -85,7 +85,7 @@ function revokeColumn(onRevoke: (row: KeyRowFragment) => void): Column<KeyRowFra
   };
 }
 
-/** The API keys of every tenant, for operators; the address has the open one. */
+/** The API keys of every tenant, for operators. The URL has the open key. */
 export function KeysPage() {
   const [params, setParams] = useUrlParams();
   const [isCreating, setCreating] = useState(false);

@@ -13,7 +13,7 @@ import type { LogRow } from './live-log-store.ts';
 
 const words = messages.columns;
 
-/** Pixels: a phone. Milliseconds would leave no room for the outcome. */
+/** Width of a phone in pixels. On narrower screens, milliseconds would leave no space for the outcome. */
 const NARROW = 420;
 
 export const COLUMNS: readonly Column<LogRow>[] = [
@@ -77,7 +77,7 @@ function Clock({ at, isShort = false }: { readonly at: string; readonly isShort?
 
 type FilterTerm = { readonly key: FilterKey; readonly value: string };
 
-/** The filter by the value of a cell; undefined where there is none. */
+/** The filter term for the value of a cell; undefined if its column has none. */
 export function filterTermOf(row: LogRow, column: string): FilterTerm | undefined {
   if (column === 'type') return { key: 'type', value: row.eventType };
   if (column === 'endpoint') return { key: 'sub', value: row.subscriptionId };

@@ -9,7 +9,7 @@ import styles from './filter-field.module.css';
 type FilterFieldProps = {
   readonly value: string;
   readonly onChange: (value: string) => void;
-  /** Called while completions are shown only. */
+  /** Called only while completions are shown. */
   readonly known: () => KnownValues;
   readonly problems: readonly string[];
   readonly onLeave: () => void;
@@ -27,7 +27,7 @@ export function FilterField({ value, onChange, known, problems, onLeave, ref }: 
   const take = (index: number, input: HTMLInputElement) => {
     const completion = offered[index];
     if (completion === undefined) return;
-    // At once: a key that is pressed before the next frame belongs behind the completion.
+    // Rendered at once, so that a key pressed before the next frame is inserted after the completion.
     flushSync(() => {
       onChange(completion.text);
       setChosen(-1);

@@ -8,7 +8,7 @@ import { messages } from '../messages.ts';
 type Term = {
   readonly key: FilterKey | 'text';
   readonly value: string;
-  /** Place in the text: the first character, and the one behind the last. */
+  /** Position in the text: the first character, and the one after the last. */
   readonly start: number;
   readonly end: number;
 };
@@ -18,20 +18,20 @@ export type FilterKey = (typeof FILTER_KEYS)[number];
 
 export type ParsedFilter = {
   readonly terms: readonly Term[];
-  /** For the server. Relative times are resolved with `nowMs`. */
+  /** The filter for the server. Relative times are resolved with `nowMs`. */
   readonly filter: DeliveryFilter;
-  /** Lower case; every one must occur in the row. The server does not search texts, so the client does. */
+  /** Words in lower case that must all occur in the row. The client searches, because the server does not search texts. */
   readonly words: readonly string[];
-  /** The least response time of a row. The server selects by those from SERVER_MIN_MS on only. */
+  /** Minimum response time of a row in ms. The server only filters by times of at least SERVER_MIN_MS. */
   readonly minResponseTimeMs: number;
-  /** Whether the page selects among the rows that it has read, beyond the filter of the server. */
+  /** Whether the page filters the rows that it has read, in addition to the filter of the server. */
   readonly isPartlyLocal: boolean;
   readonly problems: readonly string[];
 };
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const UNITS_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-/** The least response time that the API filters by, in ms: attempts that are faster are not in its index. */
+/** Minimum response time by which the API filters, in ms: its index does not contain faster attempts. */
 const SERVER_MIN_MS = 1_000;
 const problems = messages.filterProblems;
 
@@ -145,7 +145,7 @@ function readTime(value: string, nowMs: number): string | undefined {
   return Number.isNaN(ms) ? undefined : new Date(ms).toISOString();
 }
 
-/** The text with one more term; a term that is there already is removed. */
+/** Adds a term to the text, or removes it if the text already has it. */
 export function toggleTerm(text: string, key: FilterKey, value: string): string {
   const term = `${key}:${/\s|"/.test(value) ? `"${value.replaceAll('"', '')}"` : value}`;
   const existing = splitTerms(text).find(({ start, end }) => text.slice(start, end) === term);
@@ -156,12 +156,12 @@ export function toggleTerm(text: string, key: FilterKey, value: string): string 
 export type Completion = {
   /** The text in the list. */
   readonly label: string;
-  /** The whole text after the choice, and the place of the caret in it. */
+  /** The whole text after the choice, and the position of the caret in it. */
   readonly text: string;
   readonly caret: number;
 };
 
-/** Values that the rows in view have, for completion. */
+/** Values of the visible rows, for completion. */
 export type KnownValues = Readonly<Partial<Record<FilterKey, readonly string[]>>>;
 
 const FIXED: KnownValues = {

@@ -25,7 +25,7 @@ import { PUBLISH_EXAMPLE } from './publish-example.ts';
 
 const TYPING_PAUSE_MS = 300;
 
-/** Every attempt as it is logged, newest first. The address holds the filter and the open row. */
+/** All attempts, newest first, shown when they are logged. The URL has the filter and the open row. */
 export function LiveLogPage() {
   const [params, setParams] = useUrlParams();
   const [, navigate] = useLocation();
@@ -122,7 +122,7 @@ function Empty({ isFiltered, onClear }: { readonly isFiltered: boolean; readonly
   );
 }
 
-/** How far back the page has searched, for a filter that the server does not know as a whole. */
+/** The oldest time that the page has searched, for a filter that the server cannot apply completely. */
 function SearchedPart({ log }: { readonly log: LiveLog }) {
   const { zone } = useStore(preferences);
   const { hasOlder, isLoadingOlder, readBackTo } = log.state;
@@ -166,7 +166,7 @@ function textOf(row: LogRow): string {
   return parts.join('\n').toLowerCase();
 }
 
-/** The rows to show: those of the log, or those at the time of the pause. */
+/** The rows to show: the current rows of the log, or the rows at the time of the pause. */
 function useRows(log: LiveLog) {
   useSyncExternalStore(log.subscribe, log.getVersion);
   const [paused, setPaused] = useState<{ log: LiveLog; rows: Rows<LogRow>; appended: number }>();
@@ -183,11 +183,11 @@ function useRows(log: LiveLog) {
   };
 }
 
-/** Takes each letter at once and passes the text on when typing pauses: every text is a new query. */
+/** Shows each letter at once and applies the text when typing pauses, because every text is a new query. */
 function FilterInput({ value, onChange, onLeave, ...rest }: Parameters<typeof FilterField>[0]) {
   const [text, setText] = useState(value);
   const [passed, setPassed] = useState(value);
-  // The address changed by other means: `f`, back, a link.
+  // The URL was changed by something else: the key `f`, back, or a link.
   if (passed !== value) {
     setPassed(value);
     setText(value);

@@ -15,9 +15,9 @@ export type LogRow = LogRowFragment;
 /** Rows that the list holds. */
 const CAPACITY = 20_000;
 const PAGE = 100;
-/** Pages that are read for one more row, if `matches` selects none of them. */
+/** Maximum pages that are read for one more row if `matches` selects no row of them. */
 const MAX_PAGES = 10;
-/** Milliseconds between two renders: each costs some 10 ms, and nobody reads 1,000 rows a second. */
+/** Milliseconds between two renders. Each costs about 10 ms, and a person cannot read 1,000 rows a second. */
 const RENDER_EVERY_MS = 100;
 const RESTART_AFTER_MS = 1_000;
 
@@ -28,17 +28,16 @@ export type LogState = {
   readonly error: CombinedError | undefined;
   readonly hasOlder: boolean;
   readonly isLoadingOlder: boolean;
-  /** The start of the oldest attempt that was read, whether it matches or not; undefined if none was. */
+  /** The start of the oldest attempt read, matching or not; undefined if none was read. */
   readonly readBackTo: string | undefined;
 };
 
 /**
  * The attempts that match a filter: the newest page, then each one as it is logged. Rows bypass the normalised cache, and
- * React renders at most ten times a second. A new connection continues behind the last cursor: no row is missed, and none is
- * there twice.
+ * React renders at most ten times a second. A new connection continues after the last cursor: each row is shown once.
  */
 export class LiveLog {
-  /** The matching rows. The same object at each change: nothing is copied for a frame. */
+  /** The matching rows. The object stays the same, so that a frame copies nothing. */
   readonly rows = new RowBuffer<LogRow>(CAPACITY);
   readonly #filter: DeliveryFilter;
   readonly #matches: (row: LogRow) => boolean;
@@ -53,13 +52,13 @@ export class LiveLog {
   #cursor: string | undefined;
   #endCursor: string | undefined;
   #isRendering = false;
-  /** While the next render waits for its time. */
+  /** Set while the next render is scheduled. */
   #renderTimer: ReturnType<typeof setTimeout> | undefined;
   #renderedAt = Number.NEGATIVE_INFINITY;
   #version = 0;
   #clients: Clients | undefined;
 
-  /** `matches` is the part of the filter that the server does not know. */
+  /** `matches` is the part of the filter that the server cannot apply. */
   constructor(filter: DeliveryFilter, matches: (row: LogRow) => boolean) {
     this.#filter = filter;
     this.#matches = matches;
@@ -74,7 +73,7 @@ export class LiveLog {
     return () => this.#listeners.delete(listener);
   };
 
-  /** For useSyncExternalStore: changes in a frame, at most once in RENDER_EVERY_MS. */
+  /** For useSyncExternalStore: changes at most once in RENDER_EVERY_MS, in an animation frame. */
   readonly getVersion = (): number => this.#version;
 
   /** Reads and watches until the returned function is called. May be called again, with other clients. */
@@ -123,7 +122,7 @@ export class LiveLog {
           else if (data != null) this.#append(data.deliveryLog);
         },
         error: (error) => {
-          // Otherwise the socket was closed for good, which the connection state shows.
+          // Otherwise the socket was closed permanently, which the connection state shows.
           if (isErrors(error)) this.#change({ error: new CombinedError({ graphQLErrors: [...error] }) });
         },
         complete: () => {
@@ -133,7 +132,7 @@ export class LiveLog {
       },
     );
     signal.addEventListener('abort', stop);
-    // Without a cursor the stream begins now. The server answers a page asked for behind it on the same socket later.
+    // Without a cursor the stream begins now. The server answers a later request for a page on the same socket after it.
     const readWhileEmpty = () => {
       if (this.#cursor !== undefined || signal.aborted) return;
       live.subscribe<LogPageQuery>(
@@ -156,13 +155,13 @@ export class LiveLog {
     this.#change({ isLoadingOlder: true });
     const { length } = this.rows;
     for (let page = 0; page < MAX_PAGES && this.rows.length === length; page += 1) {
-      // A failed page can be tried again by scrolling.
+      // Scrolling reads a failed page again.
       if (!(await this.#readOlderPage())) break;
     }
     this.#change({ isLoadingOlder: false });
   };
 
-  /** Whether there was a page to read, and it was read. */
+  /** Returns whether an older page existed and was read. */
   async #readOlderPage(): Promise<boolean> {
     if (!this.#state.hasOlder || this.rows.isFull || this.#clients === undefined) return false;
     const variables = {

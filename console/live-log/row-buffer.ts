@@ -2,14 +2,14 @@
 type Identified = { readonly id: string };
 
 /**
- * Rows in the order of the log, each id once, at most `capacity`; the oldest rows leave first. Appending is constant on
- * average: the array is cut only when it exceeds the capacity by a tenth.
+ * Rows in the order of the log, each id once, at most `capacity`; the oldest rows are removed first. Appending takes
+ * constant time on average: the array is cut only when it exceeds the capacity by a tenth.
  */
 export class RowBuffer<Row extends Identified> {
   readonly #capacity: number;
   #rows: Row[] = [];
   #ids = new Set<string>();
-  /** The number of rows appended so far, those that have left included. */
+  /** Number of all appended rows, including removed ones. */
   appended = 0;
 
   constructor(capacity: number) {
@@ -20,7 +20,7 @@ export class RowBuffer<Row extends Identified> {
     return Math.min(this.#rows.length, this.#capacity);
   }
 
-  /** Whether older rows have left, or would have to. */
+  /** Whether older rows were removed, or would be. */
   get isFull(): boolean {
     return this.#rows.length >= this.#capacity;
   }
@@ -38,7 +38,7 @@ export class RowBuffer<Row extends Identified> {
     if (this.#rows.length > this.#capacity * 1.1) this.#cut();
   }
 
-  /** Inserts rows that are older than all others, newest first, as far as there is room. */
+  /** Inserts rows that are older than all others, newest first, up to the capacity. */
   prepend(older: readonly Row[]): void {
     const added = older
       .filter(({ id }) => !this.#ids.has(id))

@@ -12,7 +12,7 @@ export type HealthInWords = {
   readonly problems: readonly Problem[];
 };
 
-/** The state of the server, and each problem with the name of its part. Warnings are problems with which a part still works. */
+/** The state of the server, and its problems with the names of their parts. With a warning, the part still works. */
 export function healthInWords({ isReady, parts }: HealthFragment): HealthInWords {
   const problems = parts.flatMap(({ name, isOk, isNeeded, message, warnings }): Problem[] => {
     const part = words.parts[name] ?? name;

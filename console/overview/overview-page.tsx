@@ -35,10 +35,10 @@ import styles from './overview-page.module.css';
 import { bucketLabel, RANGE_NAMES, type RangeName, rangeOf, readRange } from './ranges.ts';
 import { ServerHealth } from './server-health.tsx';
 
-/** Statistics of a month count many rows, so pushed changes lead to one read in this time. */
+/** Milliseconds for which changes are collected before one read, because statistics of a month count many rows. */
 const COLLECT_MS = 5_000;
 
-/** The state of everything that the credential may see; each figure leads to the list behind it. */
+/** The state of all objects that the credential may see. Each number links to its list. */
 export function OverviewPage() {
   const [params, setParams] = useUrlParams();
   const range = readRange(params.get('range'));

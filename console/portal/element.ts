@@ -11,7 +11,7 @@ customElements.define(
     getToken = async (): Promise<string> => {
       const response = await fetch(this.getAttribute('token-url') ?? '', { method: 'POST' });
       if (!response.ok) throw new Error(`${response.status} from token-url`);
-      // `as`: the answer of the page's own back end.
+      // `as`: the back end of the page returns this.
       return ((await response.json()) as { token: string }).token;
     };
 

@@ -9,7 +9,7 @@ import { EmptyState, SkeletonRows } from '../ui/states.tsx';
 import { portalWords } from './messages.ts';
 import { absence, findSession } from './portal-session.ts';
 
-/** The pages of the console, once there is a session. */
+/** The pages of the console after a session was found. */
 function Portal() {
   const current = useStore(session);
   const why = useStore(absence);
@@ -25,7 +25,7 @@ function Portal() {
 }
 
 applyScheme();
-// Before anything is awaited: the page around the portal sends its port when this page has been loaded.
+// Called before any await, because the page around the portal sends its port when this page has loaded.
 void findSession();
 const root = document.getElementById('root');
 if (root === null) throw new Error('portal.html has no #root');

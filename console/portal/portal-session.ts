@@ -4,16 +4,16 @@ import { renew, session, signIn } from '../session/session.ts';
 import { setScheme } from '../shell/preferences.ts';
 import { setLocale } from '../ui/format.ts';
 
-/** Why there is no session: it is awaited, its one-time link was used or is too old, or nothing leads to one. */
+/** Why there is no session: it is awaited, its link was used or expired, the server is unreachable, or none was offered. */
 type Absence = 'waiting' | 'linkUsed' | 'unreachable' | 'noSession';
 
 export const absence = createStore<Absence>('waiting');
 
 const RENEW_BEFORE_MS = 60_000;
-/** After the page around the portal could give no token, or the server could not be reached. */
+/** Retry delay in milliseconds if the page around the portal has no token or the server is unreachable. */
 const RETRY_MS = 5_000;
 
-/** Finds the session: from a one-time link, from the page around the portal, or from before a reload. */
+/** Finds the session: of a one-time link, of the page around the portal, or stored before a reload. */
 export async function findSession(): Promise<void> {
   const code = takeCode();
   if (code !== undefined) await signInWithCode(code);
@@ -33,7 +33,7 @@ async function signInWithCode(code: string): Promise<void> {
   }
 }
 
-/** Takes a port from the page around the portal, if its origin is listed. */
+/** Accepts a port from the page around the portal if its origin is listed. */
 function awaitPort(): void {
   const listed = document.querySelector<HTMLMetaElement>('meta[name="portal-origins"]')?.content.split(' ') ?? [];
   window.addEventListener('message', ({ origin, source, data, ports: [port] }: MessageEvent<unknown>) => {
@@ -56,7 +56,7 @@ function keepSession(port: MessagePort): void {
     if (typeof data?.token !== 'string') return;
     const { token } = data;
     const lifetimeMs = await readLifetime(token).catch(() => undefined);
-    // Refused, or not to be checked: asks again when the timer ends.
+    // The token was rejected or could not be checked: request another one when the timer ends.
     if (lifetimeMs === undefined) return;
     window.clearTimeout(timer);
     timer = window.setTimeout(ask, Math.max(lifetimeMs / 2, lifetimeMs - RENEW_BEFORE_MS));

@@ -17,6 +17,6 @@ export function mismatchOf({
   // `events.<tenant>.<type>`, behind NATS_PREFIX if it is set; neither a prefix nor a tenant has a dot.
   const tokens = subject.split('.');
   const type = tokens.slice(tokens[0] === 'events' ? 2 : 3).join('.');
-  // A path with a member whose name contains ` must ` is cut off there: only the mark is then another one.
+  // A path with a member name that contains ` must ` is cut there, which only affects the mark.
   return { type, path: /^(data(?:\..*?)?) must /.exec(message)?.[1] ?? 'data' };
 }

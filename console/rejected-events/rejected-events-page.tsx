@@ -67,7 +67,7 @@ const COLUMNS: readonly Column<RejectedRowFragment>[] = [
   },
 ];
 
-/** Published messages that were no events, newest first; the address has the reason and the open one. */
+/** Published messages that could not become events, newest first. The URL has the reason and the open one. */
 export function RejectedEventsPage() {
   const [params, setParams] = useUrlParams();
   const reason = readReason(params.get('reason'));

@@ -10,7 +10,7 @@ import { readRate } from './replay-form.ts';
 
 type ChangeRateProps<Data, Result> = {
   readonly id: string;
-  /** The present rate. */
+  /** The current rate. */
   readonly rate: number;
   readonly mutation: TypedDocumentNode<Data, { id: string; ratePerSecond: number }>;
   readonly resultOf: (data: Data) => Result;

@@ -12,7 +12,7 @@ import { type JobInput, type ReplayForm, readReplayForm } from './replay-form.ts
 type JobFormProps<Job extends Counted> = {
   readonly title: string;
   readonly hint: string;
-  /** The text of the button once the deliveries are counted. */
+  /** The text of the button after the deliveries were counted. */
   readonly startCounted: (deliveries: number) => string;
   readonly kind?: 'primary' | 'danger';
   readonly statuses: readonly { readonly value: string; readonly name: string }[];
@@ -20,7 +20,7 @@ type JobFormProps<Job extends Counted> = {
   readonly action: Pick<Action<never, object>, 'isRunning' | 'failure'>;
   /** Counts or starts; undefined: the action failed. */
   readonly run: (input: JobInput & { readonly dryRun: boolean }) => Promise<Job | undefined>;
-  /** More about the counted deliveries than their number. */
+  /** Details of the counted deliveries. */
   readonly describe?: (counted: Job) => ReactNode;
   readonly onStarted: (id: string) => void;
   readonly onClose: () => void;

@@ -6,14 +6,14 @@ import { replaysWords as words } from './messages.ts';
 
 type ListedProgressProps = { readonly isDryRun: boolean; readonly done: number; readonly all: number };
 
-/** How many deliveries of a job are done, in a cell of a list. */
+/** The number of processed deliveries of a job, in a cell of a list. */
 export function ListedProgress({ isDryRun, done, all }: ListedProgressProps) {
   return isDryRun ? words.counts(all) : words.of(count(done), count(all));
 }
 
 type JobProgressProps = { readonly filter: unknown; readonly done: number; readonly all: number };
 
-/** The deliveries of a job in words, and how many of them are done. */
+/** The deliveries of a job in words, and the number of processed ones. */
 export function JobProgress({ filter, done, all }: JobProgressProps) {
   return (
     <>

@@ -34,7 +34,7 @@ export function readReplayForm(
       ratePerSecond,
       filter: {
         from: new Date(nowMs - Number(form.hours) * 3_600_000).toISOString(),
-        // Deliveries that are created from now on are not meant.
+        // Excludes deliveries that are created from now on.
         to: new Date(nowMs).toISOString(),
         ...(isAdmin && { tenant: form.tenant.trim() }),
         ...(statuses.length > 0 && { statuses }),
@@ -48,7 +48,7 @@ export function readReplayForm(
 
 type Rate = { readonly ratePerSecond: number; readonly problems: readonly InputProblem[] };
 
-/** The rate that was typed; the server knows its limits. */
+/** Reads the typed rate. The server checks its limits. */
 export function readRate(text: string): Rate {
   const isNumber = /^\d{1,9}$/.test(text.trim());
   return {

@@ -9,7 +9,7 @@ import { replaysWords as words } from './messages.ts';
 
 type StartReplayProps = {
   readonly tenant: string;
-  /** The subscription whose deliveries are replayed; undefined: all of the tenant. */
+  /** The subscription whose deliveries are replayed; undefined: all subscriptions of the tenant. */
   readonly subscriptionId?: string;
   readonly onClose: () => void;
 };

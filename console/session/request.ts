@@ -1,6 +1,6 @@
 import { GRAPHQL_URL } from '../graphql/urls.ts';
 
-/** The answer to an operation of the session itself, which the clients of pages cannot send. */
+/** The answer to an operation about the session itself, which is sent without the clients of the pages. */
 type Answer<Data> = {
   readonly status: number;
   readonly data?: Data | null;
@@ -14,7 +14,7 @@ type Operation = {
   readonly token?: string;
 };
 
-/** Sends an operation, also while the page is being left. Rejects if the server cannot be reached. */
+/** Sends an operation, even while the page is being closed. Rejects if the server cannot be reached. */
 export async function requestGraphql<Data>({ query, variables, token }: Operation): Promise<Answer<Data>> {
   const response = await fetch(GRAPHQL_URL, {
     method: 'POST',
@@ -27,7 +27,7 @@ export async function requestGraphql<Data>({ query, variables, token }: Operatio
     },
     body: JSON.stringify({ query, variables }),
   });
-  // `as`: the server's own answer.
+  // `as`: the server answers in this format.
   return { status: response.status, ...((await response.json()) as Omit<Answer<Data>, 'status'>) };
 }
 
@@ -39,7 +39,7 @@ export async function exchangeCode(code: string): Promise<string | undefined> {
   return data?.exchangePortalCode.token;
 }
 
-/** The one-time code of the address, which loses it at once. */
+/** Returns the one-time code in the URL and removes it from the URL. */
 export function takeCode(): string | undefined {
   const code = new URLSearchParams(location.hash.slice(1)).get('code');
   if (code === null) return undefined;

@@ -2,8 +2,8 @@ import { createStore } from '../graphql/store.ts';
 import { requestGraphql } from './request.ts';
 
 /**
- * The credential of this tab. `id`: another one means another person, whose pages begin anew. `hasEnded`: the server refuses
- * the credential now; pages stay, and signing in again continues them.
+ * The credential of this tab. Another `id` means another person, for whom pages are created again. `hasEnded`: the server
+ * now rejects the credential; pages are kept, and continue after the next sign-in.
  */
 type Session = { readonly id: number; readonly key: string; readonly hasEnded: boolean } | undefined;
 
@@ -21,14 +21,14 @@ export function signIn(key: string, { isStored = true } = {}): void {
   session.set({ id: lastId, key, hasEnded: false });
 }
 
-/** Replaces the credential by a new one of the same person: pages and streams go on. */
+/** Replaces the credential by a new one of the same person. Pages and streams continue. */
 export function renew(key: string): void {
   const current = session.get();
   if (current === undefined || current.hasEnded) signIn(key, { isStored: false });
   else session.set({ ...current, key });
 }
 
-/** Revokes the session, and forgets it even if the server cannot be reached. */
+/** Revokes the session, and deletes it locally even if the server cannot be reached. */
 export function signOut(): void {
   const key = session.get()?.key;
   store(undefined);
@@ -37,13 +37,13 @@ export function signOut(): void {
   requestGraphql({ query: 'mutation { endSession { __typename } }', token: key }).catch(() => undefined);
 }
 
-/** Call when the server refuses the credential. */
+/** Called when the server rejects the credential. */
 export function endSession(): void {
   const current = session.get();
   if (current !== undefined && !current.hasEnded) session.set({ ...current, hasEnded: true });
 }
 
-/** A browser can refuse storage to a page in a frame; then a reload needs another credential. */
+/** Stores the key for a reload. Browsers can block storage in a frame; a reload then needs another credential. */
 function store(key: string | undefined): void {
   try {
     if (key === undefined) sessionStorage.removeItem(STORAGE_KEY);

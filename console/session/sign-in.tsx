@@ -27,7 +27,7 @@ export function SignInPage() {
   );
 }
 
-/** Over a page whose key is no longer valid: the page stays as it is. */
+/** Shown over a page whose key is no longer valid. The page below does not change. */
 export function SignInAgain() {
   return (
     <div className={styles.again} role="alertdialog" aria-label={messages.signIn.title}>
@@ -90,7 +90,7 @@ type SignedIn = { readonly token: string } | { readonly refusal: Refusal };
 const SIGN_IN = `mutation { createConsoleSession {
   ... on CreateConsoleSessionPayload { token } ... on Error { code } } }`;
 
-/** Exchanges a key for a session; a JWT, and the token of a session, stay as they are. */
+/** Exchanges a key for a session. A JWT or the token of a session is used unchanged. */
 async function exchange(key: string): Promise<SignedIn> {
   // Headers are Latin-1 without controls: other characters make fetch throw.
   if (!/^[\x21-\x7e]+$/.test(key)) return { refusal: 'refused' };

@@ -6,7 +6,7 @@ import { useActAs, useActingTenant } from './acting-tenant.ts';
 
 const PortalLink = lazy(async () => ({ default: (await import('../tenants/portal-link.tsx')).PortalLink }));
 
-/** While an operator acts as a tenant: its name on a colour of its own, and the way back. */
+/** Shown while an operator acts as a tenant: the tenant's name on its own colour, and a link back. */
 export function ActingBar() {
   const tenant = useActingTenant();
   const actAs = useActAs();
@@ -38,7 +38,7 @@ export function ActingBar() {
   );
 }
 
-/** The same colour for the same name: degrees of hue. */
+/** The hue of a name in degrees, always the same for the same name. */
 function hueOf(name: string): number {
   let hue = 0;
   for (const character of name) hue = (hue * 31 + character.charCodeAt(0)) % 360;

@@ -11,18 +11,18 @@ export function actingBase(path: string): string {
   return ACTING.exec(path)?.[0] ?? '';
 }
 
-/** The tenant whose data an operator sees; undefined: of every tenant. The server decides what a tenant's own key sees. */
+/** The tenant as which an operator acts; undefined: all tenants. For a tenant's own key, the server decides. */
 export function useActingTenant(): string | undefined {
   return ACTING.exec(useRouter().base.slice(BASE.length))?.[1];
 }
 
-/** The part of a filter that selects the tenant: the one that an operator acts as, otherwise the given one. */
+/** The filter for the tenant as which an operator acts, otherwise for the given one. */
 export function useTenantFilter(chosen?: string | null): { readonly tenant?: string } {
   const tenant = useActingTenant() ?? chosen ?? undefined;
   return tenant === undefined ? {} : { tenant };
 }
 
-/** Begins to act as a tenant, at the overview; without a tenant, stays on the page for every tenant. */
+/** Starts to act as a tenant, at the overview. Without a tenant, returns to the same page for all tenants. */
 export function useActAs(): (tenant: string | undefined) => void {
   const [location, navigate] = useLocation();
   return (tenant) => {

@@ -11,7 +11,7 @@ import { IS_PORTAL } from './front-end.ts';
 import styles from './shortcuts.module.css';
 import { useHotkey } from './use-hotkey.ts';
 
-/** Takes the id of any object and leads to its page. */
+/** Finds the page of an object by its id. */
 export function FindDialog() {
   const [isOpen, setOpen] = useState(false);
   useHotkey('mod+k', () => setOpen(true));
@@ -72,7 +72,7 @@ const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
 type NothingProps = { readonly sought: string; readonly onLeave: () => void };
 
-/** The id may be that of a deleted object, which the audit log still has, or of a message that was rejected. */
+/** Shown if nothing is found: links to the audit log, which has deleted objects, and to rejected events. */
 function Nothing({ sought, onLeave }: NothingProps) {
   const { find, navigation } = messages;
   if (IS_PORTAL) return <>{find.nothing}</>;
@@ -149,7 +149,7 @@ function inConsole(result: FindQuery['search']): (Found | false)[] {
       to: paths.auditLog({ entry: auditEntry.id }),
       name: auditEntry.mutation,
     },
-    // It has no page of its own; the log has its rights.
+    // A session has no page; the audit log shows its rights.
     session != null && {
       kind: find.session,
       to: paths.auditLog({ object: session.id }),

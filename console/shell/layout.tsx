@@ -19,7 +19,7 @@ type Entry = {
   readonly to: string;
   readonly icon: IconName;
   readonly name: string;
-  /** Another page that belongs to the entry; those below `to` do in any case. */
+  /** Another page of the entry, in addition to the pages below `to`. */
   readonly also?: string;
   /** Whether the page is for credentials of every tenant only. */
   readonly isForAdmins?: boolean;

@@ -1,7 +1,7 @@
 import { createStore } from '../graphql/store.ts';
 import type { Zone } from '../ui/format.ts';
 
-/** Choices of the person at this browser; none of them is secret. */
+/** The user's settings in this browser; none of them is secret. */
 type Preferences = {
   readonly scheme: 'system' | 'light' | 'dark';
   readonly zone: Zone;
@@ -18,12 +18,12 @@ export function setPreferences(change: Partial<Preferences>): void {
   try {
     localStorage.setItem(STORAGE_KEY, JSON.stringify(preferences.get()));
   } catch {
-    // A browser can refuse storage to a page in a frame.
+    // Browsers can block storage in a frame.
   }
   applyScheme();
 }
 
-/** Takes over the scheme of the page around the portal, for this visit. */
+/** Sets the colour scheme of the page around the portal, without storing it. */
 export function setScheme(scheme: 'light' | 'dark'): void {
   preferences.set({ ...preferences.get(), scheme });
   applyScheme();

@@ -1,6 +1,6 @@
 import { useEffect, useRef } from 'react';
 
-/** Calls `onKey` for a key that no field takes. A modifier is written before the key: `mod+k` is Ctrl K or ⌘ K. */
+/** Calls `onKey` for a key outside of fields. A modifier is written before the key: `mod+k` is Ctrl K or ⌘ K. */
 export function useHotkey(key: string, onKey: () => void): void {
   const latest = useRef(onKey);
   useEffect(() => {
@@ -11,7 +11,7 @@ export function useHotkey(key: string, onKey: () => void): void {
       const isModified = event.ctrlKey || event.metaKey;
       const pressed = isModified ? `mod+${event.key.toLowerCase()}` : event.key;
       if (event.altKey || pressed !== key || (!isModified && isTyping(event.target))) return;
-      // A dialog has the keyboard for itself.
+      // An open dialog handles all keys.
       if (document.querySelector('dialog[open]') !== null) return;
       event.preventDefault();
       latest.current();

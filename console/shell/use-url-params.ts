@@ -3,7 +3,7 @@ import { useSearchParams } from 'wouter';
 
 type Change = Readonly<Record<string, string | undefined>>;
 
-/** The parameters of the address, which hold every state of a page; undefined and empty ones are removed. */
+/** The URL parameters, which have the whole state of a page. Undefined and empty ones are removed. */
 export function useUrlParams(): readonly [
   URLSearchParams,
   (change: Change, options?: { readonly push?: boolean }) => void,
