@@ -310,7 +310,7 @@ export class Dispatcher {
   #recordDeliveryCounts(matched: readonly MatchedEvent[]): void {
     for (const [tenant, ofTenant] of groupBy(matched, ({ event }) => event.tenant)) {
       const deliveries = ofTenant.reduce((sum, { subscriptions }) => sum + subscriptions.length, 0);
-      this.#queue.learn(tenant, Math.ceil(deliveries / ofTenant.length));
+      this.#queue.recordDeliveryCount(tenant, Math.ceil(deliveries / ofTenant.length));
     }
   }
 

@@ -85,7 +85,8 @@ export function createPublishEvents(services: Services): PublishEvents {
       pool,
       events,
     );
-    for (const { event, subscriptions } of [...written, ...deferred]) queue.learn(event.tenant, subscriptions.length);
+    for (const { event, subscriptions } of [...written, ...deferred])
+      queue.recordDeliveryCount(event.tenant, subscriptions.length);
     const deferredIds = new Set(deferred.map(({ event }) => event.id));
     const isKnown = ({ id }: NewEvent) => knownIds.includes(id);
     const known = await knownEvents(pool, events.filter(isKnown));
@@ -180,8 +181,8 @@ class PublishQueue {
   }
 
   /** Records the number of deliveries that an event of this tenant creates. */
-  learn(tenant: string, deliveries: number): void {
-    this.#queue.learn(tenant, deliveries);
+  recordDeliveryCount(tenant: string, deliveries: number): void {
+    this.#queue.recordDeliveryCount(tenant, deliveries);
   }
 
   #count(tenant: string, bytes: number): void {

@@ -176,8 +176,8 @@ export class TenantQueue<T extends Queueable> {
     return items.reduce((sum, item) => sum + this.#expected(item), 0);
   }
 
-  /** Records how many deliveries an event of this tenant had. */
-  learn(tenant: string, deliveries: number): void {
+  /** Records the number of deliveries that an event of this tenant creates. */
+  recordDeliveryCount(tenant: string, deliveries: number): void {
     this.#deliveriesPerEvent.set(tenant, deliveries);
   }
 

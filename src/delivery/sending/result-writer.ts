@@ -69,9 +69,9 @@ const GRACE_MS = 500;
 export class ResultWriter {
   readonly #options: ResultWriterOptions;
   readonly #metrics: AttemptMetrics;
-  readonly #together: Batcher<Item, void>;
+  readonly #batched: Batcher<Item, void>;
   /** Retries refused results one at a time, so that they delay no others. */
-  readonly #alone: Batcher<Item, void>;
+  readonly #single: Batcher<Item, void>;
   readonly #limits: WriterLimits;
   /** Unwritten results, with the time (performance.now()) at which each was added. */
   readonly #unwritten = new Map<NewResult, number>();
@@ -83,8 +83,8 @@ export class ResultWriter {
     this.#limits = { ...LIMITS, ...options.limits };
     this.#metrics = createAttemptMetrics(options.metrics, options.database.clock);
     // No delivery waits for these results. A crash repeats the requests of one interval.
-    this.#together = this.#createLane(MAX_BATCH, { ...BATCH_EVERY_100_MS, isUrgent: options.isUrgent });
-    this.#alone = this.#createLane(1);
+    this.#batched = this.#createLane(MAX_BATCH, { ...BATCH_EVERY_100_MS, isUrgent: options.isUrgent });
+    this.#single = this.#createLane(1);
   }
 
   /**
@@ -117,7 +117,7 @@ export class ResultWriter {
 
   /** Writes the results added so far immediately. */
   flush(): void {
-    this.#together.flush();
+    this.#batched.flush();
   }
 
   /**
@@ -129,7 +129,7 @@ export class ResultWriter {
     const { log, signal } = this.#options;
     const { deliveryId } = result.attempt;
     let item: Item = { result, id: undefined };
-    let lane = this.#together;
+    let lane = this.#batched;
     let isStripped = false;
     let until: number | undefined;
     for (;;) {
@@ -141,9 +141,9 @@ export class ResultWriter {
         return;
       } catch (error) {
         if (signal.aborted) throw error;
-        lane = this.#alone;
+        lane = this.#single;
         if (isTimeout(error)) {
-          this.#logKept(error);
+          this.#logBlocked(error);
           await pause(this.#limits.retryMs, signal);
           continue;
         }
@@ -161,7 +161,7 @@ export class ResultWriter {
     }
   }
 
-  #logKept(error: unknown): void {
+  #logBlocked(error: unknown): void {
     if (performance.now() - this.#loggedAt < LOG_EVERY_MS) return;
     this.#loggedAt = performance.now();
     const attempts = this.#unwritten.size;
