@@ -23,7 +23,7 @@ const WAITING_SHARE = 1 / 2;
 const TENANT_SHARE = 7;
 /** Multiple of an equal share of all permits that a subscription may always have waiting, because arrivals are uneven. */
 const FAIR_SHARES = 2;
-/** Upper bound of that multiple, as a part of all permits. */
+/** Upper bound of that share, as a part of all permits. */
 const MAX_FAIR_SHARE = 1 / 8;
 /** Milliseconds without a completed attempt after which a subscription gets no fair share. */
 const STALLED_AFTER_MS = 250;
