@@ -90,7 +90,7 @@ export function LiveLogPage() {
             phase === 'loading' ? (
               <SkeletonRows count={16} />
             ) : (
-              <Empty isFiltered={query !== ''} onClear={() => setParams({ q: undefined })} />
+              error === undefined && <Empty isFiltered={query !== ''} onClear={() => setParams({ q: undefined })} />
             )
           }
         />
