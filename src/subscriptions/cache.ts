@@ -29,15 +29,12 @@ const MAX_READ_PER_STATEMENT = 500;
 export class SubscriptionCache {
   readonly #rows: Batcher<string, SubscriptionRow | undefined>;
   readonly #secretBox: SecretBox;
-  readonly #cached = new LRUCache<string, SenderSubscription>({
-    maxSize: MAX_BYTES,
-    sizeCalculation: bytesOf,
-    ttl: MAX_AGE_MS,
-  });
+  readonly #cached: LRUCache<string, SenderSubscription>;
   /** The latest load of each subscription, so that `forget` also drops a load in progress. */
   readonly #loads = new Map<string, Promise<SenderSubscription | undefined>>();
 
-  constructor(database: Database, secretBox: SecretBox) {
+  constructor(database: Database, secretBox: SecretBox, maxBytes = MAX_BYTES) {
+    this.#cached = new LRUCache({ maxSize: maxBytes, sizeCalculation: bytesOf, ttl: MAX_AGE_MS });
     this.#rows = new Batcher({
       maxItems: MAX_READ_PER_STATEMENT,
       write: async (ids) => {
