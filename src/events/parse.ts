@@ -1,8 +1,8 @@
 import type { JsMsg, MsgHdrs, StoredMsg } from 'nats';
 import { isTenant } from '../auth/viewer.ts';
 import type { RejectionReason } from '../generated/prisma/enums.ts';
+import { parseMoment } from '../lib/date-time.ts';
 import { nestingOf } from '../lib/json.ts';
-import { parseMoment } from '../lib/moment.ts';
 import { uuid7 } from '../lib/uuid7.ts';
 import { HeadersTooLargeError, headersOf, storedHeadersOf } from '../nats/headers.ts';
 import type { NatsNames } from '../nats/names.ts';

@@ -8,7 +8,7 @@ import { GraphQLError } from 'graphql';
 import { type Permissions, permissionsOf } from '../auth/viewer.ts';
 import type PrismaTypes from '../generated/pothos-prisma-types.ts';
 import { getDatamodel } from '../generated/pothos-prisma-types.ts';
-import { parseMoment } from '../lib/moment.ts';
+import { parseMoment } from '../lib/date-time.ts';
 import AuditPlugin from './audit-plugin.ts';
 import type { Context } from './context.ts';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './page.ts';

@@ -1,5 +1,5 @@
 import type { WaitReason } from '../../generated/prisma/enums.ts';
-import { parseMoment, toMoment } from '../../lib/moment.ts';
+import { parseMoment, toMoment } from '../../lib/date-time.ts';
 import { failureReasonOf, type Outcome } from '../http/request.ts';
 
 export type NextStep =

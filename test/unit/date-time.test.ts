@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseMoment } from '../../src/lib/moment.ts';
+import { parseMoment } from '../../src/lib/date-time.ts';
 
 describe('parseMoment', () => {
   it.each([
