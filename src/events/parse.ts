@@ -1,7 +1,7 @@
 import type { JsMsg, MsgHdrs, StoredMsg } from 'nats';
 import { isTenant } from '../auth/viewer.ts';
 import type { RejectionReason } from '../generated/prisma/enums.ts';
-import { parseMoment } from '../lib/date-time.ts';
+import { parseDateTime } from '../lib/date-time.ts';
 import { nestingOf } from '../lib/json.ts';
 import { uuid7 } from '../lib/uuid7.ts';
 import { HeadersTooLargeError, headersOf, storedHeadersOf } from '../nats/headers.ts';
@@ -206,7 +206,7 @@ function checkData(data: Buffer): void {
 }
 
 function parseTime(text: string): Date {
-  const time = parseMoment(text);
+  const time = parseDateTime(text);
   if (time === undefined) {
     throw new Rejected('INVALID_OCCURRED_AT', 'the time must be ISO 8601 with a zone, such as 2026-01-31T12:00:00Z');
   }

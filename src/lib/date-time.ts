@@ -1,5 +1,5 @@
 /** The parts of a date and time in the offset in which it was written; `month` counts from 1. */
-export type MomentParts = {
+export type DateTimeParts = {
   readonly year: number;
   readonly month: number;
   readonly day: number;
@@ -19,12 +19,12 @@ const RFC_3339 =
  * Undefined for other text, for days and times that do not exist (30 February, 24:00), and if the year in UTC is not
  * from 1 to 9999. `Date.parse` alone accepts 30 February and returns 2 March.
  */
-export function parseMoment(text: string): Date | undefined {
+export function parseDateTime(text: string): Date | undefined {
   const [match, year, month, day, hour, minute, second, fraction, sign, offsetHours, offsetMinutes] =
     RFC_3339.exec(text) ?? [];
   if (match === undefined) return undefined;
   const offset = Number(offsetHours ?? 0) * 60 + Number(offsetMinutes ?? 0);
-  return toMoment({
+  return toDateTime({
     year: Number(year),
     month: Number(month),
     day: Number(day),
@@ -37,7 +37,7 @@ export function parseMoment(text: string): Date | undefined {
 }
 
 /** Undefined for a day or time that does not exist, and if the year in UTC is not from 1 to 9999. */
-export function toMoment(parts: MomentParts): Date | undefined {
+export function toDateTime(parts: DateTimeParts): Date | undefined {
   const { year, month, day, hour, minute, second, millisecond = 0, offsetMinutes = 0 } = parts;
   // Not Date.UTC: it maps the years 0 to 99 to 1900 to 1999.
   const date = new Date(0);

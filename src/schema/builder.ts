@@ -8,7 +8,7 @@ import { GraphQLError } from 'graphql';
 import { type Permissions, permissionsOf } from '../auth/viewer.ts';
 import type PrismaTypes from '../generated/pothos-prisma-types.ts';
 import { getDatamodel } from '../generated/pothos-prisma-types.ts';
-import { parseMoment } from '../lib/date-time.ts';
+import { parseDateTime } from '../lib/date-time.ts';
 import AuditPlugin from './audit-plugin.ts';
 import type { Context } from './context.ts';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './page.ts';
@@ -95,13 +95,13 @@ builder.subscriptionType({
 
 builder.scalarType('DateTime', {
   description: 'A time in ISO 8601. Output is always in UTC: `2026-01-31T12:00:00.000Z`.',
-  serialize: (moment) => moment.toISOString(),
+  serialize: (time) => time.toISOString(),
   parseValue: (value) => {
-    const moment = typeof value === 'string' ? parseMoment(value) : undefined;
-    if (moment === undefined) {
+    const time = typeof value === 'string' ? parseDateTime(value) : undefined;
+    if (time === undefined) {
       throw new GraphQLError('DateTime must be ISO 8601 with a time zone, such as 2026-01-31T12:00:00Z');
     }
-    return moment;
+    return time;
   },
 });
 

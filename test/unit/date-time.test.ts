@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { parseMoment } from '../../src/lib/date-time.ts';
+import { parseDateTime } from '../../src/lib/date-time.ts';
 
-describe('parseMoment', () => {
+describe('parseDateTime', () => {
   it.each([
     ['2026-01-31T12:00:00Z', '2026-01-31T12:00:00.000Z'],
     ['2026-01-31t12:00:00z', '2026-01-31T12:00:00.000Z'],
@@ -20,7 +20,7 @@ describe('parseMoment', () => {
     ['1990-12-31T23:59:60Z', '1991-01-01T00:00:00.000Z'],
     ['1990-12-31T15:59:60-08:00', '1991-01-01T00:00:00.000Z'],
   ])('reads %s as %s', (text, expected) => {
-    expect(parseMoment(text)?.toISOString()).toBe(expected);
+    expect(parseDateTime(text)?.toISOString()).toBe(expected);
   });
 
   it.each([
@@ -58,6 +58,6 @@ describe('parseMoment', () => {
     '1767268800',
     '',
   ])('rejects %j', (text) => {
-    expect(parseMoment(text)).toBeUndefined();
+    expect(parseDateTime(text)).toBeUndefined();
   });
 });

@@ -1,5 +1,5 @@
 import type { WaitReason } from '../../generated/prisma/enums.ts';
-import { parseMoment, toMoment } from '../../lib/date-time.ts';
+import { parseDateTime, toDateTime } from '../../lib/date-time.ts';
 import { failureReasonOf, type Outcome } from '../http/request.ts';
 
 export type NextStep =
@@ -133,7 +133,7 @@ export function parseRetryAfter(value: string | undefined, nowMs: number): numbe
 }
 
 function parseDate(text: string, nowMs: number): Date | undefined {
-  return parseFixdate(text) ?? parseRfc850(text, nowMs) ?? parseAsctime(text) ?? parseMoment(text);
+  return parseFixdate(text) ?? parseRfc850(text, nowMs) ?? parseAsctime(text) ?? parseDateTime(text);
 }
 
 function parseFixdate(text: string): Date | undefined {
@@ -165,7 +165,7 @@ function toDate({ year, month, day, hour, minute, second, zone = '' }: DateParts
   const [, sign, offsetHours, offsetMinutes] = /^([+-])(\d\d)([0-5]\d)$/.exec(zone) ?? [];
   if (/^[+-]/.test(zone) && sign === undefined) return undefined;
   const offset = Number(offsetHours ?? 0) * 60 + Number(offsetMinutes ?? 0);
-  return toMoment({
+  return toDateTime({
     year: Number(year),
     month: MONTHS.indexOf(month.toLowerCase()) + 1,
     day: Number(day),
