@@ -732,7 +732,8 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   test('behind a path prefix, the log continues after a restart of the server: no row is missing or doubled', async (context) => {
     const env = { ROLES: 'api', PUBLIC_URL: 'http://127.0.0.1/hooks' };
     let server = await startTestApp(scene, { env });
-    cleanUps.push(() => server.stop());
+    // Not at the end of the file: the overview counts the processes.
+    context.onTestFinished(() => server.stop());
     const port = Number(new URL(server.url).port);
     const toServer = (text: string) => text.replaceAll(/^(GET|POST) \/hooks\//gm, '$1 /');
     const proxy = await startTcpProxy({ port, toServer });
