@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';
-import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { gzipSync } from 'node:zlib';
 
 /** Answers GET and HEAD of `/console/…` and `/portal/…`; `path` is without the query. */
 export type ConsolePages = (request: IncomingMessage, response: ServerResponse, path: string) => void;
@@ -125,8 +125,9 @@ function escaped(text: string): string {
   return text.replaceAll(/["&<>]/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
+/** The pages are small: Brotli would save few bytes, and take milliseconds of the start. */
 function toFile(identity: Buffer, extension: string): File {
-  const bodies = { identity, br: brotliCompressSync(identity), gzip: gzipSync(identity, { level: 9 }) };
+  const bodies = { identity, gzip: gzipSync(identity, { level: 9 }) };
   return { type: TYPES[extension] ?? '', etag: etagOf(identity), bodies };
 }
 

@@ -70,6 +70,15 @@ test('a hashed file is immutable and has the best encoding that the client accep
   }
 });
 
+test('a page is compressed with gzip', async () => {
+  const url = await serve();
+  for (const path of ['/console/', '/portal/', '/portal/element.js']) {
+    const response = await fetch(`${url}${path}`, { headers: { 'accept-encoding': 'br, gzip' } });
+    expect([path, response.headers.get('content-encoding')]).toEqual([path, 'gzip']);
+    expect(await response.text()).toContain(path === '/portal/element.js' ? SCRIPT : '<title>');
+  }
+});
+
 test('a known ETag is answered with 304, and other methods are rejected', async () => {
   const url = await serve();
   const etag = (await fetch(`${url}/console/`)).headers.get('etag') ?? '';
