@@ -7,15 +7,20 @@ import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { promisify } from 'node:util';
 import { connect, type NatsConnection } from 'nats';
+import { pino } from 'pino';
 import { afterEach, describe, expect, inject, it, vi } from 'vitest';
+import { startApp } from '../../src/app.ts';
+import { readConfig } from '../../src/config/config.ts';
 import { findProcesses } from '../../src/embedded/running-process.ts';
+import { StartError } from '../../src/lib/start-error.ts';
 import { VERSION } from '../../src/lib/version.ts';
 import { BUNDLED_PROGRAM, COMPILED_PROGRAM } from '../support/compiled-program.ts';
 import { findOwnPort } from '../support/own-port.ts';
+import { copyCluster } from '../support/postgres.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { canRead, type Program, runProgram } from '../support/run-program.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
-import { startTestApp, startTestServices, testEnv } from '../support/test-app.ts';
+import { startTestApp, startTestServices, type TestServices, testEnv } from '../support/test-app.ts';
 import { startUnansweredPort } from '../support/unanswered-port.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -41,11 +46,12 @@ async function tempFolder(): Promise<TempFolder> {
   return folder;
 }
 
+/** Without a nats-server on the PATH, each start would download one. */
+const PATH = `${dirname(inject('natsServer'))}:${process.env['PATH'] ?? ''}`;
+
 type StartOptions = { readonly uid?: number | undefined; readonly path?: string };
 
 function start(env: Record<string, string>, { uid, path = BUNDLED_PROGRAM }: StartOptions = {}): Program {
-  // Without a nats-server on the PATH, each start would download one.
-  const PATH = `${dirname(inject('natsServer'))}:${process.env['PATH'] ?? ''}`;
   const program = runProgram(path, { args: [], home: tmpdir(), env: { PATH, ...env }, uid });
   program.firstLine.catch(() => undefined);
   programs.push(program);
@@ -57,24 +63,7 @@ it('invalid configuration stops the start with all problems', async () => {
   await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
   expect(program.child.exitCode).toBe(1);
   for (const name of ['PORT', 'RETRY_SCHEDULE', 'SECRETS_KEY']) expect(program.errorOutput()).toContain(name);
-});
-
-it('a SECRETS_KEY that does not open the secrets in the database stops the start', async () => {
-  const services = await startTestServices();
-  try {
-    const app = await startTestApp(services);
-    await app.subscribe({ url: 'https://example.com/' });
-    await app.stop();
-    const env = testEnv(services, { SECRETS_KEY: Buffer.alloc(32, 1).toString('base64') });
-    const program = start(env);
-    await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
-    expect(program.child.exitCode).toBe(1);
-    expect(program.errorOutput()).toBe(
-      'SECRETS_KEY cannot decrypt the signing secrets in this database: set it to the key that encrypted them\n',
-    );
-  } finally {
-    await services.stop();
-  }
+  expect(program.errorOutput()).not.toContain('    at ');
 });
 
 it('a process without the role api announces no GraphQL, and each line of its log has its role', async () => {
@@ -92,23 +81,49 @@ it('a process without the role api announces no GraphQL, and each line of its lo
   }
 });
 
-describe('a start error is one sentence with a remedy, without a stack', () => {
-  async function failureOf(env: Record<string, string>, uid?: number): Promise<string> {
-    const program = start(env, { uid });
-    const { child } = program;
-    await waitFor(() => child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
-    expect(child.exitCode).toBe(1);
-    expect(linesOf(program).filter(({ level }) => Number(level) >= 50)).toEqual([]);
-    expect(program.errorOutput()).not.toContain('    at ');
-    return program.errorOutput();
+describe('a start error is one sentence with a remedy', () => {
+  /** The reason for which the start ends. The program prints it and exits, as for an invalid configuration. */
+  async function failureOf(env: NodeJS.ProcessEnv): Promise<string> {
+    const errors: string[] = [];
+    const log = pino({ level: 'error' }, { write: (line: string) => void errors.push(line) });
+    const starting = startApp(readConfig(env), { log, report: () => undefined });
+    const failure: unknown = await starting.then(({ ready }) => ready).catch((error: unknown) => error);
+    await starting.then((app) => app.stop()).catch(() => undefined);
+    expect(failure).toBeInstanceOf(StartError);
+    expect(errors).toEqual([]);
+    return failure instanceof Error ? failure.message : '';
   }
+
+  async function failureWith(
+    env: Record<string, string>,
+    prepare: (services: TestServices) => Promise<unknown> = () => Promise.resolve(),
+  ): Promise<string> {
+    const services = await startTestServices();
+    try {
+      await prepare(services);
+      return await failureOf(testEnv(services, env));
+    } finally {
+      await services.stop();
+    }
+  }
+
+  it('a SECRETS_KEY that does not open the secrets in the database', async () => {
+    const failure = await failureWith({ SECRETS_KEY: Buffer.alloc(32, 1).toString('base64') }, async (services) => {
+      const app = await startTestApp(services);
+      await app.subscribe({ url: 'https://example.com/' });
+      await app.stop();
+    });
+    expect(failure).toBe(
+      'SECRETS_KEY cannot decrypt the signing secrets in this database: set it to the key that encrypted them',
+    );
+  });
 
   it('a DATA_DIR that is a file', async () => {
     const folder = await tempFolder();
     const file = join(folder.path, 'file');
     await writeFile(file, '');
     const reason = (path: string) =>
-      `${path} is not a folder: set DATA_DIR (${path}) to a folder, or to a path where one can be created.\n`;
+      `${path} is not a folder: set DATA_DIR (${path}) to a folder, or to a path where one can be created.`;
     for (const path of [file, join(file, 'below')]) expect(await failureOf({ DATA_DIR: path })).toBe(reason(path));
   });
 
@@ -118,32 +133,38 @@ describe('a start error is one sentence with a remedy, without a stack', () => {
     const path = join(folder.path, "it's root's");
     await mkdir(path, { mode: 0o700 });
     await chmod(folder.path, 0o755);
-    expect(await failureOf({ DATA_DIR: path }, UNPRIVILEGED)).toMatch(
+    const program = start({ DATA_DIR: path }, { uid: UNPRIVILEGED });
+    await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
+    expect(program.child.exitCode).toBe(1);
+    expect(linesOf(program).filter(({ level }) => Number(level) >= 50)).toEqual([]);
+    expect(program.errorOutput()).toMatch(
       /^This user may not use .*, run "sudo chown -R 1:1 '.*\/it'\\''s root'\\''s'"; otherwise set DATA_DIR to another folder\.\n$/,
     );
   });
 
   it('a HOST of another machine', async () => {
-    const services = await startTestServices();
-    try {
-      const failure = await failureOf(testEnv(services, { HOST: '192.0.2.1', LOG_LEVEL: 'info' }));
-      expect(failure).toContain('HOST is not an address of this machine');
-    } finally {
-      await services.stop();
-    }
+    expect(await failureWith({ HOST: '192.0.2.1' })).toContain('HOST is not an address of this machine');
   });
 
   it('a migration that was changed after it had been applied', async () => {
-    const services = await startTestServices();
-    try {
-      await services.query(`UPDATE _prisma_migrations SET checksum = 'another'`);
-      const failure = await failureOf(testEnv(services, { LOG_LEVEL: 'info' }));
-      expect(failure).toMatch(
-        /^migration \S+ was changed .*: run the version of the program that applied it, or start with/,
-      );
-    } finally {
-      await services.stop();
-    }
+    const failure = await failureWith({}, ({ query }) => query(`UPDATE _prisma_migrations SET checksum = 'another'`));
+    expect(failure).toMatch(
+      /^migration \S+ was changed .*: run the version of the program that applied it, or start with/,
+    );
+  });
+
+  it('a port in use, and the servers started for it stop', async () => {
+    const folder = await tempFolder();
+    const dataDir = join(folder.path, 'data');
+    await mkdir(join(dataDir, 'postgres'), { recursive: true, mode: 0o700 });
+    await copyCluster(inject('postgresCluster'), join(dataDir, 'postgres'));
+    const taken = await startReceiver();
+    const { port } = new URL(taken.url);
+    expect(await failureOf({ DATA_DIR: dataDir, PORT: port, PATH })).toContain(
+      `cannot listen on 127.0.0.1, port ${port}`,
+    );
+    expect(await findProcesses((args) => args.some((argument) => argument.startsWith(dataDir)))).toEqual([]);
+    await taken.close();
   });
 });
 
@@ -174,18 +195,6 @@ it.runIf(isRoot)(
   },
   120_000,
 );
-
-it('a port in use stops the start and the servers started for it', async () => {
-  const folder = await createTempFolder();
-  folders.push(folder);
-  const taken = await startReceiver();
-  const { port } = new URL(taken.url);
-  const program = start({ DATA_DIR: join(folder.path, 'data'), PORT: port });
-  await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
-  expect(program.child.exitCode).toBe(1);
-  expect(program.errorOutput()).toContain(`cannot listen on 127.0.0.1, port ${port}`);
-  await taken.close();
-});
 
 it('without configuration it runs on embedded servers, keeps data and secrets over a restart, and stops on SIGTERM', async () => {
   const folder = await createTempFolder();
