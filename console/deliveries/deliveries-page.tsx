@@ -30,7 +30,7 @@ import { deliveriesWords } from './messages.ts';
 
 const words = messages.columns;
 const COLUMNS: readonly Column<DeliveryRowFragment>[] = [
-  { key: 'created', header: words.created, width: '96px', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  { key: 'created', header: words.created, width: '96px', from: 340, cell: ({ createdAt }) => <Time at={createdAt} /> },
   { key: 'status', header: words.status, width: 'minmax(120px, 260px)', cell: (row) => <DeliveryOutcome {...row} /> },
   {
     key: 'type',
