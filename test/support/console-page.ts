@@ -80,14 +80,50 @@ export async function goTo(page: Page, url: string): Promise<void> {
 
 const MAX_TABS = 200;
 
-/** Moves the focus with the Tab key until it is on the element. */
+/**
+ * Moves the focus with the Tab key until it is on the element. The page is not asked after each press: the presses are
+ * estimated, and the page ignores those after the one that reaches the element.
+ */
 export async function tabTo(page: Page, target: Locator): Promise<void> {
   await target.waitFor();
-  for (let tabs = 0; tabs < MAX_TABS; tabs += 1) {
-    if ((await target.and(page.locator(':focus')).count()) > 0) return;
-    await page.keyboard.press('Tab');
+  for (let tabs = 0; tabs < MAX_TABS; ) {
+    const estimate = await target.evaluate(ignoreTabAt, FOCUSABLE);
+    for (let index = 0; index < estimate; index += 1) await page.keyboard.press('Tab');
+    if (await page.evaluate<boolean>('globalThis.heedTab()')) return;
+    tabs += estimate;
   }
   throw new Error(`${MAX_TABS} presses of Tab do not reach ${String(target)}`);
+}
+
+const FOCUSABLE = 'a[href], button, input, select, summary, textarea, [tabindex]';
+
+/**
+ * Runs in the page. Ignores Tab while the element has the focus, until `heedTab` is called, which returns whether it has
+ * the focus. Returns the number of focusable elements up to this one, in the order of the document: 0 if it has the focus.
+ */
+function ignoreTabAt(target: HTMLElement | SVGElement, focusable: string): number {
+  const isFocused = () => document.activeElement === target;
+  const end = new AbortController();
+  const onKey = (event: KeyboardEvent) => {
+    if (event.key !== 'Tab' || !isFocused()) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  };
+  addEventListener('keydown', onKey, { capture: true, signal: end.signal });
+  Object.assign(globalThis, {
+    heedTab: () => {
+      end.abort();
+      return isFocused();
+    },
+  });
+  if (isFocused()) return 0;
+  const elements = [...document.querySelectorAll<HTMLElement>(focusable)].filter(
+    (element) => element.tabIndex >= 0 && !element.matches(':disabled, [inert] *') && element.checkVisibility(),
+  );
+  const placeOf = (element: Element | null) => elements.findIndex((one) => one === element);
+  const [from, to] = [placeOf(document.activeElement), placeOf(target)];
+  // After the last element, the focus can leave the page before it returns to the first.
+  return to > from ? to - from : Math.max(1, elements.length - from + to + 1);
 }
 
 /** Moves the focus to a control with the Tab key, and presses Enter. */
