@@ -9,7 +9,7 @@ import { LiveLog } from './delivery-log/live.ts';
 import type { Report } from './embedded/report.ts';
 import { createPublishEvents } from './events/publish.ts';
 import { type Infrastructure, provisionInfrastructure } from './infrastructure.ts';
-import { createJobs } from './jobs.ts';
+import { createJobs, type JobLimits } from './jobs.ts';
 import { atMost } from './lib/loop.ts';
 import { VERSION } from './lib/version.ts';
 import { REPORT_MS, RollCall } from './nats/roll-call.ts';
@@ -57,6 +57,7 @@ type AppOptions = {
   readonly signal?: AbortSignal;
   /** Called with complete log lines of the worker processes. */
   readonly writeLog?: (lines: string) => void;
+  readonly limits?: JobLimits;
 };
 
 const NEVER = new AbortController().signal;
@@ -71,7 +72,7 @@ const WORK_STOPS_WITHIN_MS = 21_500;
 /** The composition root: builds all parts and passes them to the parts that need them. Resolves when HTTP listens. */
 export async function startApp(
   config: Config,
-  { log, report, signal = NEVER, writeLog = ignore }: AppOptions,
+  { log, report, signal = NEVER, writeLog = ignore, limits }: AppOptions,
 ): Promise<App> {
   const stops: (() => Promise<void>)[] = [];
   const onStop: OnStop = (stop) => stops.push(stop);
@@ -81,7 +82,7 @@ export async function startApp(
     const infrastructure = await provisionInfrastructure(config, { log, report, signal, onStop });
     signal.throwIfAborted();
     const services = createServices(divideWork(config).main, { infrastructure, log, onStop, isWorker: false, tracing });
-    const { url, ready } = await startServers(config, { infrastructure, services, onStop, writeLog });
+    const { url, ready } = await startServers(config, { infrastructure, services, onStop, writeLog, limits });
     const { natsServers, adminApiKeys } = infrastructure;
     const [adminApiKey] = adminApiKeys;
     let stopped: Promise<void> | undefined;
@@ -97,6 +98,7 @@ type StartDeps = {
   readonly services: Services;
   readonly onStop: OnStop;
   readonly writeLog: (lines: string) => void;
+  readonly limits: JobLimits | undefined;
 };
 
 /**
@@ -105,13 +107,13 @@ type StartDeps = {
  */
 async function startServers(
   config: Config,
-  { infrastructure, services, onStop, writeLog }: StartDeps,
+  { infrastructure, services, onStop, writeLog, limits }: StartDeps,
 ): Promise<Pick<App, 'url' | 'ready'>> {
   const { log } = services;
   const { adminApiKeys } = infrastructure;
   const { main, workers } = divideWork(config);
   const pool = workers && new WorkerPool({ ...workers, infrastructure, log, writeLines: writeLog });
-  const jobs = [...createJobs(main, services), ...(pool === undefined ? [] : [pool])];
+  const jobs = [...createJobs(main, services, limits), ...(pool === undefined ? [] : [pool])];
   const startUp = createStartUp(config, services, jobs);
   const checks = readinessChecks({ ...services, startProblems: () => startUp.problems, workers: pool });
   const rollCall = createRollCall(config, services, { checks, shownRoles: main.roles });
@@ -195,13 +197,15 @@ type HttpDeps = {
   readonly rollCall: RollCall<ProcessReport>;
   /** Idle time after which a connection is closed, in milliseconds. */
   readonly idleTimeoutMs?: number;
+  /** Maximum attempts that the server buffers for each reader of the live log. */
+  readonly maxBuffered?: number | undefined;
 };
 
 /** The HTTP server of every role, with GraphQL for the role `api`. */
 export function createHttpServer(
   config: HttpConfig,
   services: Services,
-  { adminApiKeys, checks, rollCall, pool, idleTimeoutMs }: HttpDeps,
+  { adminApiKeys, checks, rollCall, pool, idleTimeoutMs, maxBuffered }: HttpDeps,
 ): HttpServer {
   const { databaseUrls, database, secretBox, bus, deliveries, feed, schemaThread, log, metrics, tracing } = services;
   const checkReadiness = createReadiness(config.roles, checks);
@@ -221,7 +225,7 @@ export function createHttpServer(
         log,
         apiKeyRevoked: credentials.revoked,
         maxSubscriptionsPerTenant: config.maxSubscriptionsPerTenant,
-        liveLog: new LiveLog({ feed, database, reads, log }),
+        liveLog: new LiveLog({ feed, database, reads, log, maxBuffered }),
         changes: new ChangeFeeds({ database, reads, log }),
         publishEvents: createPublishEvents({ database, deliveries, schemaThread, log, metrics, tracing }),
         replayFeed: new ReplayFeed(database, log),

@@ -23,8 +23,14 @@ import { SubscriptionCache } from './subscriptions/cache.ts';
 
 const USER_AGENT = `webhooks-engine/${VERSION}`;
 
+/** Limits that a test lowers, to reach them with less work. */
+export type JobLimits = {
+  /** Maximum permits of the sender in use. */
+  readonly maxInFlight?: number;
+};
+
 /** The jobs of this process's roles, in the order of their start. */
-export function createJobs(config: Config, services: Services): Job[] {
+export function createJobs(config: Config, services: Services, limits: JobLimits = {}): Job[] {
   const { database, bus, deliveries, schemaThread, log, metrics, tracing } = services;
   return [
     new ClockWatch({ database, log, metrics }),
@@ -32,7 +38,7 @@ export function createJobs(config: Config, services: Services): Job[] {
     ...(config.roles.has('dispatcher')
       ? [new Dispatcher({ database, bus, deliveries, schemaThread, log, metrics, tracing })]
       : []),
-    ...(config.roles.has('sender') ? createSenderJobs(config, services) : []),
+    ...(config.roles.has('sender') ? createSenderJobs(config, services, limits) : []),
   ];
 }
 
@@ -57,7 +63,7 @@ function createAlertJobs(config: Config, { database, bus, deliveries, log }: Ser
   ];
 }
 
-function createSenderJobs(config: Config, services: Services): Job[] {
+function createSenderJobs(config: Config, services: Services, { maxInFlight }: JobLimits): Job[] {
   const { egress, retryScheduleMs, retention, logAttempts, sendsTraceParent } = config;
   const { databaseUrls, database, secretBox, bus, deliveries, feed, log, metrics, tracing } = services;
   const databaseUrl = databaseUrls.directUrl;
@@ -82,6 +88,7 @@ function createSenderJobs(config: Config, services: Services): Job[] {
     logAttempts,
     tracing,
     sendsTraceParent,
+    maxInFlight,
   });
   const changes = new ChangeListener({
     url: databaseUrl,

@@ -15,24 +15,28 @@ type LiveBufferOptions<Item> = {
   readonly signal: AbortSignal;
   /** Whether an item is kept at a gap, because the reader may not find it in Postgres. Default: none. */
   readonly survivesGap?: (item: Item) => boolean;
+  /** Default: 1,000. */
+  readonly maxBuffered?: number | undefined;
 };
 
 /**
- * The items that a live stream has not emitted yet, at most 1,000. If a slow reader lets the buffer overflow, that is a
+ * The items, by default at most 1,000, that a live stream has not emitted yet. If a slow reader lets the buffer overflow, that is a
  * gap, which the reader reads from Postgres.
  */
 export class LiveBuffer<Item> {
   readonly #release: () => void;
   readonly #signal: AbortSignal;
   readonly #survivesGap: (item: Item) => boolean;
+  readonly #maxBuffered: number;
   #items: Item[] = [];
   #hasGap = false;
   #ended = false;
   #wake: (() => void) | undefined;
 
-  constructor({ watch, signal, survivesGap = () => false }: LiveBufferOptions<Item>) {
+  constructor({ watch, signal, survivesGap = () => false, maxBuffered = MAX_BUFFERED }: LiveBufferOptions<Item>) {
     this.#signal = signal;
     this.#survivesGap = survivesGap;
+    this.#maxBuffered = maxBuffered;
     this.#release = watch({
       push: (item, merge) => {
         this.#push(item, merge);
@@ -68,8 +72,8 @@ export class LiveBuffer<Item> {
     const last = this.#items.at(-1);
     const merged = last === undefined ? undefined : merge?.(last);
     if (merged !== undefined) this.#items.pop();
-    if (this.#items.length >= MAX_BUFFERED) this.#gap();
-    if (this.#items.length < MAX_BUFFERED) this.#items.push(merged ?? item);
+    if (this.#items.length >= this.#maxBuffered) this.#gap();
+    if (this.#items.length < this.#maxBuffered) this.#items.push(merged ?? item);
     this.#wake?.();
   }
 

@@ -20,6 +20,8 @@ type LiveLogOptions = {
   readonly database: Pick<Database, 'pool' | 'clock'>;
   readonly reads: FairReads;
   readonly log: Logger;
+  /** Maximum attempts that each watcher buffers. Default: see LiveBuffer. */
+  readonly maxBuffered?: number | undefined;
 };
 
 /**
@@ -64,6 +66,10 @@ export class LiveLog {
 
   constructor(options: LiveLogOptions) {
     this.#options = options;
+  }
+
+  get maxBuffered(): number | undefined {
+    return this.#options.maxBuffered;
   }
 
   /** Calls the watcher for every attempt committed from now on, until the returned function is called. */

@@ -101,10 +101,15 @@ type StreamItem =
 
 /** Buffers the committed attempts. Late ones are kept at a gap, because the reader may not find them in Postgres. */
 export class AttemptStream extends LiveBuffer<StreamItem> {
-  constructor(liveLog: Pick<LiveLog, 'watch'>, matches: (attempt: Attempt) => boolean, signal: AbortSignal) {
+  constructor(
+    liveLog: Pick<LiveLog, 'watch'> & Partial<Pick<LiveLog, 'maxBuffered'>>,
+    matches: (attempt: Attempt) => boolean,
+    signal: AbortSignal,
+  ) {
     super({
       signal,
       survivesGap: isLate,
+      maxBuffered: liveLog.maxBuffered,
       watch: ({ push, gap }) =>
         liveLog.watch({
           onAttempt: (attempt) => {

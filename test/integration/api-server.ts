@@ -14,12 +14,13 @@ type ApiServerOptions = Partial<Config['api']> & {
   readonly port?: number;
   readonly roles?: Config['roles'];
   readonly idleTimeoutMs?: number;
+  readonly maxBuffered?: number;
 };
 
 /** Starts an HTTP server for `api` on the given port, or on a free one. */
 export function createApiServer(
   { database, databaseUrl, bus, deliveries, feed, schemaThread, secretBox, log }: Api,
-  { port = 0, roles = new Set(['api'] as const), idleTimeoutMs, ...settings }: ApiServerOptions = {},
+  { port = 0, roles = new Set(['api'] as const), idleTimeoutMs, maxBuffered, ...settings }: ApiServerOptions = {},
 ): HttpServer {
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
   const config = {
@@ -54,6 +55,7 @@ export function createApiServer(
     adminApiKeys: [ADMIN_KEY],
     checks,
     rollCall: createRollCall(config, services, { checks, shownRoles: roles }),
+    maxBuffered,
     ...(idleTimeoutMs !== undefined && { idleTimeoutMs }),
   });
 }

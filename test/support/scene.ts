@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { type Logger, pino } from 'pino';
+import type { JobLimits } from '../../src/jobs.ts';
 import { type Receiver, type Respond, startReceiver } from './receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from './test-app.ts';
 import { waitFor } from './wait-for.ts';
@@ -28,19 +29,24 @@ export type Scene = TestServices & {
   readonly stateOf: (subscriptionId: string) => Promise<QueueState>;
 };
 
-export type SceneOptions = { readonly apps?: number; readonly env?: Record<string, string> };
+export type SceneOptions = {
+  /** Number of programs. */
+  readonly apps?: number;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly limits?: JobLimits;
+};
 
 /** The test must run `cleanUps` in reverse order when it ends. */
 export async function startScene(
   cleanUps: (() => Promise<void>)[],
-  { apps: appCount = 1, env = {} }: SceneOptions = {},
+  { apps: appCount = 1, env = {}, limits = {} }: SceneOptions = {},
 ): Promise<Scene> {
   const services = await startTestServices();
   cleanUps.push(() => services.stop());
   const logLines: string[] = [];
   const log: Logger = pino({ level: 'warn' }, { write: (line: string) => void logLines.push(line) });
   const apps: TestApp[] = [];
-  for (let index = 0; index < appCount; index += 1) apps.push(await startTestApp(services, { env, log }));
+  for (let index = 0; index < appCount; index += 1) apps.push(await startTestApp(services, { env, log, limits }));
   // In parallel: a program that waits for its attempts does not delay the others.
   cleanUps.push(async () => {
     await Promise.all(apps.map((app) => app.stop()));

@@ -4,6 +4,7 @@ import pg from 'pg';
 import { type Logger, pino } from 'pino';
 import { type App, startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config/config.ts';
+import type { JobLimits } from '../../src/jobs.ts';
 import { createMessageSeal } from '../../src/nats/names.ts';
 import { createTestDatabase } from './database.ts';
 import { startTestNats, type TestNats, type TestNatsOptions } from './nats.ts';
@@ -121,12 +122,18 @@ export type TestApp = App & {
 
 type SubscribeInput = { readonly url: string; readonly eventTypes?: readonly string[] } & Record<string, unknown>;
 
+type TestAppOptions = {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly log?: Logger;
+  readonly limits?: JobLimits;
+};
+
 /** Starts the whole program in this process and waits until it is ready. */
 export async function startTestApp(
   services: Pick<TestServices, 'databaseUrl'> & { readonly nats: Pick<TestNats, 'url'> },
-  { env = {}, log = pino({ level: 'silent' }) }: { env?: Record<string, string>; log?: Logger } = {},
+  { env = {}, log = pino({ level: 'silent' }), limits = {} }: TestAppOptions = {},
 ): Promise<TestApp> {
-  const app = await startApp(readConfig(testEnv(services, env)), { log, report: () => undefined });
+  const app = await startApp(readConfig(testEnv(services, env)), { log, limits, report: () => undefined });
   await app.ready;
   const graphql = <T>(query: string, variables: Record<string, unknown> = {}) =>
     postGraphql<T>(app.url, { query, variables });

@@ -59,6 +59,8 @@ type SenderOptions = {
   readonly tracing: Tracing | undefined;
   /** Whether receivers get the header `traceparent`, if there is a trace. */
   readonly sendsTraceParent: boolean;
+  /** Maximum permits in use. Default: 1,000. */
+  readonly maxInFlight?: number | undefined;
 };
 
 /** `extendedAt`: time at which JetStream delivered the message or its ack deadline was last extended (performance.now()). */
@@ -77,7 +79,7 @@ export class Sender {
   readonly #options: SenderOptions;
   readonly #stopTaking = new AbortController();
   readonly #stopWorking = new AbortController();
-  readonly #permits = new WeightedSemaphore(MAX_IN_FLIGHT);
+  readonly #permits: WeightedSemaphore;
   readonly #starts = new StartLimiter();
   readonly #delayedNaks: DelayedNaks;
   readonly #circuits: CircuitBreaker;
@@ -93,10 +95,21 @@ export class Sender {
 
   constructor(options: SenderOptions) {
     this.#options = options;
-    const { database, deliveries, feed, log, metrics, agents, peers, subscriptions } = options;
+    const {
+      database,
+      deliveries,
+      feed,
+      log,
+      metrics,
+      agents,
+      peers,
+      subscriptions,
+      maxInFlight = MAX_IN_FLIGHT,
+    } = options;
+    this.#permits = new WeightedSemaphore(maxInFlight);
     const [stopTaking, stopWorking] = [this.#stopTaking.signal, this.#stopWorking.signal];
     // Every delivery in flight may add a listener.
-    setMaxListeners(MAX_IN_FLIGHT + 1, stopTaking, stopWorking);
+    setMaxListeners(maxInFlight + 1, stopTaking, stopWorking);
     this.#delayedNaks = new DelayedNaks((message, delayMs) => {
       this.#respond(message, { kind: 'nak', delayMs });
     });
