@@ -2,7 +2,7 @@ import { AuditDetailsDocument, AuditListDocument, type AuditRowFragment } from '
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
-import { useTenantFilter } from '../shell/acting-tenant.ts';
+import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Dialog } from '../ui/dialog.tsx';
@@ -65,6 +65,7 @@ const COLUMNS: readonly Column<AuditRowFragment>[] = [
 
 /** The changes made with mutations, newest first. The URL has the filter and the open entry. */
 export function AuditLogPage() {
+  const columns = useTenantColumns(COLUMNS);
   const [params, setParams] = useUrlParams();
   const open = params.get('entry');
   const close = () => setParams({ entry: undefined });
@@ -92,7 +93,7 @@ export function AuditLogPage() {
       </PageTitle>
       <PagedGrid
         label={words.label}
-        columns={COLUMNS}
+        columns={columns}
         pages={pages}
         rowKey={({ id }) => id}
         onOpen={({ id }) => setParams({ entry: id })}

@@ -9,7 +9,7 @@ import {
 import styles from '../live-log/live-log-page.module.css';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
-import { useTenantFilter } from '../shell/acting-tenant.ts';
+import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Endpoint } from '../ui/endpoint.tsx';
@@ -72,6 +72,7 @@ const COLUMNS: readonly Column<DeliveryRowFragment>[] = [
 
 /** Deliveries, filtered by status, wait reason and more. The URL has the filter and the open delivery. */
 export function DeliveriesPage() {
+  const columns = useTenantColumns(COLUMNS);
   const [params, setParams] = useUrlParams();
   const [, navigate] = useLocation();
   const isWide = useIsWide();
@@ -138,7 +139,7 @@ export function DeliveriesPage() {
       <div className={styles.split}>
         <PagedGrid
           label={texts.label}
-          columns={COLUMNS}
+          columns={columns}
           pages={pages}
           rowKey={({ id }) => id}
           openKey={open}

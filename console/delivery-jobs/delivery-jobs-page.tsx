@@ -7,7 +7,7 @@ import { paths } from '../paths.ts';
 import { filterInWords } from '../replays/filter-in-words.ts';
 import { ListedProgress } from '../replays/job-progress.tsx';
 import { replaysWords } from '../replays/messages.ts';
-import { useTenantFilter } from '../shell/acting-tenant.ts';
+import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
@@ -56,6 +56,7 @@ const COLUMNS: readonly Column<JobRowFragment>[] = [
 
 /** Jobs that retry or cancel many deliveries, newest first. */
 export function DeliveryJobsPage() {
+  const columns = useTenantColumns(COLUMNS);
   const [params] = useUrlParams();
   const [, navigate] = useLocation();
   const { canWrite } = useViewer();
@@ -89,7 +90,7 @@ export function DeliveryJobsPage() {
       </PageTitle>
       <PagedGrid
         label={words.label}
-        columns={COLUMNS}
+        columns={columns}
         pages={pages}
         rowKey={({ id }) => id}
         onOpen={({ id }) => navigate(paths.job(id))}

@@ -3,7 +3,7 @@ import { EventListDocument, type EventRowFragment, EventRowsDocument } from '../
 import { PUBLISH_EXAMPLE } from '../live-log/publish-example.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
-import { useTenantFilter } from '../shell/acting-tenant.ts';
+import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import type { Column } from '../ui/grid.tsx';
@@ -42,6 +42,7 @@ const COLUMNS: readonly Column<EventRowFragment>[] = [
 
 /** Events, newest first. The URL has the filter by tenant and type. */
 export function EventsPage() {
+  const columns = useTenantColumns(COLUMNS);
   const [params, setParams] = useUrlParams();
   const [, navigate] = useLocation();
   const type = params.get('type')?.trim() ?? '';
@@ -67,7 +68,7 @@ export function EventsPage() {
       </PageTitle>
       <PagedGrid
         label={texts.label}
-        columns={COLUMNS}
+        columns={columns}
         pages={pages}
         rowKey={keyOf}
         onOpen={(row) => navigate(paths.event(row.tenant, row.id))}

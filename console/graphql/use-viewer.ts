@@ -5,6 +5,8 @@ type ViewerState = {
   /** Whether the credential is valid for every tenant. False until the server has answered. */
   readonly isAdmin: boolean;
   readonly canWrite: boolean;
+  /** The only tenant that the credential sees; undefined for an operator, and until the server has answered. */
+  readonly tenant: string | undefined;
   /** Whether the session is limited to some webhook subscriptions. */
   readonly isLimited: boolean;
   readonly hidesPayloads: boolean;
@@ -17,6 +19,7 @@ export function useViewer(): ViewerState {
   return {
     isAdmin: scope === 'ADMIN',
     canWrite: scope === 'ADMIN' || scope === 'TENANT_WRITE',
+    tenant: data?.viewer.tenant ?? undefined,
     isLimited: data?.viewer.subscriptionIds != null,
     hidesPayloads: data?.viewer.hidePayloads === true,
   };

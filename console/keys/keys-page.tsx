@@ -3,7 +3,7 @@ import { KeyDetailsDocument, KeyListDocument, type KeyRowFragment, RevokeKeyDocu
 import { useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
-import { useTenantFilter } from '../shell/acting-tenant.ts';
+import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
@@ -93,7 +93,7 @@ export function KeysPage() {
   const includeRevoked = params.get('revoked') === 'yes';
   const open = params.get('key');
   const close = () => setParams({ key: undefined });
-  const columns = useMemo(() => [...COLUMNS, revokeColumn(setRevoking)], []);
+  const columns = useTenantColumns(useMemo(() => [...COLUMNS, revokeColumn(setRevoking)], []));
   const filter = { includeRevoked, ...useTenantFilter() };
   const pages = usePages({
     query: KeyListDocument,

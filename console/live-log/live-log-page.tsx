@@ -5,7 +5,7 @@ import { useStore } from '../graphql/store.ts';
 import { useClients } from '../graphql/use-clients.tsx';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
-import { useActingTenant } from '../shell/acting-tenant.ts';
+import { useActingTenant, useTenantColumns } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { preferences } from '../shell/preferences.ts';
 import { useHotkey } from '../shell/use-hotkey.ts';
@@ -27,6 +27,7 @@ const TYPING_PAUSE_MS = 300;
 
 /** All attempts, newest first, shown when they are logged. The URL has the filter and the open row. */
 export function LiveLogPage() {
+  const columns = useTenantColumns(COLUMNS);
   const [params, setParams] = useUrlParams();
   const [, navigate] = useLocation();
   const isWide = useIsWide();
@@ -78,7 +79,7 @@ export function LiveLogPage() {
         <Grid
           ref={grid}
           label={words.label}
-          columns={COLUMNS}
+          columns={columns}
           rows={rows}
           rowKey={rowKey}
           openKey={params.get('attempt') ?? undefined}

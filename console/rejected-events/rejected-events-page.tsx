@@ -7,7 +7,7 @@ import {
 } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
-import { useTenantFilter } from '../shell/acting-tenant.ts';
+import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { CopyButton } from '../ui/copy.tsx';
@@ -69,6 +69,7 @@ const COLUMNS: readonly Column<RejectedRowFragment>[] = [
 
 /** Published messages that could not become events, newest first. The URL has the reason and the open one. */
 export function RejectedEventsPage() {
+  const columns = useTenantColumns(COLUMNS);
   const [params, setParams] = useUrlParams();
   const reason = readReason(params.get('reason'));
   const open = params.get('event');
@@ -102,7 +103,7 @@ export function RejectedEventsPage() {
       </PageTitle>
       <PagedGrid
         label={words.label}
-        columns={COLUMNS}
+        columns={columns}
         pages={pages}
         rowKey={({ id }) => id}
         onOpen={({ id }) => setParams({ event: id })}

@@ -9,7 +9,7 @@ import {
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
-import { useTenantFilter } from '../shell/acting-tenant.ts';
+import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
@@ -58,6 +58,7 @@ const COLUMNS: readonly Column<ReplayRowFragment>[] = [
 
 /** Replays, newest first. */
 export function ReplaysPage() {
+  const columns = useTenantColumns(COLUMNS);
   const [params] = useUrlParams();
   const [, navigate] = useLocation();
   const { canWrite } = useViewer();
@@ -87,7 +88,7 @@ export function ReplaysPage() {
       </PageTitle>
       <PagedGrid
         label={words.label}
-        columns={COLUMNS}
+        columns={columns}
         pages={pages}
         rowKey={({ id }) => id}
         onOpen={({ id }) => navigate(paths.replay(id))}

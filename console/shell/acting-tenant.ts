@@ -1,4 +1,7 @@
+import { useMemo } from 'react';
 import { useLocation, useRouter } from 'wouter';
+import { useViewer } from '../graphql/use-viewer.ts';
+import type { Column } from '../ui/grid.tsx';
 
 /** `/console`, behind a prefix if the server has a public path. */
 export const BASE = new URL(document.baseURI).pathname.replace(/\/$/, '');
@@ -20,6 +23,17 @@ export function useActingTenant(): string | undefined {
 export function useTenantFilter(chosen?: string | null): { readonly tenant?: string } {
   const tenant = useActingTenant() ?? chosen ?? undefined;
   return tenant === undefined ? {} : { tenant };
+}
+
+/** The columns without that of the tenant where all rows have the same: of a tenant's own key, or while an operator acts as one. */
+export function useTenantColumns<Row>(columns: readonly Column<Row>[]): readonly Column<Row>[] {
+  const acting = useActingTenant();
+  const { tenant } = useViewer();
+  const hasOneTenant = (acting ?? tenant) !== undefined;
+  return useMemo(
+    () => (hasOneTenant ? columns.filter(({ key }) => key !== 'tenant') : columns),
+    [columns, hasOneTenant],
+  );
 }
 
 /** Starts to act as a tenant, at the overview. Without a tenant, returns to the same page for all tenants. */

@@ -8,7 +8,7 @@ import {
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
-import { useTenantFilter } from '../shell/acting-tenant.ts';
+import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
@@ -77,6 +77,7 @@ type LiveSubscription = SubscriptionRowFragment & { readonly deletedAt?: string 
 
 /** Webhook subscriptions, newest first; the address has the filter. */
 export function SubscriptionsPage() {
+  const columns = useTenantColumns(COLUMNS);
   const [params, setParams] = useUrlParams();
   const [, navigate] = useLocation();
   const { canWrite, isLimited } = useViewer();
@@ -132,7 +133,7 @@ export function SubscriptionsPage() {
       </PageTitle>
       <PagedGrid
         label={words.label}
-        columns={COLUMNS}
+        columns={columns}
         pages={pages}
         rowKey={({ id }) => id}
         onOpen={({ id }) => navigate(paths.subscription(id))}
