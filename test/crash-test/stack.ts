@@ -20,6 +20,8 @@ export type StackOptions = {
   readonly env: Readonly<Record<string, string>>;
   /** Ack wait of the sender: after a kill, its messages are redelivered after this time. Undefined: 60 s. */
   readonly ackWaitMs: number | undefined;
+  /** A cluster of Postgres to copy; see startTestPostgres. */
+  readonly postgresCluster?: string;
 };
 
 /** A process or server that the schedule can kill, pause and restart by name. */
@@ -69,7 +71,7 @@ export class Stack {
   }
 
   static async start(options: StackOptions): Promise<Stack> {
-    const [postgres, nats] = await Promise.all([startTestPostgres(), startBrokers(options)]);
+    const [postgres, nats] = await Promise.all([startTestPostgres(options.postgresCluster), startBrokers(options)]);
     const connection = await connect({
       servers: nats.url.split(','),
       maxReconnectAttempts: -1,

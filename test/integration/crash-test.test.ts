@@ -21,6 +21,7 @@ it(`the short form of npm run crash-test: everything is killed, paused and refus
     publishMs: PUBLISH_MS,
     maxPublishMs: 90_000,
     natsServer: inject('natsServer'),
+    postgresCluster: inject('postgresCluster'),
     program: BUNDLED_PROGRAM,
     // Longer than any stall. Messages of a killed process are redelivered after this time.
     ackWaitMs: 10_000,
