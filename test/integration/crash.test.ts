@@ -5,8 +5,11 @@ import { type EngineProcess, startEngineProcess } from '../support/engine-proces
 import type { Receiver, Respond } from '../support/receiver.ts';
 import { createReceive } from '../support/receivers.ts';
 import { lockTable } from '../support/table-lock.ts';
-import { startTestServices, type TestServices } from '../support/test-app.ts';
+import { startTestServices, subscribe, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
+
+/** A short first wait and a long second one, for all tests, because they share a process until they end it. */
+const ENV = { RETRY_SCHEDULE: '8s,2m' };
 
 let services: TestServices;
 let engine: EngineProcess;
@@ -14,28 +17,32 @@ const receive = createReceive();
 
 beforeAll(async () => {
   services = await startTestServices();
-});
-
-afterAll(async () => {
-  await services.stop();
+  await start();
 });
 
 afterEach(async () => {
-  await engine.terminate();
-  await services.query('UPDATE webhook_subscriptions SET is_active = false');
+  // After a test that failed between the end of a process and the next start.
+  if (engine.hasEnded()) await start();
+  await engine.graphql('mutation ($id: ID!) { deleteWebhookSubscription(id: $id) { __typename } }', {
+    id: subscriptionId,
+  });
 });
+
+afterAll(async () => {
+  await engine.terminate();
+  await services.stop();
+});
+
+let subscriptionId = '';
 
 async function subscribedReceiver(respond?: Respond, timeoutMs = 5_000): Promise<Receiver> {
   const receiver = await receive(respond);
-  await engine.graphql(
-    'mutation ($url: String!, $timeoutMs: Int!) { createWebhookSubscription(input: { tenant: "acme", url: $url, eventTypes: ["*"], timeoutMs: $timeoutMs }) { __typename } }',
-    { url: receiver.url, timeoutMs },
-  );
+  subscriptionId = (await subscribe(engine.graphql, { url: receiver.url, timeoutMs })).id;
   return receiver;
 }
 
-async function start(env?: Record<string, string>): Promise<void> {
-  engine = await startEngineProcess(services, env);
+async function start(): Promise<void> {
+  engine = await startEngineProcess(services, ENV);
   // The program sets its own values only when it creates a consumer.
   await services.shortenAckWait('EVENTS', 'dispatcher');
   await services.shortenAckWait('DELIVERIES', 'sender');
@@ -64,7 +71,6 @@ function idsAt(receiver: Receiver): (string | undefined)[] {
 
 describe('a kill -9', () => {
   it('while an event and its deliveries are written leaves both or neither, and the webhook is sent once', async () => {
-    await start();
     const receiver = await subscribedReceiver();
     const release = await holdBatch();
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'before-commit' });
@@ -83,7 +89,6 @@ describe('a kill -9', () => {
   });
 
   it('between the insert of deliveries and the publication of their messages loses no message', async () => {
-    await start();
     const receiver = await subscribedReceiver();
     const release = await holdBatch();
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'before-publish' });
@@ -107,7 +112,6 @@ describe('a kill -9', () => {
   });
 
   it('in the middle of an attempt leads to a new attempt with the same number', async () => {
-    await start();
     const receiver = await subscribedReceiver((_, index) => (index === 0 ? 'hang' : { status: 200 }));
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'in-flight' });
     await receiver.waitForRequests(1);
@@ -119,7 +123,6 @@ describe('a kill -9', () => {
 });
 
 it('a nats-server that has lost its consumer state redelivers everything, and nothing is sent early or twice', async () => {
-  await start({ RETRY_SCHEDULE: '8s' });
   let answer: () => void = () => undefined;
   const answered = new Promise<void>((resolve) => {
     answer = resolve;
@@ -153,7 +156,6 @@ it('a nats-server that has lost its consumer state redelivers everything, and no
 
 describe('a restart during the wait for a retry loses nothing', () => {
   it('when the wait is short and stays in JetStream', async () => {
-    await start({ RETRY_SCHEDULE: '3s' });
     const receiver = await subscribedReceiver((_, index) => ({ status: index === 0 ? 500 : 200 }));
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'short-wait' });
     await waitFor(
@@ -163,28 +165,28 @@ describe('a restart during the wait for a retry loses nothing', () => {
       },
     );
     await engine.kill9();
-    await start({ RETRY_SCHEDULE: '3s' });
+    await start();
     await receiver.waitForRequests(2, 20_000);
     expect(receiver.requests.map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '2']);
   });
 
   it('when the wait is long and stays in Postgres', async () => {
-    await start({ RETRY_SCHEDULE: '2m' });
-    const receiver = await subscribedReceiver((_, index) => ({ status: index === 0 ? 500 : 200 }));
+    const receiver = await subscribedReceiver((_, index) => ({ status: index < 2 ? 500 : 200 }));
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'long-wait' });
     const parked =
       'SELECT id FROM deliveries WHERE waiting_for = $1 AND enqueued_at IS NULL AND next_attempt_at > now()';
     await waitFor(async () => (await services.query(parked, ['BACKOFF'])).length === 1, {
-      what: 'the delivery to wait',
+      what: 'the delivery to wait for the third attempt',
+      timeoutMs: 30_000,
     });
     await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'its message to be gone' });
     expect(await engine.terminate()).toBe(0);
     // Simulates that two minutes have passed.
     await services.query(`UPDATE deliveries SET next_attempt_at = now() WHERE status = 'PENDING'`);
     await services.query('UPDATE subscription_states SET next_sweep_at = now() WHERE next_sweep_at IS NOT NULL');
-    await start({ RETRY_SCHEDULE: '2m' });
-    await receiver.waitForRequests(2, 20_000);
-    expect(receiver.requests.map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '2']);
+    await start();
+    await receiver.waitForRequests(3, 20_000);
+    expect(receiver.requests.map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '2', '3']);
     await waitFor(
       async () => (await services.query(`SELECT 1 FROM deliveries WHERE status = 'PENDING'`)).length === 0,
       {
@@ -194,7 +196,6 @@ describe('a restart during the wait for a retry loses nothing', () => {
   });
 
   it('SIGTERM lets a running attempt complete, and it is not repeated', async () => {
-    await start();
     let answer: () => void = () => undefined;
     const answered = new Promise<void>((resolve) => {
       answer = resolve;
