@@ -1,11 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import process from 'node:process';
 import type { Browser, BrowserContext, Frame, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { buildConsole, CHROMIUM, launchChromium, NO_CHROMIUM } from '../support/chromium.ts';
+import { findBarriers, goTo } from '../support/console-page.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
@@ -15,7 +14,6 @@ import { waitFor } from '../support/wait-for.ts';
 // Limits for a busy machine: each test opens several pages.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
 const PAGE_TIMEOUT_MS = 60_000;
-const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 
 if (CHROMIUM === undefined) process.stderr.write(`tests of the portal are skipped: ${NO_CHROMIUM}\n`);
 
@@ -95,13 +93,14 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     return { token, code, id: session.id };
   }
 
-  /** Returns the violations of axe's rules. Runs over the browser's protocol, because the policy blocks injected scripts. */
-  async function findBarriers(page: Page | Frame): Promise<unknown[]> {
-    await page.evaluate(await readFile(AXE, 'utf8'));
-    return page.evaluate<unknown[]>(
-      `axe.run().then(({ violations }) => violations.map(({ id, nodes }) => ({ id, nodes: nodes.slice(0, 3).map(({ html }) => html.slice(0, 200)) })))`,
-    );
-  }
+  /** Paths and headings. */
+  const pages = (): [path: string, heading: string][] => [
+    ['log', 'Live log'],
+    ['events', 'Events'],
+    ['deliveries', 'Deliveries'],
+    ['event-types', 'Event catalogue'],
+    [`subscriptions/${subscriptionId}`, new URL(receiver.url).host],
+  ];
 
   const expectNoSecret = () => {
     expect(traces.length).toBeGreaterThan(3);
@@ -151,15 +150,20 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
       await page.getByText('Active').first().waitFor();
       expect(page.url()).toBe(`${scene.app.url}/portal/`);
       expect(await findBarriers(page)).toEqual([]);
-      for (const path of ['log', 'events', 'deliveries', 'event-types', `subscriptions/${subscriptionId}`]) {
-        await page.goto(`${scene.app.url}/portal/${path}`);
-        await page.getByRole('heading', { level: 1 }).waitFor();
-        expect([path, await findBarriers(page)]).toEqual([path, []]);
+      // The session survives a reload.
+      await page.reload();
+      for (const [path, heading] of pages()) {
+        await goTo(page, `${scene.app.url}/portal/${path}`);
+        await page.getByRole('heading', { level: 1, name: heading }).waitFor();
+        // The layout outside of `main` is the same on each page.
+        expect([path, await findBarriers(page, 'main')]).toEqual([path, []]);
         expect([path, await page.evaluate('document.documentElement.scrollWidth - innerWidth')]).toEqual([path, 0]);
       }
       for (const path of scheme === 'light' ? ['keys', 'tenants'] : ['replays', 'rejected-events']) {
-        await page.goto(`${scene.app.url}/portal/${path}`);
+        await goTo(page, `${scene.app.url}/portal/${path}`);
         await page.getByText('This page does not exist').first().waitFor();
+        await goTo(page, `${scene.app.url}/portal/events`);
+        await page.getByText('This page does not exist').first().waitFor({ state: 'detached' });
       }
       expectNoSecret();
       await context.close();
