@@ -24,7 +24,7 @@ function queue(settings: Partial<DueQueue> = {}): DueQueue {
 
 describe('without a backlog', () => {
   it('eight times the in-flight limit is released, and the next sweep for the rest is soon', () => {
-    expect(planRelease(queue(), NO_LIMIT)).toMatchObject({ count: 80, isProbe: false, recheckMs: 100 });
+    expect(planRelease(queue(), NO_LIMIT)).toMatchObject({ count: 80, isProbe: false, recheckMs: 50 });
   });
 
   it('no more than the limit of the round is released', () => {
@@ -64,7 +64,7 @@ describe('with a backlog', () => {
     });
     expect(backlogged({ publishWindow: 6, liveCount: 60, expectedCount: 2 })).toMatchObject({
       count: 4,
-      recheckMs: 100,
+      recheckMs: 50,
       publishWindow: 6,
     });
   });

@@ -14,7 +14,7 @@ export type Release = {
 };
 
 /** Milliseconds between two sweeps of a subscription with a backlog: if the last one released deliveries, and if not. */
-export const RECHECK_MS = 100;
+export const RECHECK_MS = 50;
 const STUCK_RECHECK_MS = 250;
 /**
  * Milliseconds between two sweeps of a subscription with a rate limit. Shorter than SLOT_HORIZON_MS, so that the

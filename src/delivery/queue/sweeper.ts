@@ -45,8 +45,8 @@ const MIN_ROOM = 64;
  */
 const MAX_RELEASE_GAP_MS = 250;
 const NO_ROOM_MS = 20;
-/** Milliseconds after a release in which JetStream's undelivered messages are counted before each round. */
-const BUSY_MS = 1_000;
+/** Milliseconds after a release in which rounds are frequent, and JetStream's undelivered messages are counted before each. */
+const RELEASING_MS = 1_000;
 /** Interval in milliseconds and batch size of the search for lost messages. */
 const LOST_INTERVAL_MS = 10_000;
 const LOST_LIMIT = 1_000;
@@ -102,14 +102,18 @@ export class Sweeper extends Loop {
     this.#metrics.published.inc(published);
     if (published < messages.length) return REFUSED_MS;
     if (isFull) return 0;
-    return messages.length > 0 ? RECHECK_MS : this.#idlePause.ms;
+    // Subscriptions with a backlog that were swept within this time are due again then.
+    return this.#isReleasing ? RECHECK_MS : this.#idlePause.ms;
   }
 
   /** The number of deliveries that senders have room for. JetStream is asked only after a recent release. */
   async #room(): Promise<number> {
     const { deliveries, waitingToBegin } = this.#options;
-    const isBusy = performance.now() - this.#releasedAt < BUSY_MS;
-    return MAX_AHEAD - waitingToBegin() - (isBusy ? await deliveries.undeliveredCount() : 0);
+    return MAX_AHEAD - waitingToBegin() - (this.#isReleasing ? await deliveries.undeliveredCount() : 0);
+  }
+
+  get #isReleasing(): boolean {
+    return performance.now() - this.#releasedAt < RELEASING_MS;
   }
 
   async #requeueLost(): Promise<void> {
