@@ -64,7 +64,7 @@ describe('with a backlog', () => {
     });
     expect(backlogged({ publishWindow: 6, liveCount: 60, expectedCount: 2 })).toMatchObject({
       count: 4,
-      recheckMs: 50,
+      recheckMs: 100,
       publishWindow: 6,
     });
   });

@@ -15,6 +15,8 @@ export type Release = {
 
 /** Milliseconds between two sweeps of a subscription with a backlog: if the last one released deliveries, and if not. */
 export const RECHECK_MS = 50;
+/** The same while the window is smaller than the first one: it doubles with each sweep, after an open circuit from 1 on. */
+const RAMP_UP_RECHECK_MS = 100;
 const STUCK_RECHECK_MS = 250;
 /**
  * Milliseconds between two sweeps of a subscription with a rate limit. Shorter than SLOT_HORIZON_MS, so that the
@@ -67,7 +69,9 @@ export function planRelease(queue: DueQueue, maxCount: number): Release {
   }
   const publishWindow = nextWindow(queue);
   const count = bounded(roomIn(publishWindow, queue));
-  return { ...plan, count, publishWindow, recheckMs: count > 0 ? RECHECK_MS : STUCK_RECHECK_MS };
+  if (count === 0) return { ...plan, count, publishWindow, recheckMs: STUCK_RECHECK_MS };
+  const isRampingUp = publishWindow < maxInFlight * FIRST_WINDOW_FACTOR;
+  return { ...plan, count, publishWindow, recheckMs: isRampingUp ? RAMP_UP_RECHECK_MS : RECHECK_MS };
 }
 
 function isPaused({ isActive, pausedForMs }: DueQueue): boolean {
