@@ -15,9 +15,12 @@ export type Release = {
 
 /** Milliseconds between two sweeps of a subscription with a backlog: if the last one released deliveries, and if not. */
 export const RECHECK_MS = 50;
-/** The same while the window is smaller than the first one: it doubles with each sweep, after an open circuit from 1 on. */
-const RAMP_UP_RECHECK_MS = 100;
 const STUCK_RECHECK_MS = 250;
+/**
+ * Milliseconds between two sweeps that release deliveries into a window smaller than the first one. The window doubles with
+ * each sweep, after an open circuit from 1 on.
+ */
+const RAMP_UP_RECHECK_MS = 100;
 /**
  * Milliseconds between two sweeps of a subscription with a rate limit. Shorter than SLOT_HORIZON_MS, so that the
  * deliveries of one release last beyond the next release.
