@@ -18,8 +18,7 @@ export const auditWords = {
   deleted: 'deleted',
   noSettings: 'No setting was changed.',
   empty: 'No change',
-  emptyHint:
-    'Each change that somebody makes here or over GraphQL is listed, with the credential and the old and new settings.',
+  emptyHint: 'Every change made here or over GraphQL is listed, with its credential and the old and new settings.',
 } as const;
 
 /** The mutations that the engine records. */

@@ -31,6 +31,6 @@ test('a deeply nested body is not indented', () => {
 test('an attempt without a response has the error in its place', () => {
   const failed = { ...ATTEMPT, statusCode: null, errorMessage: 'connect ECONNREFUSED', responseHeaders: null };
   expect(attemptText({ ...failed, responseBody: null }, false)).toBe(
-    `${HEAD}There was no response.\n12 ms\nconnect ECONNREFUSED`,
+    `${HEAD}No response was received.\n12 ms\nconnect ECONNREFUSED`,
   );
 });

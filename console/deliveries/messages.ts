@@ -23,26 +23,27 @@ export const compareAttemptsWords = {
   compareWith: (attempt: number) => `Compare attempt ${attempt} with`,
   difference: (before: number, after: number) => `Attempts ${before} and ${after}`,
   hint: (before: number, after: number) =>
-    `Lines with − are of attempt ${before} only, lines with + of attempt ${after} only. The body of the request is not compared: each attempt sends the same event.`,
+    `Lines with − occur only in attempt ${before}, lines with + only in attempt ${after}. Request bodies are not compared: every attempt sends the same event.`,
 } as const;
 
 export const verifySignatureWords = {
   title: 'Verify signature',
   hint: 'Paste the request as the receiver got it. The server verifies it as the receiver’s library does; no secret leaves the server.',
   headers: 'Headers',
-  headersHint: 'With webhook-id, webhook-timestamp and webhook-signature, one on each line or as JSON.',
+  headersHint: 'They must contain webhook-id, webhook-timestamp and webhook-signature: one on each line, or as JSON.',
   body: 'Body',
-  bodyHint: 'The raw body, before it was parsed. A body that was parsed and written again has another signature.',
+  bodyHint:
+    'The raw body, as it was before parsing. A body that was parsed and serialized again has another signature.',
   encoding: 'The body is',
   asText: 'text',
-  asBase64: 'base64, for bytes that pasting changes',
+  asBase64: 'base64, for bytes that pasting would change',
   verify: 'Verify',
   missing: (names: readonly string[]) => `Missing: ${names.join(', ')}.`,
   valid: 'Valid: a receiver with the secret accepts this request',
   invalid: 'Not valid: a receiver rejects this request',
   signedWith: 'Signed with',
   failures: {
-    BODY_DIFFERS: 'Another body.',
+    BODY_DIFFERS: 'Different body.',
     MALFORMED_HEADER: 'Malformed header.',
     NO_MATCHING_SECRET: 'No secret matches.',
     SECRET_EXPIRED: 'The secret had expired.',

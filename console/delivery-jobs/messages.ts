@@ -11,17 +11,18 @@ export const jobsWords = {
   notFoundHint: 'It belongs to another tenant, or is no longer kept.',
   changed: { RETRY: 'Retried', CANCEL: 'Cancelled' },
   skippedHint:
-    'They had changed meanwhile or were in flight. A retry also skips those of an inactive or deleted subscription, and those whose event is no longer kept.',
+    'These deliveries had changed meanwhile or were in flight. A retry also skips deliveries of an inactive or deleted subscription, and deliveries whose event is no longer kept.',
   cancel: 'Stop the job',
   retry: 'Retry many',
   cancelMany: 'Cancel many',
   retryTitle: 'Retry deliveries',
   retryHint:
-    'Each delivery gets another attempt. Open circuits, pauses and limits are observed. They are counted first.',
+    'Each delivery gets another attempt. Open circuits, pauses and limits are observed. The deliveries are counted first.',
   retryCounted: (deliveries: number) =>
     deliveries === 1 ? 'Retry one delivery' : `Retry ${count(deliveries)} deliveries`,
   cancelTitle: 'Cancel deliveries',
-  cancelHint: 'Pending deliveries get no further attempt. Attempts in flight are finished. They are counted first.',
+  cancelHint:
+    'Pending deliveries get no further attempt. Attempts in flight are finished. The deliveries are counted first.',
   cancelCounted: (deliveries: number) =>
     deliveries === 1 ? 'Cancel one delivery' : `Cancel ${count(deliveries)} deliveries`,
   empty: 'No job yet',

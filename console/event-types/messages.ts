@@ -10,7 +10,7 @@ export const catalogueWords = {
   list: 'Event types',
   listed: 'Listed',
   archived: 'Archived',
-  withArchived: 'With archived ones',
+  withArchived: 'Also archived types',
   archivedHint: 'New subscriptions cannot select an archived type; its events are delivered as before.',
   description: 'Description',
   schema: 'Schema',
@@ -18,14 +18,13 @@ export const catalogueWords = {
   draft: 'Draft it from the last events',
   anyData: 'any data',
   checked: 'checked',
-  violated: (path: string) => `The rejected event does not match the schema at ${path}; its rule is marked.`,
+  violated: (path: string) => `The rejected event does not match the schema at ${path}; the violated rule is marked.`,
   notFound: 'This event type is not in the catalogue',
-  notFoundHint:
-    'Its events are delivered without a check of their data. Types that were used lately are under “Not listed”.',
+  notFoundHint: 'Its events are delivered without a check of their data. Recently used types are under “Not listed”.',
   noSchema: 'Without a schema, any data is valid.',
   changed: 'Changed',
   subscriptions: 'Subscriptions',
-  subscriptionsHint: 'Webhook subscriptions that select the type, by its name or a prefix, also inactive ones.',
+  subscriptionsHint: 'Webhook subscriptions, active or inactive, that select the type by its name or a prefix.',
   selecting: (subscriptions: number | undefined) => {
     if (subscriptions === 1) return '1 that selects it';
     return `${subscriptions === undefined ? 'All' : count(subscriptions)} that select it`;

@@ -124,7 +124,7 @@ function Reason({ row, event, ...marking }: ReasonProps) {
   if (result === 'TYPE_MISMATCH') {
     return (
       <span title={visibleLine(event.type)}>
-        {words.wants} <code>{subscription.eventTypes.map(visibleLine).join(', ')}</code>
+        {words.selects} <code>{subscription.eventTypes.map(visibleLine).join(', ')}</code>
       </span>
     );
   }

@@ -19,14 +19,13 @@ export const filterPlaygroundWords = {
   emptyHint: 'The filter is tried on the latest 200 events of the event types of this subscription.',
   invalid: 'The filter is not valid',
   invalidHint: 'It is tried again when its problems are fixed.',
-  pickSample: 'Select an event to see its data here, with the conditions marked that it does not match.',
+  pickSample: 'Select an event to see its data here. Values that do not match the filter are marked.',
   back: 'Subscription',
   save: 'Save',
   saveTitle: 'Save the filter',
-  unchanged: 'The filter is the saved one.',
-  saveHint: 'It decides about every event published from now on.',
+  saveHint: 'It applies to every event published from now on.',
   conflict:
-    'Somebody changed this subscription meanwhile. The comparison shows the filter that is saved now; save again to replace it.',
+    'This subscription was changed meanwhile. The comparison shows the filter that is saved now; save again to replace it.',
   saved: 'The filter is saved',
   noFilter: 'no filter',
   missed: (events: number) =>

@@ -32,7 +32,7 @@ test('a part that the process does not need says so, and warnings are listed', (
     summary: 'The server works, with problems',
     problems: [
       { part: 'Postgres', tone: 'waiting', text: 'the disk is nearly full' },
-      { part: 'NATS', tone: 'waiting', text: 'NATS does not answer. The process that answered works without it' },
+      { part: 'NATS', tone: 'waiting', text: 'NATS does not answer. The process that answered does not need it' },
       { part: 'new part', tone: 'failure', text: 'It does not work' },
     ],
   });

@@ -24,7 +24,7 @@ export const overviewWords = {
   allFailing: 'All failing subscriptions',
   oldest: 'Oldest pending',
   deactivation: 'Deactivation',
-  reasons: 'Most frequent reasons of failures',
+  reasons: 'Most frequent failure reasons',
   noFailures: 'No failure',
   rejected: 'Newest rejected events',
   allRejected: 'All rejected events',
@@ -35,13 +35,13 @@ export const healthWords = {
   works: 'All parts of the server work',
   withProblems: 'The server works, with problems',
   notReady: 'The server is not ready',
-  notKnown: 'The state of the server is not known',
+  notKnown: 'The state of the server is unknown',
   noAnswer: 'It does not answer',
   parts: { database: 'Postgres', nats: 'NATS', workers: 'Worker processes', start: 'Start' } as Readonly<
     Record<string, string>
   >,
   broken: 'It does not work',
-  notNeeded: 'The process that answered works without it',
+  notNeeded: 'The process that answered does not need it',
   version: (version: string) => `Version ${version}, checked`,
   checkAgain: 'Check again',
 } as const;
@@ -51,7 +51,7 @@ export const processesWords = {
   ready: (total: number) => `${count(total)} processes`,
   withProblems: (total: number) => `${count(total)} processes, with problems`,
   notReady: (failures: number, total: number) => `${count(failures)} of ${count(total)} processes not ready`,
-  missing: (problem: string) => `Processes can be missing: ${problem}`,
+  missing: (problem: string) => `The list can be incomplete: ${problem}`,
   host: 'Host',
   process: 'Process',
   processOf: (pid: number, worker: number | null | undefined) =>

@@ -2,7 +2,7 @@
 export const portalWords = {
   title: 'Webhooks',
   linkUsed: {
-    title: 'This link was used before, or is too old',
+    title: 'This link was already used, or has expired',
     hint: 'A link opens the portal once, within a minute. Go back to your application and open the portal from there again.',
   },
   unreachable: {
@@ -11,6 +11,6 @@ export const portalWords = {
   },
   noSession: {
     title: 'Open the portal from your application',
-    hint: 'The application that you use signs you in here. This address alone does not.',
+    hint: 'Your application signs you in. You cannot sign in at this address directly.',
   },
 };

@@ -8,9 +8,9 @@ export const rejectedEventsWords = {
   subject: 'Subject',
   message: 'Message',
   schema: (type: string) => `Schema of ${type}`,
-  again: 'The message is not kept. Once its cause is repaired, publish it again.',
+  again: 'The message is not kept. Once the cause is fixed, publish it again.',
   empty: 'No rejected event',
-  emptyHint: 'A published message that is no valid event is listed here with the reason.',
+  emptyHint: 'A published message that is not a valid event is listed here with the reason.',
   reasons: {
     INVALID_CLOUD_EVENT: 'Invalid CloudEvent',
     INVALID_EVENT_ID: 'Invalid event id',

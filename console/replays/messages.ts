@@ -16,7 +16,7 @@ export const replaysWords = {
     deliveries === 1
       ? `One of them would be skipped: ${reasons}.`
       : `${count(deliveries)} of them would be skipped: ${reasons}.`,
-  sample: 'The newest of them',
+  sample: 'Newest counted deliveries',
   outcome: 'Outcome',
   outcomeOf: (status: string, deliveries: number, isExact: boolean) =>
     `${count(deliveries)}${isExact ? '' : ' or more'} ${status}`,
@@ -28,7 +28,7 @@ export const replaysWords = {
   started: 'Started',
   cancel: 'Cancel replay',
   start: 'Start a replay',
-  startHint: 'Sends the events of past deliveries once more to their subscriptions. They are counted first.',
+  startHint: 'Sends the events of past deliveries once more to their subscriptions. The deliveries are counted first.',
   period: 'Created in the',
   lastHours: (hours: number) =>
     hours === 1 ? 'last hour' : hours <= 24 ? `last ${hours} hours` : `last ${hours / 24} days`,
@@ -42,7 +42,7 @@ export const replaysWords = {
   startCounted: (deliveries: number) =>
     deliveries === 1 ? 'Replay one delivery' : `Replay ${count(deliveries)} deliveries`,
   empty: 'No replay yet',
-  emptyHint: 'A replay sends the events of past deliveries again, for example after an endpoint was repaired.',
+  emptyHint: 'A replay sends the events of past deliveries again, for example after an endpoint was fixed.',
 } as const;
 
 type Skips = { readonly duplicate: number; readonly inactive: number; readonly withoutEvent: number };
@@ -52,7 +52,7 @@ export function skippedInWords({ duplicate, inactive, withoutEvent }: Skips): st
   const reasons: readonly (readonly [number, string])[] = [
     [inactive, 'of an inactive or deleted subscription'],
     [withoutEvent, 'of an event that is no longer kept'],
-    [duplicate, 'of an event that another one sends'],
+    [duplicate, 'of an event that another delivery of the replay sends'],
   ];
   return reasons
     .filter(([number]) => number > 0)

@@ -83,7 +83,7 @@ export const subscriptionWords = {
     until: (time: string) => `ends ${time}`,
     failing: 'Failing',
     nextProbe: (wait: string) => `only probes, next in ${wait}`,
-    probeDue: 'only probes, the next delivery is one',
+    probeDue: 'only probes; the next delivery is a probe',
     since: (time: string) => `since ${time}`,
     deactivated: { GONE: 'the endpoint answered 410 Gone', FAILING: 'it failed for five days' },
   },
@@ -113,7 +113,7 @@ export const subscriptionFormWords = {
   maxInFlight: 'In flight',
   rateLimitPerSecond: 'Rate per second',
   noLimit: 'no limit',
-  notANumber: 'This is no whole number.',
+  notANumber: 'This is not a whole number.',
   created: 'The subscription was created',
   openCreated: 'Open the subscription',
   secret: 'Signing secret',
@@ -129,7 +129,7 @@ export const missedEventsWords = {
   missed: (events: number, scope: Examined) =>
     `${events === 1 ? 'One' : count(events)} of ${eventsOf(scope)} ${events === 1 ? 'matches this subscription and has' : 'match this subscription and have'} no delivery to it: it was inactive or had other settings.`,
   older: (time: string) => `Events before ${time} are not examined yet.`,
-  all: 'Older events of its types are from before the subscription, or no longer kept.',
+  all: 'Older events of its types were published before the subscription was created, or are no longer kept.',
   lookBack: 'Look further back',
 } as const;
 
@@ -144,10 +144,9 @@ function eventsOf({ events, before }: Examined): string {
 export const secretsWords = {
   title: 'Signing secrets',
   hint: 'Each request is signed with all of them.',
-  hintOfSeveral:
-    'Each request is signed with all of them, so a success does not show with which of them the receiver verified it.',
+  hintOfSeveral: 'Each request is signed with all of them, so a success does not show which of them the receiver used.',
   current: 'Current',
-  overlap: 'Signs as well',
+  overlap: 'Also signs',
   ends: 'Ends in',
   usage: 'Attempts signed with it',
   expire: 'End now',
@@ -158,11 +157,10 @@ export const secretsWords = {
   newSecret: 'New signing secret',
   shownOnce: 'It is shown once. Until the overlap ends, requests are signed with the old secret as well.',
   copySnippet: 'Copy verification code',
-  overlapLabel: 'The old secrets sign as well for',
+  overlapLabel: 'Time in which the old secrets also sign',
   overlapHint: 'Time to put the new secret into the receiver.',
   overlapOf: (seconds: number) =>
-    ({ 0: 'no time: they stop at once', 3600: '1 hour', 86400: '24 hours', 604800: '7 days' })[seconds] ??
-    `${seconds} s`,
+    ({ 0: 'none: they stop at once', 3600: '1 hour', 86400: '24 hours', 604800: '7 days' })[seconds] ?? `${seconds} s`,
 } as const;
 
 type Usage = { readonly attemptCount: number; readonly successCount: number; readonly isExact: boolean };
@@ -177,7 +175,7 @@ export function usageInWords({ attemptCount, successCount, isExact }: Usage): st
 
 export const sendTestWords = {
   title: 'Send a test event',
-  hint: 'It is attempted once, whatever the event types, the filter, the circuit and the limits are.',
+  hint: 'One attempt is made, whatever the event types, the filter, the circuit and the limits are.',
   eventType: 'Event type',
   data: 'Data',
   dataHint: 'JSON. Empty: an example.',

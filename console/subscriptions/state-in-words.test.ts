@@ -25,7 +25,7 @@ test('a pause says when it ends, also while the circuit is open', () => {
 
 test('once the time of the probe is over, the next delivery is the probe', () => {
   const circuit = { state: 'OPEN' as const, nextProbeAt: '2026-01-31T11:59:59.000Z' };
-  expect(inWords(subscription({ circuit }), NOW).detail).toBe('only probes, the next delivery is one');
+  expect(inWords(subscription({ circuit }), NOW).detail).toBe('only probes; the next delivery is a probe');
 });
 
 test('a failing subscription says since when, and a working one is active', () => {

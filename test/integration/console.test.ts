@@ -301,7 +301,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await dialog.getByText('Added').first().waitFor({ state: 'attached' });
     expect(await findBarriers(page)).toEqual([]);
     await press(page, dialog.getByRole('button', { name: 'Save' }));
-    await dialog.getByText('Somebody changed this subscription meanwhile').waitFor();
+    await dialog.getByText('This subscription was changed meanwhile').waitFor();
     await press(page, dialog.getByRole('button', { name: 'Save' }));
     await press(page, page.getByRole('button', { name: 'Deliver this event' }));
     await page.getByText('One delivery was created.').waitFor();
@@ -606,7 +606,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByText('The data of this event was removed.').waitFor();
     await press(page, page.getByRole('link', { name: 'Erasures' }));
     await press(page, page.getByRole('button', { name: 'Erase a tenant' }));
-    await tabTo(page, dialog.getByLabel('The name once more'));
+    await tabTo(page, dialog.getByLabel('Repeat the name'));
     await page.keyboard.type('bul');
     expect(await dialog.getByRole('button', { name: 'Erase everything' }).isDisabled()).toBe(true);
     await page.keyboard.type('k');
@@ -660,14 +660,14 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await tabTo(page, dialog.getByLabel('Body', { exact: true }));
     await page.keyboard.insertText(' ');
     await press(page, dialog.getByRole('button', { name: 'Verify', exact: true }));
-    await dialog.getByText('Another body.').waitFor();
+    await dialog.getByText('Different body.').waitFor();
     await page.keyboard.press('Escape');
     await press(page, page.getByRole('main').getByRole('link', { name: new URL(signed.url).host }));
-    await page.getByText('Signs as well').waitFor();
+    await page.getByText('Also signs').waitFor();
     await context.expect.poll(() => page.getByText('One, which succeeded').count()).toBe(2);
     await press(page, page.getByRole('button', { name: 'End now' }));
     await press(page, dialog.getByRole('button', { name: 'End now' }));
-    await page.getByText('Signs as well').waitFor({ state: 'detached' });
+    await page.getByText('Also signs').waitFor({ state: 'detached' });
     expect(await page.content()).not.toContain('whsec_');
     expect(complaints).toEqual([]);
   });
@@ -821,7 +821,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(await state.getByRole('listitem').allTextContents()).toEqual([expect.stringContaining('NATS')]);
     expect(await findBarriers(page)).toEqual([]);
     await proxy.stop();
-    await state.getByText('The state of the server is not known').waitFor();
+    await state.getByText('The state of the server is unknown').waitFor();
     await scene.nats.start();
     await waitFor(async () => (await fetch(`${scene.app.url}/health/ready`)).ok, { what: 'NATS', timeoutMs: 60_000 });
     proxy = await startTcpProxy({ port, ownPort: proxyPort });

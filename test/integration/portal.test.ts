@@ -168,7 +168,7 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
       expectNoSecret();
       await context.close();
       const again = await open(`${scene.app.url}/portal/#code=${code}`, { scheme });
-      await again.getByText('This link was used before').waitFor();
+      await again.getByText('This link was already used').waitFor();
       expect(await findBarriers(again)).toEqual([]);
     },
   );
