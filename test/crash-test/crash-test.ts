@@ -4,7 +4,7 @@ import { waitUntil } from '../../bench/wait-until.ts';
 import { whenAborted } from '../../src/lib/loop.ts';
 import { subscribe } from '../support/test-app.ts';
 import { readDeliveryLog } from './delivery-log.ts';
-import { Disturber, type Happening } from './disturber.ts';
+import { Disturber, type Incident } from './disturber.ts';
 import { Endpoints } from './endpoints.ts';
 import { type Judgement, judge } from './judge.ts';
 import { createIsSettled, describeProgress, type Running } from './progress.ts';
@@ -12,7 +12,7 @@ import { Publisher } from './publisher.ts';
 import { type Disturbance, planSchedule, type ScheduleForm } from './schedule.ts';
 import { Stack, type StackOptions } from './stack.ts';
 import { Tally } from './tally.ts';
-import { TENANT, typeWantedBy } from './traffic.ts';
+import { TENANT, typeSubscribedBy } from './traffic.ts';
 
 export type CrashTestOptions = Omit<StackOptions, 'env'> & {
   readonly seed: number;
@@ -37,7 +37,7 @@ export type CrashTestResult = {
   readonly seed: number;
   readonly judgement: Judgement;
   readonly schedule: readonly Disturbance[];
-  readonly happenings: readonly Happening[];
+  readonly incidents: readonly Incident[];
   readonly published: number;
   readonly acknowledged: number;
   /** Number of `publishEvent` calls without an answer within a minute. */
@@ -88,7 +88,7 @@ async function run(options: CrashTestOptions, { stack, endpoints, urls, tally }:
   const { report, signal, seed, events, form, publishMs, timeoutMs } = options;
   const surroundings = await describeSurroundings({ nats: stack.connection, query: stack.postgres.query });
   for (const [endpoint, url] of urls.entries()) {
-    await subscribe(stack.graphql, { tenant: TENANT, url, eventTypes: [typeWantedBy(endpoint)], timeoutMs });
+    await subscribe(stack.graphql, { tenant: TENANT, url, eventTypes: [typeSubscribedBy(endpoint)], timeoutMs });
   }
   const schedule = planSchedule({ seed, form, durationMs: publishMs });
   const perSecond = (events * 1_000) / publishMs;
@@ -105,11 +105,11 @@ async function run(options: CrashTestOptions, { stack, endpoints, urls, tally }:
   try {
     const times = await publishAndDrain(options, { running, schedule });
     const { acknowledged, published, unanswered } = publisher;
-    const [{ happenings }, { requests }] = [disturber, endpoints];
+    const [{ incidents }, { requests }] = [disturber, endpoints];
     const log = await readDeliveryLog(stack.postgres);
     const endedByThemselves = stack.endedByThemselves();
     const stored = await stack.storedEvents();
-    const judgement = judge({ ...log, acknowledged, stored, happenings, requests, urls, endedByThemselves });
+    const judgement = judge({ ...log, acknowledged, stored, incidents, requests, urls, endedByThemselves });
     const counts = { published, unanswered, acknowledged: acknowledged.length, requests: requests.length };
     const outputs = stack.outputs();
     const suspects = new Set([
@@ -125,7 +125,7 @@ async function run(options: CrashTestOptions, { stack, endpoints, urls, tally }:
       seed,
       judgement,
       schedule,
-      happenings,
+      incidents,
       ...counts,
       attempts: log.attempts.length,
       unacked: await stack.unacked(),
@@ -163,11 +163,11 @@ async function publishAndDrain(
     running.publisher.end();
     running.disturber.end();
     const publishedAt = Date.now();
-    report('waiting until everything has arrived');
+    report('waiting until all deliveries have arrived');
     const isSettled = createIsSettled(running, (ackWaitMs ?? SENDER_ACK_WAIT_MS) + SLACK_MS);
     const settled = await Promise.race([waitUntil(isSettled, maxDrainMs), interrupted]);
     report(describeProgress(running));
-    if (!settled) report('time is up');
+    if (!settled) report('time limit reached');
     if (!settled) await running.disturber.freeze();
     return { publishedInMs: publishedAt - startedAt, lastAfterMs: Math.max(0, running.tally.lastAt - publishedAt) };
   } finally {

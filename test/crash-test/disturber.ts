@@ -4,7 +4,7 @@ import { type Disturbance, EVERYTHING } from './schedule.ts';
 import type { Stack, Victim } from './stack.ts';
 
 /** An executed disturbance; times in milliseconds since 1970. */
-export type Happening = Pick<Disturbance, 'kind' | 'target'> & {
+export type Incident = Pick<Disturbance, 'kind' | 'target'> & {
   readonly from: number;
   /** When the target was started again or resumed. */
   readonly to: number;
@@ -23,7 +23,7 @@ const TICK_MS = 10;
 
 /** Executes the schedule. */
 export class Disturber {
-  readonly happenings: Happening[] = [];
+  readonly incidents: Incident[] = [];
   readonly #options: DisturberOptions;
   /**
    * The last disturbance of each target. The next one waits for it, so that a slow server can finish its start. All members of a
@@ -53,7 +53,7 @@ export class Disturber {
     await Promise.allSettled(this.#last.values());
   }
 
-  /** Starts no further disturbance. */
+  /** Prevents further disturbances. */
   end(): void {
     this.#isEnding = true;
   }
@@ -61,13 +61,13 @@ export class Disturber {
   /** Kills the senders, so that no further attempts are made. */
   async freeze(): Promise<void> {
     for (const target of this.#options.stack.topology.processes.filter((name) => name.startsWith('sender'))) {
-      this.happenings.push({ kind: 'kill', target, from: Date.now(), to: Number.POSITIVE_INFINITY });
+      this.incidents.push({ kind: 'kill', target, from: Date.now(), to: Number.POSITIVE_INFINITY });
       await (await this.#options.stack.victim(target)).kill9();
     }
   }
 
   count(kind: Disturbance['kind']): number {
-    return this.happenings.filter((happening) => happening.kind === kind).length;
+    return this.incidents.filter((incident) => incident.kind === kind).length;
   }
 
   #begin(disturbance: Disturbance): Promise<void> {
@@ -76,12 +76,12 @@ export class Disturber {
     const key = isBroker ? 'nats' : disturbance.target;
     const done = (this.#last.get(key) ?? Promise.resolve()).then(() => this.#disturb(disturbance));
     this.#last.set(key, done);
-    // run() handles the rejection; this prevents an earlier report as unhandled.
+    // run() handles the rejection. Until it does, Node.js must not report it as unhandled.
     done.catch(() => undefined);
     return done;
   }
 
-  /** One after another, as an operator would. */
+  /** Restarts each target after the one before it, as an operator does. */
   #restartEverything(): void {
     const { processes, servers } = this.#options.stack.topology;
     const done = [...servers, ...processes].reduce(
@@ -97,8 +97,8 @@ export class Disturber {
     const isOfEndpoint = kind === 'fail' || kind === 'hang' || kind === 'refuse';
     const victim = isOfEndpoint ? undefined : await stack.victim(target);
     const name = victim?.name ?? target;
-    const happening = { kind, target: name, from: Date.now(), to: Number.POSITIVE_INFINITY };
-    this.happenings.push(happening);
+    const incident = { kind, target: name, from: Date.now(), to: Number.POSITIVE_INFINITY };
+    this.incidents.push(incident);
     report(`${NAMES[kind]} ${name === target ? name : `${name}, ${target}`}, for ${(forMs / 1_000).toFixed(1)} s`);
     const wait = () => delay(forMs, undefined, { signal });
     if (isOfEndpoint) {
@@ -108,7 +108,7 @@ export class Disturber {
     } else if (victim !== undefined) {
       await STEPS[kind](victim, wait);
     }
-    happening.to = Date.now();
+    incident.to = Date.now();
   }
 }
 

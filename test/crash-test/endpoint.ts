@@ -73,7 +73,7 @@ export class Endpoint {
     this.#mode = mode;
     if (mode === 'refuse') await this.stop();
     // Another process can take the free port meanwhile; retry until that process releases it.
-    else if (before === 'refuse') await waitFor(() => this.#listen(), { what: 'an endpoint to be back' });
+    else if (before === 'refuse') await waitFor(() => this.#listen(), { what: 'the endpoint to listen again' });
   }
 
   async stop(): Promise<void> {
@@ -99,7 +99,7 @@ export class Endpoint {
   }
 
   async #receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const seen = this.#note(request);
+    const seen = this.#record(request);
     this.#open += 1;
     response.once('close', () => {
       this.#open -= 1;
@@ -112,19 +112,19 @@ export class Endpoint {
     // A kill of the sender can end the request early; the answer is then lost.
     await Promise.race([once(request, 'end'), once(response, 'close')]).catch(() => undefined);
     const key = `${seen.eventId} ${seen.endpoint} ${seen.attemptNumber}`;
-    if (this.#mode === 'answer') await this.#think(key);
+    if (this.#mode === 'answer') await this.#delayAnswer(key);
     if (this.#mode === 'hang') return;
     const fails = this.#mode === 'fail' || seededChance(this.#options.seed, `status ${key}`) < SHARE_OF_500;
     response.writeHead(fails ? 500 : 200).end();
   }
 
-  async #think(key: string): Promise<void> {
+  async #delayAnswer(key: string): Promise<void> {
     const { seed } = this.#options;
     const isSlow = seededChance(seed, `slow ${key}`) < SHARE_OF_SLOW;
     await delay(seededChance(seed, `time ${key}`) * (isSlow ? MAX_SLOW_MS : MAX_QUICK_MS));
   }
 
-  #note({ headers, socket }: IncomingMessage): SeenRequest {
+  #record({ headers, socket }: IncomingMessage): SeenRequest {
     const seen: SeenRequest = {
       endpoint: this.#options.index,
       eventId: String(headers['webhook-id']),

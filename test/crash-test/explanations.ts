@@ -1,5 +1,5 @@
 import type { LoggedAttempt } from './delivery-log.ts';
-import type { Happening } from './disturber.ts';
+import type { Incident } from './disturber.ts';
 import type { MatchedRequest } from './match-attempts.ts';
 
 /** Maximum time from an answer to the record of its attempt, unless Postgres or a sender stalls. */
@@ -9,39 +9,39 @@ const POSTGRES_SLACK_MS = 15_000;
 /** Maximum time from the end of a pause until the process continues its attempts. */
 const RESUMED_WITHIN_MS = 5_000;
 /** Maximum time from a kill until the other ends of the connections detect it. */
-const NOTICED_WITHIN_MS = 1_500;
+const DETECTED_WITHIN_MS = 1_500;
 /** Tolerance for comparing the time of a request or answer with that of a cut or pause. */
 const CUT_WITHIN_MS = 500;
 /** Maximum age of an unread answer when a timeout fires: on an overloaded machine, processes read late. */
-const HEARD_WITHIN_MS = 2_000;
+const READ_WITHIN_MS = 2_000;
 
 /** Servers whose failure can cause a redelivery by JetStream, or prevent the recording of an outcome. */
 const SERVER = /^(nats-|postgres$)/;
 const NO_CONNECTION = /^no connection /;
 const NEVER_ARRIVED: ReadonlySet<string> = new Set(['CONNECTION_REFUSED', 'CONNECTION_RESET']);
 
-/** Finds the happening that caused a difference; undefined if there is none. */
+/** Finds the incident that caused a difference; undefined if there is none. */
 export class Explanations {
-  readonly #happenings: readonly Happening[];
-  readonly #kills: readonly Happening[];
-  readonly #pauses: readonly Happening[];
+  readonly #incidents: readonly Incident[];
+  readonly #kills: readonly Incident[];
+  readonly #pauses: readonly Incident[];
 
-  constructor(happenings: readonly Happening[]) {
-    this.#happenings = happenings;
-    const ofSenders = happenings.filter(isOfSender);
+  constructor(incidents: readonly Incident[]) {
+    this.#incidents = incidents;
+    const ofSenders = incidents.filter(isOfSender);
     this.#kills = ofSenders.filter(({ kind }) => kind === 'kill');
     this.#pauses = ofSenders.filter(({ kind }) => kind === 'pause');
   }
 
   /** The kill of a sender that prevented the recording of this request. The connection ended with the process. */
-  killOf({ request, attempt }: MatchedRequest): Happening | undefined {
+  killOf({ request, attempt }: MatchedRequest): Incident | undefined {
     if (attempt !== undefined) return undefined;
     const { at, answer, connection } = request;
     return this.#kills.find((kill) => {
-      const hasEnded = connection.endedAt !== undefined && connection.endedAt <= kill.from + NOTICED_WITHIN_MS;
-      if (!hasEnded || at > kill.from + NOTICED_WITHIN_MS) return false;
+      const hasEnded = connection.endedAt !== undefined && connection.endedAt <= kill.from + DETECTED_WITHIN_MS;
+      if (!hasEnded || at > kill.from + DETECTED_WITHIN_MS) return false;
       const since = answer?.at ?? (connection.isCutByReceiver ? connection.endedAt : undefined) ?? kill.from;
-      return kill.from - since <= RECORDED_WITHIN_MS || this.#stoodStill(since, kill.from);
+      return kill.from - since <= RECORDED_WITHIN_MS || this.#stalledBetween(since, kill.from);
     });
   }
 
@@ -59,7 +59,7 @@ export class Explanations {
   /** The reason why no receiver saw an attempt. */
   whyUnseen(attempt: LoggedAttempt, endpoint: string): string | undefined {
     const { failureReason, errorMessage, startedAt, endedAt } = attempt;
-    const isRefused = this.#happenings.some(
+    const isRefused = this.#incidents.some(
       ({ kind, target, from, to }) => kind === 'refuse' && target === endpoint && from <= endedAt && to >= startedAt,
     );
     if (isRefused && NEVER_ARRIVED.has(failureReason ?? '')) return 'the endpoint refused connections';
@@ -73,7 +73,7 @@ export class Explanations {
     if (attempt === undefined || request.answer === undefined || attempt.failureReason === null) return undefined;
     const { answer, connection } = request;
     if (attempt.failureReason === 'TIMEOUT') {
-      if (answer.at >= attempt.endedAt - HEARD_WITHIN_MS) return 'the answer came too late';
+      if (answer.at >= attempt.endedAt - READ_WITHIN_MS) return 'the answer came too late';
       return this.#pauses.some(({ from, to }) => from <= attempt.endedAt && to >= attempt.startedAt)
         ? 'the sender was paused'
         : undefined;
@@ -82,20 +82,20 @@ export class Explanations {
     return isCut && attempt.failureReason === 'CONNECTION_RESET' ? 'the connection was cut' : undefined;
   }
 
-  /** The happening that repeated an attempt number, or caused a request after a success. */
-  doubling(before: MatchedRequest, again: MatchedRequest): Happening | undefined {
+  /** The incident that repeated an attempt number, or caused a request after a success. */
+  duplicateCause(before: MatchedRequest, again: MatchedRequest): Incident | undefined {
     const cause = this.killOf(before) ?? this.#pauses.find((pause) => this.#isOfPaused(pause, before, again));
     if (cause !== undefined) return cause;
     // Before an attempt that may be a repetition, a sender checks Postgres. The other attempt was not committed yet.
     const knownAt = before.attempt === undefined ? before.request.at : this.committedBy(before.attempt);
     if (again.request.at > knownAt) return undefined;
-    return this.#happenings.find(
+    return this.#incidents.find(
       ({ target, from, to }) => SERVER.test(target) && from <= again.request.at && to >= before.request.at,
     );
   }
 
   /** Whether the paused process sent one of the requests: `before` ahead of the pause, or `again` after the pause. */
-  #isOfPaused({ from, to }: Happening, before: MatchedRequest, again: MatchedRequest): boolean {
+  #isOfPaused({ from, to }: Incident, before: MatchedRequest, again: MatchedRequest): boolean {
     const isFromBefore =
       before.request.at <= from + CUT_WITHIN_MS &&
       (before.attempt === undefined || this.committedBy(before.attempt) >= from);
@@ -106,20 +106,20 @@ export class Explanations {
   /** Latest time at which an attempt was committed to the log. */
   committedBy({ recordedAt }: LoggedAttempt): number {
     let latest = recordedAt + RECORDED_WITHIN_MS;
-    for (const { target, from, to } of this.#happenings) {
+    for (const { target, from, to } of this.#incidents) {
       const isInBetween = target === 'postgres' && from <= latest && to + POSTGRES_SLACK_MS >= recordedAt;
       if (isInBetween) latest = Math.max(latest, to + POSTGRES_SLACK_MS);
     }
     return latest;
   }
 
-  #stoodStill(since: number, until: number): boolean {
-    return [...this.#happenings.filter(({ target }) => target === 'postgres'), ...this.#pauses].some(
+  #stalledBetween(since: number, until: number): boolean {
+    return [...this.#incidents.filter(({ target }) => target === 'postgres'), ...this.#pauses].some(
       ({ from, to }) => from <= until && to + POSTGRES_SLACK_MS >= since,
     );
   }
 }
 
-function isOfSender({ target }: Happening): boolean {
+function isOfSender({ target }: Incident): boolean {
   return target.startsWith('sender');
 }

@@ -1,16 +1,21 @@
 import type { DeliveryLog, LoggedAttempt, StoredDelivery } from './delivery-log.ts';
-import type { Happening } from './disturber.ts';
+import type { Incident } from './disturber.ts';
 import type { SeenRequest } from './endpoint.ts';
 import { Explanations } from './explanations.ts';
 import { type MatchedRequest, matchAttempts } from './match-attempts.ts';
-import { type AcknowledgedEvent, isPublishedOverGraphql, type Wanted, wantedOf } from './traffic.ts';
+import {
+  type AcknowledgedEvent,
+  type ExpectedDelivery,
+  expectedDeliveriesOf,
+  isPublishedOverGraphql,
+} from './traffic.ts';
 
 export type Evidence = DeliveryLog & {
   readonly acknowledged: readonly AcknowledgedEvent[];
   /** Ids of the events that EVENTS holds at the end. It keeps an event for days, also after it was dispatched. */
   readonly stored: ReadonlySet<string>;
   readonly requests: readonly SeenRequest[];
-  readonly happenings: readonly Happening[];
+  readonly incidents: readonly Incident[];
   /** URLs of the endpoints, in order. */
   readonly urls: readonly string[];
   /** Processes that exited without a kill. */
@@ -21,7 +26,7 @@ export type Evidence = DeliveryLog & {
 type Problem = { readonly what: string; readonly about: string };
 
 export type Judgement = {
-  readonly wanted: number;
+  readonly expected: number;
   /** Deliveries of acknowledged events that did not arrive and are not pending. */
   readonly lost: number;
   /** Deliveries of acknowledged events that were still pending at the time limit. */
@@ -33,41 +38,41 @@ export type Judgement = {
   /** Explained attempts that no receiver saw. */
   readonly unseen: number;
   /** Requests that repeat an attempt number, or follow a 2xx of the same delivery. */
-  readonly doubled: number;
-  /** Number of doubled requests by cause. */
-  readonly doubledBy: Readonly<Record<string, number>>;
+  readonly duplicates: number;
+  /** Number of duplicate requests by cause. */
+  readonly duplicatesBy: Readonly<Record<string, number>>;
   /** Successes that reached the sender too late and therefore count as failures. */
-  readonly heardTooLate: number;
+  readonly receivedTooLate: number;
   /** Maximum number of sent but unrecorded requests at a kill or pause of a sender or of nats-server. */
   readonly mostInFlight: number;
   readonly pendingWithReason: number;
   readonly problems: readonly Problem[];
 };
 
-/** Finds lost, doubled and unexplained requests. A pure function of the evidence. */
+/** Finds lost events, and duplicate and unexplained requests. A pure function of the evidence. */
 export function judge(evidence: Evidence): Judgement {
-  const explanations = new Explanations(evidence.happenings);
+  const explanations = new Explanations(evidence.incidents);
   const { byDelivery, unseen } = matchAttempts(evidence.requests, evidence.attempts);
   const all = [...byDelivery.values()].flat();
   const missing = findMissing(evidence);
   const unrecorded = all
     .filter(({ attempt }) => attempt === undefined)
     .map((one) => ({ ...one, why: explanations.whyUnrecorded(one) }));
-  const doublings = [...byDelivery.values()].flatMap((ofOne) => findDoublings(ofOne, explanations));
+  const duplicates = [...byDelivery.values()].flatMap((ofOne) => findDuplicates(ofOne, explanations));
   const otherOutcomes = all.filter(hasOtherOutcome);
   const unseenWhy = whyUnseen(unseen, { evidence, explanations });
   const pending = evidence.deliveries.filter(({ status }) => status === 'PENDING');
   const late = missing.filter(({ isPending }) => isPending);
   return {
-    wanted: evidence.acknowledged.flatMap(wantedOf).length,
+    expected: evidence.acknowledged.flatMap(expectedDeliveriesOf).length,
     lost: missing.length - late.length,
     late: late.length,
     cutByKill: unrecorded.filter(({ why }) => why === 'kill').length,
     cutByReceiver: unrecorded.filter(({ why }) => why === 'cut').length,
     unseen: unseenWhy.filter(({ why }) => why !== undefined).length,
-    doubled: doublings.length,
-    doubledBy: countBy(doublings.map(({ why }) => why ?? 'unexplained')),
-    heardTooLate: otherOutcomes.length,
+    duplicates: duplicates.length,
+    duplicatesBy: countBy(duplicates.map(({ why }) => why ?? 'unexplained')),
+    receivedTooLate: otherOutcomes.length,
     mostInFlight: mostInFlight(all, { evidence, explanations }),
     pendingWithReason: pending.filter(({ reason }) => reason !== null).length,
     problems: [
@@ -84,22 +89,25 @@ export function judge(evidence: Evidence): Judgement {
         'a request is not in the log',
         unexplained(unrecorded).map(({ request }) => aboutDelivery(request)),
       ),
-      ...problems('an attempt is in the log that no receiver saw', unexplained(unseenWhy).map(aboutDelivery)),
-      ...problems('a delivery was attempted twice', unexplained(doublings).map(aboutDelivery)),
+      ...problems('no receiver saw an attempt that is in the log', unexplained(unseenWhy).map(aboutDelivery)),
+      ...problems('a duplicate request has no explanation', unexplained(duplicates).map(aboutDelivery)),
       ...problems(
-        'the log has another outcome than the receiver',
+        'log and receiver differ on the outcome of an attempt',
         otherOutcomes
           .filter((one) => explanations.whyOtherOutcome(one) === undefined)
           .map(({ request }) => aboutDelivery(request)),
       ),
-      ...problems('an event has two deliveries to one endpoint', findTwins(evidence.deliveries).map(aboutStored)),
+      ...problems(
+        'an event has two deliveries to one endpoint',
+        findDoubleDeliveries(evidence.deliveries).map(aboutStored),
+      ),
       ...problems(
         'a delivery is pending without a reason',
         pending.filter(({ reason }) => reason === null).map(aboutStored),
       ),
-      ...problems('a delivery does not count its attempts', findMiscounted(evidence).map(aboutStored)),
+      ...problems('the attempt count of a delivery is wrong', findMiscounted(evidence).map(aboutStored)),
       ...problems(
-        'a process ended by itself',
+        'a process exited without a kill',
         evidence.endedByThemselves.map((about) => ({ about })),
       ),
     ],
@@ -124,7 +132,7 @@ function aboutStored({ id }: StoredDelivery) {
 
 function findMissing({ acknowledged, stored, requests, deliveries, urls }: Evidence) {
   const succeeded = new Set(requests.filter(({ answer }) => answer?.status === 200).map(keyOf));
-  const missing = acknowledged.flatMap(wantedOf).filter((one) => !succeeded.has(keyOf(one)));
+  const missing = acknowledged.flatMap(expectedDeliveriesOf).filter((one) => !succeeded.has(keyOf(one)));
   const byEndpoint = new Map(
     missing.length === 0 ? [] : deliveries.map((one) => [`${one.endpointUrl} ${one.eventId}`, one]),
   );
@@ -143,29 +151,29 @@ function findMissing({ acknowledged, stored, requests, deliveries, urls }: Evide
   });
 }
 
-function keyOf({ eventId, endpoint }: Wanted): string {
+function keyOf({ eventId, endpoint }: ExpectedDelivery): string {
   return `endpoint-${endpoint} ${eventId}`;
 }
 
-type Doubling = { readonly deliveryId: string; readonly why: string | undefined };
+type Duplicate = { readonly deliveryId: string; readonly why: string | undefined };
 
 /**
- * Finds the doublings among the requests of one delivery, given in order of time. A request that its receiver cut off
- * is repeated within its attempt; the repetition is no doubling.
+ * Finds the duplicates among the requests of one delivery, given in order of time. A request that its receiver cut off
+ * is repeated within its attempt; the repetition is not a duplicate.
  */
-function findDoublings(requests: readonly MatchedRequest[], explanations: Explanations): Doubling[] {
+function findDuplicates(requests: readonly MatchedRequest[], explanations: Explanations): Duplicate[] {
   return requests.flatMap((again, index) => {
-    const before = requests.slice(0, index).findLast((one) => isDoubledBy(one, again) && !explanations.isCut(one));
+    const before = requests.slice(0, index).findLast((one) => isDuplicatedBy(one, again) && !explanations.isCut(one));
     if (before === undefined) return [];
-    const happening = explanations.doubling(before, again);
+    const incident = explanations.duplicateCause(before, again);
     // A sender that did not receive the success repeats the attempt.
-    const unheard = hasOtherOutcome(before) ? explanations.whyOtherOutcome(before) : undefined;
-    const why = happening === undefined ? unheard : `${happening.kind} ${happening.target}`;
+    const lateOutcome = hasOtherOutcome(before) ? explanations.whyOtherOutcome(before) : undefined;
+    const why = incident === undefined ? lateOutcome : `${incident.kind} ${incident.target}`;
     return [{ deliveryId: again.request.deliveryId, why }];
   });
 }
 
-function isDoubledBy({ request: before }: MatchedRequest, { request: again }: MatchedRequest): boolean {
+function isDuplicatedBy({ request: before }: MatchedRequest, { request: again }: MatchedRequest): boolean {
   const hasSucceeded = before.answer?.status === 200 && before.answer.at <= again.at;
   return before.attemptNumber === again.attemptNumber || hasSucceeded;
 }
@@ -185,13 +193,13 @@ function whyUnseen(unseen: readonly LoggedAttempt[], { evidence: { deliveries, u
   });
 }
 
-function findTwins(deliveries: readonly StoredDelivery[]): StoredDelivery[] {
+function findDoubleDeliveries(deliveries: readonly StoredDelivery[]): StoredDelivery[] {
   const seen = new Set<string>();
   return deliveries.filter(({ eventId, endpointUrl }) => {
     const key = `${endpointUrl} ${eventId}`;
-    const isTwin = seen.has(key);
+    const isSecond = seen.has(key);
     seen.add(key);
-    return isTwin;
+    return isSecond;
   });
 }
 
@@ -205,7 +213,7 @@ function findMiscounted({ deliveries, attempts }: Evidence): StoredDelivery[] {
 
 /** Maximum number of requests in flight at a kill or pause, based on the known times of their records. */
 function mostInFlight(all: readonly MatchedRequest[], { evidence, explanations }: Context): number {
-  const moments = evidence.happenings
+  const moments = evidence.incidents
     .filter(({ kind, target }) => ['kill', 'pause'].includes(kind) && /^(sender|nats)/.test(target))
     .map(({ from }) => from);
   const spans = all.map((one) => ({

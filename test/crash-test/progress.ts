@@ -18,7 +18,7 @@ export function describeProgress({ publisher, endpoints, disturber, tally }: Run
   const disturbed = KINDS.map((kind) => `${kind} ${disturber.count(kind)}`).join(', ');
   return [
     `published ${publisher.published}, acknowledged ${publisher.acknowledged.length}`,
-    `delivered ${tally.wanted - tally.missing} of ${tally.wanted}, under way ${endpoints.open}`,
+    `delivered ${tally.expected - tally.missing} of ${tally.expected}, in flight ${endpoints.open}`,
     disturbed,
   ].join('; ');
 }
@@ -30,14 +30,14 @@ export function describeProgress({ publisher, endpoints, disturber, tally }: Run
  */
 export function createIsSettled({ stack, endpoints, tally }: Running, unackedMs: number): () => Promise<boolean> {
   let since: number | undefined;
-  const isCalm = async () => {
+  const isComplete = async () => {
     if (tally.missing > 0 || endpoints.open > 0) return false;
     const pending = await stack.postgres.query(`SELECT FROM deliveries WHERE status = 'PENDING' LIMIT 1`);
     return pending.length === 0;
   };
   return async () => {
     try {
-      since = (await isCalm()) ? (since ?? Date.now()) : undefined;
+      since = (await isComplete()) ? (since ?? Date.now()) : undefined;
       return since !== undefined && ((await stack.unacked()) === 0 || Date.now() - since > unackedMs);
     } catch {
       // An unavailable server has not settled.

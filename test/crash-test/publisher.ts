@@ -121,7 +121,7 @@ export class Publisher {
     }
   }
 
-  /** Whether the event was acknowledged. A killed api process does not answer; without Postgres it answers an error. */
+  /** Whether the event was acknowledged. A killed api process does not answer; without Postgres it returns an error. */
   async #publishOverGraphql(input: Readonly<Record<string, unknown>>): Promise<boolean> {
     type Answer = { readonly publishEvent: { readonly event?: unknown } };
     const asked = this.#options.graphql<Answer>(PUBLISH, { input }).then(

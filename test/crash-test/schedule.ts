@@ -23,6 +23,7 @@ type Card = { readonly kind: DisturbanceKind; readonly targets: readonly string[
 export type ScheduleForm = {
   /** The possible disturbances. Each card is drawn once, in an order given by the seed, before any is drawn again. */
   readonly cards: readonly Card[];
+  /** Time from one disturbance to the next. */
   readonly gapMs: Range;
   /** Minimum time between two disturbances of a target. */
   readonly restMs: number;
@@ -128,7 +129,7 @@ export const SHORT_FORM: ScheduleForm = {
   restMs: 2_000,
 };
 
-/** Leaders of streams killed, members cut off and paused, rolling restarts of everything, and outages of endpoints. */
+/** Kills, pauses and isolation of stream leaders, kills and pauses of processes, rolling restarts, and outages of endpoints. */
 export const CLUSTER_FORM: ScheduleForm = {
   cards: [
     ...[...LEADERS, 'postgres', ...CLUSTER.processes].map(
@@ -147,7 +148,7 @@ export const CLUSTER_FORM: ScheduleForm = {
   restMs: 15_000,
 };
 
-/** The stream whose leader is the target. */
+/** Returns the stream whose leader is the target; undefined if the target is something else. */
 export function streamOfLeader(target: string): string | undefined {
   return /^leader of (.+)$/.exec(target)?.[1];
 }

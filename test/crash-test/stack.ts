@@ -28,10 +28,10 @@ export type StackOptions = {
 export type Victim = {
   readonly name: string;
   kill9(): Promise<void>;
-  /** SIGTERM, or what the server takes for it. */
+  /** Sends SIGTERM, or the signal with which the server stops in an orderly way. */
   terminate(): Promise<void>;
   start(): Promise<void>;
-  /** Resolves when, after start(), it does its work; an operator restarts the next one then. */
+  /** Resolves when the started process or server works; an operator restarts the next one then. */
   ready?(): Promise<void>;
   pause(): Promise<void> | void;
   resume(): Promise<void> | void;
@@ -101,11 +101,11 @@ export class Stack {
     const apis = [...this.#engines].filter(([name]) => name.startsWith('api'));
     this.#calls += 1;
     const [, api] = apis[this.#calls % apis.length] ?? [];
-    if (api === undefined) throw new Error('no api process runs');
+    if (api === undefined) throw new Error('no api process is running');
     return api.graphql(query, variables);
   };
 
-  /** `leader of <stream>` is the server that leads the stream now. */
+  /** Returns the target with this name. `leader of <stream>` is the server that leads the stream now. */
   async victim(target: string): Promise<Victim> {
     if (target === 'postgres') return { name: target, ...this.postgres };
     const stream = streamOfLeader(target);
@@ -207,7 +207,7 @@ export class Stack {
     this.#outputs.set(name, `${this.#outputs.get(name) ?? ''}${engine.output()}`);
   }
 
-  /** Any member while no server leads the stream. */
+  /** Returns the leader of the stream, or the first member while there is no leader. */
   async #leaderOf(stream: string): Promise<string> {
     const [first] = this.nats.victims;
     try {
@@ -219,7 +219,7 @@ export class Stack {
     }
   }
 
-  /** Resolves when all members of the cluster have what the leaders of the streams have. */
+  /** Resolves when all replicas of the streams are up to date. */
   async #replicated(): Promise<void> {
     const isCurrent = async () => {
       const { streams } = await this.connection.jetstreamManager({ timeout: 2_000 });

@@ -3,28 +3,32 @@ import { KINDS } from './schedule.ts';
 
 /** The rows of the result table of a run. */
 export function rowsOf(result: CrashTestResult): Record<string, string>[] {
-  const { judgement, happenings, requests, attempts } = result;
-  const { wanted, lost, late } = judgement;
-  const by = Object.entries(judgement.doubledBy).map(([cause, count]) => `${cause}: ${count}`);
+  const { judgement, incidents, requests, attempts } = result;
+  const { expected, lost, late } = judgement;
+  const by = Object.entries(judgement.duplicatesBy).map(([cause, count]) => `${cause}: ${count}`);
   const rows: (readonly [what: string, count: number, remark: string])[] = [
     ['events published', result.published, `in ${seconds(result.publishedInMs)}`],
     ['events acknowledged', result.acknowledged, ''],
     ['publishEvent unanswered for a minute', result.unanswered, ''],
-    ['deliveries promised', wanted, ''],
-    ['deliveries made', wanted - lost - late, `the last one ${seconds(result.lastAfterMs)} after publishing`],
+    ['deliveries expected', expected, ''],
+    ['deliveries arrived', expected - lost - late, `the last one ${seconds(result.lastAfterMs)} after publishing`],
     ['lost', lost, 'must be 0'],
-    ['late', late, 'must be 0: pending when time was up'],
-    ['doubled', judgement.doubled, by.toSorted().join(', ')],
+    ['late', late, 'must be 0; pending at the time limit'],
+    ['duplicate requests', judgement.duplicates, by.toSorted().join(', ')],
     ['most in flight at a kill or pause', judgement.mostInFlight, ''],
     ['requests the receivers saw', requests, ''],
     ['attempts in the delivery log', attempts, ''],
-    ['requests not in the log: killed', judgement.cutByKill, 'each of them was made again'],
-    ['requests not in the log: cut by the receiver', judgement.cutByReceiver, 'sent again within the attempt'],
-    ['attempts that no receiver saw', judgement.unseen, 'the endpoint refused connections, or none was made in time'],
-    ['successes heard of too late', judgement.heardTooLate, 'they count as failures, and are tried again'],
+    ['requests not in the log: killed', judgement.cutByKill, 'each request was repeated'],
+    ['requests not in the log: cut by the receiver', judgement.cutByReceiver, 'repeated within the attempt'],
+    [
+      'attempts that no receiver saw',
+      judgement.unseen,
+      'the endpoint refused connections, or no connection was made in time',
+    ],
+    ['successes received too late', judgement.receivedTooLate, 'they count as failures, and are retried'],
     ['pending with a reason', judgement.pendingWithReason, ''],
     ['left in JetStream', result.unacked, ''],
-    ...KINDS.map((kind) => [kind, happenings.filter((one) => one.kind === kind).length, ''] as const),
+    ...KINDS.map((kind) => [kind, incidents.filter((one) => one.kind === kind).length, ''] as const),
     ...problemCounts(result),
     ['problems', judgement.problems.length, 'must be 0'],
   ];

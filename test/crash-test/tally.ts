@@ -1,15 +1,15 @@
-import { type AcknowledgedEvent, type Wanted, wantedOf } from './traffic.ts';
+import { type AcknowledgedEvent, type ExpectedDelivery, expectedDeliveriesOf } from './traffic.ts';
 
 /** Tracks the deliveries of acknowledged events that have not arrived. */
 export class Tally {
   readonly #missing = new Set<string>();
   /** Deliveries that arrived before the acknowledgement of their event reached the publisher. */
   readonly #early = new Set<string>();
-  #wanted = 0;
+  #expected = 0;
   #lastAt = 0;
 
-  get wanted(): number {
-    return this.#wanted;
+  get expected(): number {
+    return this.#expected;
   }
 
   /** Arrival time of the last missing delivery, in milliseconds since 1970. */
@@ -22,18 +22,18 @@ export class Tally {
   }
 
   acknowledge(event: AcknowledgedEvent): void {
-    for (const key of wantedOf(event).map(keyOf)) {
-      this.#wanted += 1;
+    for (const key of expectedDeliveriesOf(event).map(keyOf)) {
+      this.#expected += 1;
       if (!this.#early.delete(key)) this.#missing.add(key);
     }
   }
 
-  succeed(wanted: Wanted): void {
-    if (this.#missing.delete(keyOf(wanted))) this.#lastAt = Date.now();
-    else this.#early.add(keyOf(wanted));
+  succeed(expected: ExpectedDelivery): void {
+    if (this.#missing.delete(keyOf(expected))) this.#lastAt = Date.now();
+    else this.#early.add(keyOf(expected));
   }
 }
 
-function keyOf({ eventId, endpoint }: Wanted): string {
+function keyOf({ eventId, endpoint }: ExpectedDelivery): string {
   return `${endpoint} ${eventId}`;
 }

@@ -3,15 +3,15 @@ import { ENDPOINTS } from './schedule.ts';
 /** An event that JetStream or `publishEvent` has acknowledged. */
 export type AcknowledgedEvent = { readonly id: string; readonly number: number };
 
-/** A delivery to expect: one event for one subscribed endpoint. */
-export type Wanted = { readonly eventId: string; readonly endpoint: number };
+/** A delivery that must arrive: one event at one subscribed endpoint. */
+export type ExpectedDelivery = { readonly eventId: string; readonly endpoint: number };
 
 export const TENANT = 'acme';
 const EVENT_TYPES = 16;
 const GRAPHQL_SHARE = 20;
 
 /** The first 16 endpoints have different types; each further endpoint shares the type of one of them. */
-export function typeWantedBy(endpoint: number): string {
+export function typeSubscribedBy(endpoint: number): string {
   const extra = ENDPOINTS - EVENT_TYPES;
   return nameOf(endpoint < EVENT_TYPES ? endpoint : (endpoint - EVENT_TYPES) * Math.floor(EVENT_TYPES / extra));
 }
@@ -29,15 +29,15 @@ function nameOf(type: number): string {
   return `crash.t${type}`;
 }
 
-const WANTING = new Map<string, readonly number[]>(
+const ENDPOINTS_BY_TYPE = new Map<string, readonly number[]>(
   Array.from({ length: EVENT_TYPES }, (_, type) => [
     nameOf(type),
     Array.from({ length: ENDPOINTS }, (__, endpoint) => endpoint).filter(
-      (endpoint) => typeWantedBy(endpoint) === nameOf(type),
+      (endpoint) => typeSubscribedBy(endpoint) === nameOf(type),
     ),
   ]),
 );
 
-export function wantedOf({ id, number }: AcknowledgedEvent): Wanted[] {
-  return (WANTING.get(typeOf(number)) ?? []).map((endpoint) => ({ eventId: id, endpoint }));
+export function expectedDeliveriesOf({ id, number }: AcknowledgedEvent): ExpectedDelivery[] {
+  return (ENDPOINTS_BY_TYPE.get(typeOf(number)) ?? []).map((endpoint) => ({ eventId: id, endpoint }));
 }

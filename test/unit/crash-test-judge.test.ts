@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { LoggedAttempt, StoredDelivery } from '../crash-test/delivery-log.ts';
-import type { Happening } from '../crash-test/disturber.ts';
+import type { Incident } from '../crash-test/disturber.ts';
 import type { SeenRequest } from '../crash-test/endpoint.ts';
 import { type Evidence, judge } from '../crash-test/judge.ts';
 
@@ -51,7 +51,7 @@ function delivery(changes: Partial<StoredDelivery> = {}): StoredDelivery {
   };
 }
 
-function happening(kind: Happening['kind'], target: string, [from, to]: readonly [number, number]): Happening {
+function incident(kind: Incident['kind'], target: string, [from, to]: readonly [number, number]): Incident {
   return { kind, target, from: BEGIN + from, to: BEGIN + to };
 }
 
@@ -61,7 +61,7 @@ function judged(evidence: Partial<Evidence>) {
   const judgement = judge({
     acknowledged: [EVENT],
     stored: new Set([EVENT.id]),
-    happenings: [],
+    incidents: [],
     urls: URLS,
     endedByThemselves: [],
     ...evidence,
@@ -77,7 +77,7 @@ const TWICE = { requests: [request(5, CUT_OFF), request(60_000)], attempts: [att
 
 describe('the crash test', () => {
   it('finds no problem when every request is in the log', () => {
-    expect(judged({})).toMatchObject({ wanted: 2, lost: 0, late: 0, doubled: 0, problems: [] });
+    expect(judged({})).toMatchObject({ expected: 2, lost: 0, late: 0, duplicates: 0, problems: [] });
   });
 
   it('finds an acknowledged event that did not arrive', () => {
@@ -92,7 +92,7 @@ describe('the crash test', () => {
       judge({
         acknowledged: [{ id: 'over JetStream', number: 37 }],
         stored: new Set(stored),
-        happenings: [],
+        incidents: [],
         urls: URLS,
         endedByThemselves: [],
         requests: [],
@@ -112,24 +112,24 @@ describe('the crash test', () => {
   });
 
   it('finds a request that is not in the log, unless its sender was killed before it could record it', () => {
-    const kill = (at: number) => [happening('kill', 'sender-1', [at, at + 100])];
-    expect(judged({ ...TWICE, happenings: kill(1_000) })).toMatchObject({ cutByKill: 1, doubled: 1, problems: [] });
-    const both = ['a request is not in the log', 'a delivery was attempted twice'];
+    const kill = (at: number) => [incident('kill', 'sender-1', [at, at + 100])];
+    expect(judged({ ...TWICE, incidents: kill(1_000) })).toMatchObject({ cutByKill: 1, duplicates: 1, problems: [] });
+    const both = ['a request is not in the log', 'a duplicate request has no explanation'];
     expect(judged(TWICE).problems).toEqual(both);
     // The connection ends 30 s after the answer.
     const late = { ...CUT_OFF.connection, endedAt: BEGIN + 30_000 };
     const lateRequests = [request(5, { connection: late }), request(60_000)];
-    expect(judged({ ...TWICE, requests: lateRequests, happenings: kill(30_000) }).problems).toEqual(both);
+    expect(judged({ ...TWICE, requests: lateRequests, incidents: kill(30_000) }).problems).toEqual(both);
     // Postgres was unavailable in between.
-    const away = [...kill(30_000), happening('kill', 'postgres', [1_000, 3_000])];
-    expect(judged({ ...TWICE, requests: lateRequests, happenings: away }).problems).toEqual([]);
+    const unavailable = [...kill(30_000), incident('kill', 'postgres', [1_000, 3_000])];
+    expect(judged({ ...TWICE, requests: lateRequests, incidents: unavailable }).problems).toEqual([]);
   });
 
   it('does not attribute a request to the kill of a process whose connection stayed open', () => {
     const open = { connection: { isCutByReceiver: false, endedAt: BEGIN + 20_000 } };
-    const happenings = [happening('kill', 'sender-1', [1_000, 2_000])];
+    const incidents = [incident('kill', 'sender-1', [1_000, 2_000])];
     const requests = [request(5, open), request(60_000)];
-    expect(judged({ ...TWICE, requests, happenings }).problems).toHaveLength(2);
+    expect(judged({ ...TWICE, requests, incidents }).problems).toHaveLength(2);
   });
 
   it('finds a request after a recorded success, unless a paused sender made one of them', () => {
@@ -138,21 +138,21 @@ describe('the crash test', () => {
       attempts: [attempt(0), attempt(59_995, { attemptNumber: 2 })],
       deliveries: [delivery({ attemptCount: 2 })],
     };
-    expect(judged(twice)).toMatchObject({ doubled: 1, problems: ['a delivery was attempted twice'] });
-    const killed = [happening('kill', 'sender-1', [1_000, 2_000]), happening('kill', 'nats-server', [1_000, 2_000])];
-    expect(judged({ ...twice, happenings: killed }).problems).toEqual(['a delivery was attempted twice']);
-    const paused = [happening('pause', 'sender-1', [1, 59_990])];
-    expect(judged({ ...twice, happenings: paused })).toMatchObject({
-      doubledBy: { 'pause sender-1': 1 },
+    expect(judged(twice)).toMatchObject({ duplicates: 1, problems: ['a duplicate request has no explanation'] });
+    const killed = [incident('kill', 'sender-1', [1_000, 2_000]), incident('kill', 'nats-server', [1_000, 2_000])];
+    expect(judged({ ...twice, incidents: killed }).problems).toEqual(['a duplicate request has no explanation']);
+    const paused = [incident('pause', 'sender-1', [1, 59_990])];
+    expect(judged({ ...twice, incidents: paused })).toMatchObject({
+      duplicatesBy: { 'pause sender-1': 1 },
       problems: [],
     });
   });
 
   it('finds two concurrent requests, unless nats-server may have lost the state of the message', () => {
     const twice = { requests: [request(5), request(15)], attempts: [attempt(0), attempt(12)] };
-    expect(judged(twice).problems).toEqual(['a delivery was attempted twice']);
-    const happenings = [happening('kill', 'nats-server', [7, 12])];
-    expect(judged({ ...twice, happenings })).toMatchObject({ doubledBy: { 'kill nats-server': 1 }, problems: [] });
+    expect(judged(twice).problems).toEqual(['a duplicate request has no explanation']);
+    const incidents = [incident('kill', 'nats-server', [7, 12])];
+    expect(judged({ ...twice, incidents })).toMatchObject({ duplicatesBy: { 'kill nats-server': 1 }, problems: [] });
   });
 
   it('counts a request that the receiver cut off and its replacement as one', () => {
@@ -160,7 +160,7 @@ describe('the crash test', () => {
     const unanswered = request(5, cut);
     delete unanswered.answer;
     const requests = [unanswered, request(15)];
-    expect(judged({ requests })).toMatchObject({ cutByReceiver: 1, doubled: 0, problems: [] });
+    expect(judged({ requests })).toMatchObject({ cutByReceiver: 1, duplicates: 0, problems: [] });
   });
 
   it('finds an attempt that no receiver saw, unless the endpoint refused connections', () => {
@@ -170,16 +170,16 @@ describe('the crash test', () => {
       attempts: [refused, attempt(1_000, { attemptNumber: 2 })],
       deliveries: [delivery({ attemptCount: 2 })],
     };
-    expect(judged(evidence).problems).toEqual(['an attempt is in the log that no receiver saw']);
-    const happenings = [happening('refuse', `endpoint-${ENDPOINT}`, [-100, 100])];
-    expect(judged({ ...evidence, happenings })).toMatchObject({ unseen: 1, problems: [] });
+    expect(judged(evidence).problems).toEqual(['no receiver saw an attempt that is in the log']);
+    const incidents = [incident('refuse', `endpoint-${ENDPOINT}`, [-100, 100])];
+    expect(judged({ ...evidence, incidents })).toMatchObject({ unseen: 1, problems: [] });
   });
 
   it('does not match the request of the next sender to the attempt of a sender that paused before its request', () => {
-    const stood = attempt(0, { failureReason: 'TIMEOUT', statusCode: null, endedAt: BEGIN + 70_000 });
-    const evidence = { requests: [request(61_005)], attempts: [stood, attempt(61_000)] };
-    const happenings = [happening('pause', 'sender-1', [1, 69_990])];
-    expect(judged({ ...evidence, happenings })).toMatchObject({ unseen: 1, doubled: 0, problems: [] });
+    const stalled = attempt(0, { failureReason: 'TIMEOUT', statusCode: null, endedAt: BEGIN + 70_000 });
+    const evidence = { requests: [request(61_005)], attempts: [stalled, attempt(61_000)] };
+    const incidents = [incident('pause', 'sender-1', [1, 69_990])];
+    expect(judged({ ...evidence, incidents })).toMatchObject({ unseen: 1, duplicates: 0, problems: [] });
   });
 
   it('finds an outcome in the log that differs from the answer of the endpoint', () => {
@@ -187,21 +187,21 @@ describe('the crash test', () => {
     const second = { requests: [request(5, failed), request(50, { attemptNumber: 2 })] };
     const attempts = [attempt(0), attempt(45, { attemptNumber: 2 })];
     expect(judged({ ...second, attempts, deliveries: [delivery({ attemptCount: 2 })] }).problems).toEqual([
-      'the log has another outcome than the receiver',
+      'log and receiver differ on the outcome of an attempt',
     ]);
   });
 
-  it('finds an event that has two deliveries to one endpoint, and a delivery that does not count its attempts', () => {
+  it('finds an event that has two deliveries to one endpoint, and a delivery with a wrong attempt count', () => {
     const twin = delivery({ id: 'twin', attemptCount: 0 });
     expect(judged({ deliveries: [delivery(), twin] }).problems).toEqual([
       'an event has two deliveries to one endpoint',
     ]);
     expect(judged({ deliveries: [delivery({ attemptCount: 2 })] }).problems).toEqual([
-      'a delivery does not count its attempts',
+      'the attempt count of a delivery is wrong',
     ]);
   });
 
   it('finds a process that exited without a kill', () => {
-    expect(judged({ endedByThemselves: ['api'] }).problems).toEqual(['a process ended by itself']);
+    expect(judged({ endedByThemselves: ['api'] }).problems).toEqual(['a process exited without a kill']);
   });
 });
