@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Subscribes a URL, watches the delivery log, sends a test event, and ends with its first attempt.
+# Subscribes a URL, watches the delivery log, sends a test event, prints its first attempt, and ends.
 set -euo pipefail
-target=${1:?say which URL is to get the webhooks}
+target=${1:?usage: examples/curl.sh <URL of the receiver>}
 url=${URL:-http://127.0.0.1:4000}/graphql
 key=${KEY:-$(cat .data/admin-api-key)}
 
@@ -27,7 +27,7 @@ exec 3< <(graphql 'subscription ($id: ID!) {
 }' "{\"id\": \"$id\"}" -H 'accept: text/event-stream')
 watcher=$!
 trap 'kill "$watcher" 2>/dev/null || true' EXIT
-# Server-sent events begin with a line of their own: from then on nothing is missed.
+# The stream begins with a comment line. After this line, the stream misses no attempt.
 read -r <&3
 graphql 'mutation ($id: ID!) { sendTestEvent(subscriptionId: $id) { __typename } }' "{\"id\": \"$id\"}"
 echo

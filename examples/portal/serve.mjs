@@ -4,15 +4,15 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import process from 'node:process';
 
-const URL_OF_ENGINE = process.env.URL ?? 'http://127.0.0.1:4000';
+const ENGINE_URL = process.env.URL ?? 'http://127.0.0.1:4000';
 const key = process.env.KEY ?? (await readFile('.data/admin-api-key', 'utf8')).trim();
 
 /** Creates a portal session. In your product, pass the tenant and the id of the signed-in user. */
-async function mintSession(tenant, user) {
+async function createSession(tenant, user) {
   const query = `mutation ($input: CreatePortalSessionInput!) { createPortalSession(input: $input) {
     ... on CreatePortalSessionPayload { token } ... on Error { message } } }`;
   const input = { tenant, subject: user, scope: 'TENANT_WRITE', ttlSeconds: 900 };
-  const response = await fetch(`${URL_OF_ENGINE}/graphql`, {
+  const response = await fetch(`${ENGINE_URL}/graphql`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
     body: JSON.stringify({ query, variables: { input } }),
@@ -24,14 +24,14 @@ const page = await readFile(new URL('index.html', import.meta.url), 'utf8');
 
 createServer(async ({ method, url }, response) => {
   if (method === 'POST' && url === '/portal-session') {
-    const session = await mintSession(process.env.TENANT ?? 'acme', 'user 42').catch(() => ({}));
+    const session = await createSession(process.env.TENANT ?? 'acme', 'user 42').catch(() => ({}));
     response.writeHead(session.token === undefined ? 502 : 200, { 'content-type': 'application/json' });
     response.end(JSON.stringify({ token: session.token }));
   } else if (url === '/') {
     response.writeHead(200, {
       'content-type': 'text/html; charset=utf-8',
-      'content-security-policy': `default-src 'self'; script-src ${URL_OF_ENGINE}; frame-src ${URL_OF_ENGINE}; style-src 'unsafe-inline'`,
+      'content-security-policy': `default-src 'self'; script-src ${ENGINE_URL}; frame-src ${ENGINE_URL}; style-src 'unsafe-inline'`,
     });
-    response.end(page.replaceAll('http://127.0.0.1:4000', URL_OF_ENGINE));
+    response.end(page.replaceAll('http://127.0.0.1:4000', ENGINE_URL));
   } else response.writeHead(404).end();
 }).listen(Number(process.env.PORT ?? 8081), 'localhost');
