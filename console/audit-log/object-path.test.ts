@@ -13,7 +13,7 @@ test.each([
   ['ApiKey', ID, `/keys?key=${ID}`],
   ['Session', ID, undefined],
   ['Tenant', 'acme', undefined],
-])('%s', (objectType, objectId, path) => {
+])('the page of the object type %s', (objectType, objectId, path) => {
   expect(objectPath({ objectType, objectId, tenant: 'acme' }, true)).toBe(path);
 });
 

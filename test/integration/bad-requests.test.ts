@@ -32,7 +32,7 @@ const wrongFilter = (name: string) => Object.fromEntries(times(60, (n) => [`${n}
 /** Requests within the limits of HTTP. `size` is the size of their repeated part. */
 const REQUESTS: readonly [string, (size: number) => Request][] = [
   [
-    'values of variables that are no ids',
+    'variables that are not ids',
     (size) => ({
       query: FILTERED,
       variables: { filter: { subscriptionIds: times(50, () => ['x'.repeat(size / 50)]) } },
@@ -62,7 +62,7 @@ const REQUESTS: readonly [string, (size: number) => Request][] = [
   ],
   ['names of parameters', (size) => ({ query: '{ __typename }', ['x'.repeat(size)]: 1 })],
   [
-    'event types that cannot be any',
+    'invalid event types',
     () => ({
       query: CREATE,
       variables: { input: { url: 'https://example.com', eventTypes: times(100, (n) => `${n} `) } },
@@ -78,7 +78,7 @@ const REQUESTS: readonly [string, (size: number) => Request][] = [
     }),
   ],
   [
-    'errors that many aliases ask for',
+    'an error for each of many aliases',
     () => ({
       query: `mutation ($input: CreateWebhookSubscriptionInput!) { createWebhookSubscription(input: $input) {
         ... on InvalidInputError { ${times(29, (n) => `p${n}: problems { path message }`).join(' ')} } } }`,

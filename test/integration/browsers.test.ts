@@ -170,15 +170,19 @@ describe.each(TRANSPORTS)('over %s, with introspection off', (transport) => {
     ['an argument', '{ deliveries(firs: 1) { nodes { id } } }', {}],
     ['a type', 'query ($f: DeliveryFilte) { deliveries(filter: $f) { nodes { id } } }', {}],
     ['an enum', '{ deliveries(filter: { statuses: [SUCCES] }) { nodes { id } } }', {}],
-    ['an input', '{ deliveries(filter: { tenan: "a" }) { nodes { id } } }', {}],
-    ['a member', 'mutation { deleteWebhookSubscription(id: "") { id } }', {}],
-    ['a variable', 'query ($f: DeliveryFilter) { deliveries(filter: $f) { nodes { id } } }', { f: { tenan: 'a' } }],
+    ['an input field', '{ deliveries(filter: { tenan: "a" }) { nodes { id } } }', {}],
+    ['a field of a union', 'mutation { deleteWebhookSubscription(id: "") { id } }', {}],
     [
-      'one in it',
+      'an input field in a variable',
+      'query ($f: DeliveryFilter) { deliveries(filter: $f) { nodes { id } } }',
+      { f: { tenan: 'a' } },
+    ],
+    [
+      'an enum in a variable',
       'query ($f: DeliveryFilter) { deliveries(filter: $f) { nodes { id } } }',
       { f: { statuses: ['SUCCES'] } },
     ],
-  ])('no error about the name of %s suggests another name', async (...[, query, variables]) => {
+  ])('no error about a misspelled name of %s suggests another name', async (...[, query, variables]) => {
     const told = await ask(open.url, transport, { query, variables });
     expect(told.errors?.map(({ message }) => message).join()).toContain('Did you mean');
     const { errors, data } = await ask(strict.url, transport, { query, variables });

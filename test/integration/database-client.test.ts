@@ -23,13 +23,13 @@ it('Postgres ends the transaction of a process that stalls', async () => {
 });
 
 it.each([
-  { where: 'of Postgres', behindPooler: false },
-  { where: 'of a pooler', behindPooler: true },
+  ['Postgres', false],
+  ['a pooler', true],
 ])(
-  'after the connections $where are closed, every query fails with an error that names the stop of the process',
-  async (options) => {
+  'after the connections to %s are closed, every query fails with an error that names the stop of the process',
+  async (_server, behindPooler) => {
     const testDatabase = await createTestDatabase();
-    const database = createDatabase({ ...options, url: testDatabase.url, onError: () => undefined });
+    const database = createDatabase({ behindPooler, url: testDatabase.url, onError: () => undefined });
     const { pool, readPool, prisma } = database;
     const ways = {
       statement: () => pool.query('SELECT 1'),

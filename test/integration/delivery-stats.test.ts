@@ -112,11 +112,11 @@ describe('statistics agree with the log', () => {
     ['a tenant', () => ({ tenant: 'acme' })],
     ['a subscription', () => ({ subscriptionIds: [subscriptions[1]?.id.toUpperCase() ?? ''] })],
     [
-      'two subscriptions and what is no id',
+      'two subscriptions and an invalid id',
       () => ({ subscriptionIds: [...subscriptions.slice(1).map(({ id }) => id), 'x'] }),
     ],
     ["another tenant's subscription", () => ({ tenant: 'acme', subscriptionIds: [subscriptions[2]?.id ?? ''] })],
-    ['a tenant without any', () => ({ tenant: 'nobody' })],
+    ['a tenant without attempts', () => ({ tenant: 'nobody' })],
     ['a type', () => ({ tenant: 'acme', eventTypes: ['conversation'] })],
     ['a prefix, and a type', () => ({ eventTypes: ['conversation.*', 'order_paid.eu'] })],
     ['a prefix with an underscore', () => ({ eventTypes: ['order_paid.*'] })],
@@ -124,7 +124,7 @@ describe('statistics agree with the log', () => {
     ['no type', () => ({ eventTypes: [] })],
     ['successes', () => ({ statuses: ['SUCCESS'] })],
     ['failures', () => ({ tenant: 'globex', statuses: ['FAILURE', 'PENDING'] })],
-    ['either', () => ({ statuses: ['FAILURE', 'SUCCESS'] })],
+    ['successes or failures', () => ({ statuses: ['FAILURE', 'SUCCESS'] })],
     ['a status that no attempt has', () => ({ statuses: ['PENDING'] })],
     [
       'status codes',
@@ -144,7 +144,7 @@ describe('statistics agree with the log', () => {
     ],
   ];
 
-  test.each(FILTERS)('of %s', async (_name, filterOf) => {
+  test.each(FILTERS)('for the filter: %s', async (_name, filterOf) => {
     const filter = filterOf();
     const matches = attemptMatches(filter);
     for (const [bucket, from, to] of [

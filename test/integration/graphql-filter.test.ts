@@ -389,7 +389,8 @@ describe('deliveries by wait reason', () => {
     }
   }
 
-  test.each([...REASONS.map((reason) => [reason]), ['BACKOFF', 'CIRCUIT_OPEN'], []])('%s %s', async (...reasons) => {
+  const lists: readonly (readonly string[])[] = [...REASONS.map((reason) => [reason]), ['BACKOFF', 'CIRCUIT_OPEN'], []];
+  test.each(lists.map((reasons) => ({ reasons })))('are selected by waitingFor: $reasons', async ({ reasons }) => {
     const wanted = (await read('')).filter(({ waitingFor }) => waitingFor !== null && reasons.includes(waitingFor));
     if (reasons.length > 0) expect(wanted.length).toBeGreaterThan(0);
     expect(await read(`, waitingFor: [${reasons.join(', ')}]`)).toEqual(wanted);
@@ -435,7 +436,7 @@ describe('deliveries and events by publishers’ ids', () => {
     [`"order-1", "${UNNAMED}"`, [UNNAMED, EVENT]],
     [`"${EVENT}", "${FOREIGN}"`, []],
     ['', []],
-  ])('%s', async (list, expected) => {
+  ])('are selected by the list [%s]', async (list, expected) => {
     const query = `{ deliveries(filter: { tenant: "named", eventIds: [${list}] }) { nodes { id } }
       events(filter: { tenant: "named", ids: [${list}] }) { nodes { id } } }`;
     const { data, errors } = await post<{
@@ -456,7 +457,7 @@ describe('deliveries and events by publishers’ ids', () => {
     ['deliveries(filter: { attemptNumbers: [2] }) { nodes { id } }', 'filter.attemptNumbers'],
     ['deliveryCounts(filter: { minResponseTimeMs: 2000 }) { success }', 'filter.minResponseTimeMs'],
     ['deliveryLog(filter: { minResponseTimeMs: 999 }) { nodes { id } }', 'filter.minResponseTimeMs'],
-  ])('is rejected with the path of the problem: %s', async (field, path) => {
+  ])('cannot be selected by %s, and the error has the path of the problem', async (field, path) => {
     const { errors } = await post(api.graphql, JSON.stringify({ query: `{ ${field} }` }));
     expect(errors).toMatchObject([{ extensions: { code: 'INVALID_INPUT', problems: [{ path }] } }]);
   });

@@ -134,12 +134,12 @@ describe('connections', () => {
   });
 
   test.each([
-    { field: 'webhookSubscriptions', type: 'WebhookSubscriptionFilter', list: 'subscriptionIds', value: randomUUID() },
-    { field: 'rejectedEvents', type: 'RejectedEventFilter', list: 'reasons', value: 'TOO_LARGE' },
-    { field: 'events', type: 'EventFilter', list: 'eventTypes', value: 'a.b' },
-    { field: 'deliveries', type: 'DeliveryFilter', list: 'subscriptionIds', value: randomUUID() },
-    { field: 'deliveryLog', type: 'DeliveryFilter', list: 'statuses', value: 'SUCCESS' },
-  ])('$field(filter) has at most 250 $list', async ({ field, type, list, value }) => {
+    ['webhookSubscriptions', 'subscriptionIds', { type: 'WebhookSubscriptionFilter', value: randomUUID() }],
+    ['rejectedEvents', 'reasons', { type: 'RejectedEventFilter', value: 'TOO_LARGE' }],
+    ['events', 'eventTypes', { type: 'EventFilter', value: 'a.b' }],
+    ['deliveries', 'subscriptionIds', { type: 'DeliveryFilter', value: randomUUID() }],
+    ['deliveryLog', 'statuses', { type: 'DeliveryFilter', value: 'SUCCESS' }],
+  ])('the filter of %s has at most 250 %s', async (field, list, { type, value }) => {
     const ask = async (length: number) => {
       const query = `query ($filter: ${type}) { ${field}(filter: $filter) { nodes { id } } }`;
       const variables = { filter: { [list]: Array<string>(length).fill(value) } };

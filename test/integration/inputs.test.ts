@@ -116,9 +116,9 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
     ['a deep list', `{ testFilter(filter: {a: 1}, data: ${deep('[', ']', 1_200)}) { matches } }`],
     ['the deepest list', `{ testFilter(filter: {a: 1}, data: ${deep('[', ']', 2_400)}) { matches } }`],
     ['a deep object', `{ testFilter(filter: {a: 1}, data: ${deep('{a:', '}', 1_200)}) { matches } }`],
-    ['a list without an end', `{ testFilter(data: ${'['.repeat(4_900)}`],
+    ['an unclosed list', `{ testFilter(data: ${'['.repeat(4_900)}`],
     ['a deep type', `query ($a: ${'['.repeat(2_400)}Int${']'.repeat(2_400)}) { __typename }`],
-    ['deep fields', `{ ${'a{'.repeat(2_400)}`],
+    ['a deep selection', `{ ${'a{'.repeat(2_400)}`],
   ])('%s is an error of validation', async (_what, query) => {
     expect(codeOf(await ask(server.url, transport, { query }))).toBe('GRAPHQL_VALIDATION_FAILED');
   });
@@ -131,9 +131,9 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
   });
 
   test.each([
-    ['list', (levels: number) => deep('[', ']', levels)],
-    ['object', (levels: number) => deep('{a:', '}', levels)],
-  ])('data may be a %s of 1,000 levels, and not of 1,001', async (_what, nested) => {
+    ['a list', (levels: number) => deep('[', ']', levels)],
+    ['an object', (levels: number) => deep('{a:', '}', levels)],
+  ])('data may be %s of 1,000 levels, and not of 1,001', async (_what, nested) => {
     const query = (levels: number) => `{ testFilter(filter: {a: 1}, data: ${nested(levels)}) { failedPaths } }`;
     expect(await ask(server.url, transport, { query: query(1_000) })).toHaveProperty('data.testFilter.failedPaths');
     expect(codeOf(await ask(server.url, transport, { query: query(1_001) }))).toBe('INVALID_INPUT');

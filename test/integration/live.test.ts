@@ -203,8 +203,8 @@ describe('over WebSocket', () => {
   });
 
   test.each([
-    ['a cursor that is none', 'subscription { deliveryLog(after: "x") { id } }', 'INVALID_INPUT'],
-    ['a field that is not there', 'subscription { deliveryLog { nope } }', undefined],
+    ['an invalid cursor', 'subscription { deliveryLog(after: "x") { id } }', 'INVALID_INPUT'],
+    ['an unknown field', 'subscription { deliveryLog { nope } }', undefined],
     ['a syntax error', 'subscription {', undefined],
   ])('%s gets an error, and the socket stays open', async (_name, query, code) => {
     const client = createSocketClient(url, ADMIN_KEY);

@@ -139,10 +139,10 @@ async function analyzeAllRows(pool: RetentionDatabase['pool']): Promise<void> {
 
 const past = { from: new Date(NOW - 7 * DAY_MS), to: new Date(NOW - 6.9 * DAY_MS) };
 const FILTERS: Readonly<Record<string, () => Record<string, unknown>>> = {
-  'nothing, of all tenants': () => ({}),
+  'no condition': () => ({}),
   'a big tenant': () => ({ tenant: 'big' }),
   'a small tenant': () => ({ tenant: 'small-7' }),
-  'no such tenant': () => ({ tenant: 'nobody' }),
+  'an unknown tenant': () => ({ tenant: 'nobody' }),
   'a common type': () => ({ tenant: 'big', eventTypes: ['order.paid'] }),
   'a rare type': () => ({ tenant: 'big', eventTypes: ['audit.exported'] }),
   'a rare type, of all tenants': () => ({ eventTypes: ['audit.exported'] }),
@@ -178,11 +178,11 @@ const LOG_FILTERS: typeof FILTERS = {
   'failures of all tenants': () => ({ statuses: ['FAILURE'] }),
   'failures of a subscription': () => ({ subscriptionIds: [ids.big], statuses: ['FAILURE'] }),
   'failures in the past': () => ({ tenant: 'big', statuses: ['FAILURE'], ...past }),
-  pending: () => ({ tenant: 'big', statuses: ['PENDING'] }),
-  'pending ones of all tenants': () => ({ statuses: ['PENDING'] }),
-  'pending ones of a subscription': () => ({ subscriptionIds: [ids.big], statuses: ['PENDING'] }),
-  'pending and failed': () => ({ tenant: 'big', statuses: ['PENDING', 'FAILURE'] }),
-  cancelled: () => ({ tenant: 'big', statuses: ['CANCELLED'] }),
+  'pending deliveries': () => ({ tenant: 'big', statuses: ['PENDING'] }),
+  'pending deliveries of all tenants': () => ({ statuses: ['PENDING'] }),
+  'pending deliveries of a subscription': () => ({ subscriptionIds: [ids.big], statuses: ['PENDING'] }),
+  'pending and failed deliveries': () => ({ tenant: 'big', statuses: ['PENDING', 'FAILURE'] }),
+  'cancelled deliveries': () => ({ tenant: 'big', statuses: ['CANCELLED'] }),
   'every success': () => ({ tenant: 'big', statusCodes: [{ from: 200, to: 299 }] }),
   'every success of all tenants': () => ({ statusCodes: [{ from: 200, to: 299 }] }),
   'every success of a subscription': () => ({ subscriptionIds: [ids.big], statusCodes: [{ from: 200, to: 299 }] }),
@@ -202,8 +202,8 @@ const LOG_FILTERS: typeof FILTERS = {
   'a rare success': () => ({ tenant: 'big', statusCodes: [{ from: 201, to: 201 }] }),
   'a rare success of a subscription': () => ({ subscriptionIds: [ids.big], statusCodes: [{ from: 201, to: 201 }] }),
   'server errors': () => ({ tenant: 'big', statusCodes: [{ from: 500, to: 599 }] }),
-  'a code that there is not': () => ({ tenant: 'big', statusCodes: [{ from: 404, to: 404 }] }),
-  'codes that there are not': () => ({
+  'a code that no attempt has': () => ({ tenant: 'big', statusCodes: [{ from: 404, to: 404 }] }),
+  'codes that no attempt has': () => ({
     tenant: 'big',
     statusCodes: [
       { from: 404, to: 404 },
@@ -218,16 +218,16 @@ const LOG_FILTERS: typeof FILTERS = {
 };
 const ATTEMPT_FILTERS: typeof FILTERS = {
   ...LOG_FILTERS,
-  'slow ones': () => ({ tenant: 'big', minResponseTimeMs: 1_000 }),
-  'rare slow ones': () => ({ tenant: 'big', minResponseTimeMs: 10_000 }),
-  'slower ones than there are': () => ({ tenant: 'big', minResponseTimeMs: 60_000 }),
-  'slow ones of a small tenant': () => ({ tenant: 'small-7', minResponseTimeMs: 1_000 }),
-  'slow ones of a subscription': () => ({ subscriptionIds: [ids.big], minResponseTimeMs: 10_000 }),
-  'slow ones in the past': () => ({ tenant: 'big', minResponseTimeMs: 1_000, ...past }),
+  'slow attempts': () => ({ tenant: 'big', minResponseTimeMs: 1_000 }),
+  'rare slow attempts': () => ({ tenant: 'big', minResponseTimeMs: 10_000 }),
+  'a response time that no attempt has': () => ({ tenant: 'big', minResponseTimeMs: 60_000 }),
+  'slow attempts of a small tenant': () => ({ tenant: 'small-7', minResponseTimeMs: 1_000 }),
+  'slow attempts of a subscription': () => ({ subscriptionIds: [ids.big], minResponseTimeMs: 10_000 }),
+  'slow attempts in the past': () => ({ tenant: 'big', minResponseTimeMs: 1_000, ...past }),
   'first attempts': () => ({ tenant: 'big', attemptNumbers: [1] }),
   retries: () => ({ tenant: 'big', attemptNumbers: [2, 3] }),
   'rare retries': () => ({ tenant: 'big', attemptNumbers: [10, 11] }),
-  'numbers that there are not': () => ({ tenant: 'big', attemptNumbers: [30] }),
+  'an attempt number that no attempt has': () => ({ tenant: 'big', attemptNumbers: [30] }),
   'retries of a subscription': () => ({ subscriptionIds: [ids.big], attemptNumbers: [2] }),
   'slow retries': () => ({ tenant: 'big', attemptNumbers: [2], minResponseTimeMs: 1_000 }),
 };
@@ -237,14 +237,14 @@ const DELIVERY_FILTERS: typeof FILTERS = {
   'two events, failures': () => ({ tenant: 'big', eventIds: [ids.event, 'x'], statuses: ['FAILURE'] }),
   'an event, server errors': () => ({ tenant: 'big', eventIds: [ids.event], statusCodes: [{ from: 500, to: 599 }] }),
   'an event of another tenant': () => ({ tenant: 'mid-0', eventIds: [ids.event] }),
-  'those that back off': () => ({ tenant: 'big', waitingFor: ['BACKOFF'] }),
-  'those that wait for the circuit': () => ({ tenant: 'big', waitingFor: ['CIRCUIT_OPEN'] }),
-  'those that back off, of a subscription': () => ({
+  'deliveries in back-off': () => ({ tenant: 'big', waitingFor: ['BACKOFF'] }),
+  'deliveries that wait for the circuit': () => ({ tenant: 'big', waitingFor: ['CIRCUIT_OPEN'] }),
+  'deliveries in back-off of a subscription': () => ({
     tenant: 'big',
     subscriptionIds: [ids.big],
     waitingFor: ['BACKOFF'],
   }),
-  'those that back off, of all tenants': () => ({ waitingFor: ['BACKOFF', 'RETRY_AFTER'] }),
+  'deliveries in back-off of all tenants': () => ({ waitingFor: ['BACKOFF', 'RETRY_AFTER'] }),
 };
 const FILTERS_OF: Readonly<Record<'deliveryLog' | 'deliveries', typeof FILTERS>> = {
   deliveryLog: ATTEMPT_FILTERS,
@@ -256,7 +256,7 @@ const EVENT_FILTERS: typeof FILTERS = {
   'ids of another tenant': () => ({ tenant: 'mid-0', ids: [ids.event] }),
 };
 const REJECTION_FILTERS: typeof FILTERS = {
-  'nothing, of all tenants': () => ({}),
+  'no condition': () => ({}),
   'a tenant': () => ({ tenant: 'big' }),
   'a small tenant': () => ({ tenant: 'small-7' }),
   'a rare reason': () => ({ tenant: 'big', reasons: ['TOO_LARGE'] }),
@@ -328,7 +328,7 @@ async function expectToReadLittle(sent: readonly Statement[], times: number): Pr
 }
 
 describe.each(['deliveryLog', 'deliveries', 'events', 'rejectedEvents'] as const)('%s', (field) => {
-  test.each(Object.entries(FIELDS[field].filters))('of %s reads little', async (name, filterOf) => {
+  test.each(Object.entries(FIELDS[field].filters))('the filter "%s" reads little', async (name, filterOf) => {
     for (const page of PAGES) {
       const sent = await statementsOf(field, { filter: filterOf(), ...page });
       await expectToReadLittle(sent, name === COSTLY.name ? COSTLY.times : 1);
@@ -337,7 +337,7 @@ describe.each(['deliveryLog', 'deliveries', 'events', 'rejectedEvents'] as const
 });
 
 describe.each(['deliveryLog', 'deliveries'] as const)('%s of a webhook subscription', (field) => {
-  test.each(Object.entries(FILTERS_OF[field]))('of %s reads little', async (_name, filterOf) => {
+  test.each(Object.entries(FILTERS_OF[field]))('the filter "%s" reads little', async (_name, filterOf) => {
     statements = [];
     const query = `query ($id: ID!, $filter: DeliveryFilter) {
       webhookSubscription(id: $id) { ${field}(filter: $filter) { nodes { id } } } }`;
@@ -369,7 +369,7 @@ async function catchUpStatements(filter: object, after: string): Promise<Stateme
 }
 
 describe('a client that reconnects to the live log', () => {
-  test.each(Object.entries(ATTEMPT_FILTERS))('of %s causes few reads', async (name, filterOf) => {
+  test.each(Object.entries(ATTEMPT_FILTERS))('causes few reads with the filter "%s"', async (name, filterOf) => {
     // These pages have 200 rows, the others 50.
     await expectToReadLittle(await catchUpStatements(filterOf(), MIDDLE), name === COSTLY.name ? 4 * COSTLY.times : 4);
   });

@@ -59,7 +59,7 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
     ['tokens', 5_000, undefined, `{ ${'__typename '.repeat(5_000)} }`],
     ['cost', 100_000, 125_501, '{ deliveries(first: 250) { nodes { attempts(last: 250) { nodes { id } } } } }'],
     ['cost', 100_000, 125_501, '{ events(first: 250) { nodes { considered(first: 250) { nodes { result } } } } }'],
-  ])('the limit of %s is %i, and %s is rejected', async (...[limit, max, actual, query]) => {
+  ])('an operation beyond the limit of %s, %i, is rejected', async (...[limit, max, actual, query]) => {
     const { errors, data } = await ask(server.url, transport, { query });
     expect(errors).toMatchObject([
       { extensions: { code: 'LIMIT_EXCEEDED', limit, max, ...(actual !== undefined && { actual }) } },

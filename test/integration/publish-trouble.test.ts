@@ -70,7 +70,7 @@ async function losingCommit({ databaseUrl }: Scene): Promise<{ readonly url: str
   return { url: url.href, lost: () => lost };
 }
 
-it.each([1, 5])('a connection that breaks while %i events are committed delays no delivery', async (count) => {
+it.each([1, 5])('a connection that breaks during a commit delays no delivery (events: %i)', async (count) => {
   const scene = await startScene(cleanUps);
   const receiver = await scene.receive();
   await scene.app.subscribe({ url: receiver.url });

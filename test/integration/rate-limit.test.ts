@@ -54,7 +54,7 @@ function lengthMs({ requests }: Receiver): number {
   return Math.max(...times) - Math.min(...times);
 }
 
-it.each([1, 2])('a burst is spread over time by %i programs together', async (apps) => {
+it.each([1, 2])('a burst is spread over time by all programs together (programs: %i)', async (apps) => {
   const scene = await startScene(cleanUps, { apps });
   const receiver = await scene.receive();
   const id = await limitedSubscription(scene, receiver, 20);

@@ -78,13 +78,13 @@ const NO_RESPONSE: readonly [Hostility, reason: string, message: string][] = [
   ['sends content-length and chunked', 'INVALID_RESPONSE', 'not valid HTTP'],
   ['sends two content-lengths', 'INVALID_RESPONSE', 'not valid HTTP'],
   ['sends a negative content-length', 'INVALID_RESPONSE', 'not valid HTTP'],
-  ['sends a content-length beyond all numbers', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['sends a content-length that is too large for a number', 'INVALID_RESPONSE', 'not valid HTTP'],
   ['sends a folded header', 'INVALID_RESPONSE', 'not valid HTTP'],
   ['ends its lines with LF alone', 'INVALID_RESPONSE', 'not valid HTTP'],
   ['stops within the status line', 'TIMEOUT', 'no response within 1000 ms'],
   ['sends a reason without end', 'INVALID_RESPONSE', '16 KiB'],
   ['sends empty lines without end', 'TIMEOUT', 'no response within 1000 ms'],
-  ['answers a status that is no number', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['answers a status that is not a number', 'INVALID_RESPONSE', 'not valid HTTP'],
   ['answers 20', 'INVALID_RESPONSE', 'not valid HTTP'],
   ['answers 000', 'INVALID_RESPONSE', 'status 0'],
   ['answers 1000', 'INVALID_RESPONSE', 'not valid HTTP'],
@@ -109,7 +109,7 @@ const RESPONSES: readonly [
   ['answers 200 and offers an upgrade', 200, { body: 'ok', pooled: true }],
   ['answers 404', 404, { body: 'none', pooled: true }],
   ['answers 410', 410, { body: '', pooled: true }],
-  ['answers 429 and when to come back', 429, { body: '', pooled: true }],
+  ['answers 429 with Retry-After', 429, { body: '', pooled: true }],
   ['answers 500', 500, { body: 'broken', pooled: true }],
   ['answers 503 and closes', 503, { body: '' }],
   ['answers 302', 302, { body: '', pooled: true }],
@@ -171,14 +171,14 @@ describe('a receiver that', () => {
     ['answers 304', 'REDIRECT'],
     ['answers 404', 'HTTP_STATUS'],
     ['answers 410', 'HTTP_STATUS'],
-    ['answers 429 and when to come back', 'HTTP_STATUS'],
+    ['answers 429 with Retry-After', 'HTTP_STATUS'],
     ['answers 500', 'HTTP_STATUS'],
-  ] as const)('%s has failed for the reason %s', async (hostility, reason) => {
+  ] as const)('%s gets the failure reason %s', async (hostility, reason) => {
     expect(failureReasonOf(await attempt(hostility))).toBe(reason);
   });
 
   it('sends Retry-After in any letter case is understood, and the first value counts', async () => {
-    expect(await attempt('answers 429 and when to come back')).toHaveProperty('headers.retry-after', '30');
+    expect(await attempt('answers 429 with Retry-After')).toHaveProperty('headers.retry-after', '30');
   });
 
   it('has each of its behaviours in one of the tables above', () => {

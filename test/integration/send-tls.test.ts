@@ -107,8 +107,8 @@ describe('send over TLS', () => {
   });
 
   it.each<[what: string, TlsOptions]>([
-    ['speaks nothing newer than TLS 1.1', { maxVersion: 'TLSv1.1', minVersion: 'TLSv1', ciphers: 'ALL:@SECLEVEL=0' }],
-    ['wants a certificate of ours, in TLS 1.2', { requestCert: true, maxVersion: 'TLSv1.2' }],
+    ['supports no version after TLS 1.1', { maxVersion: 'TLSv1.1', minVersion: 'TLSv1', ciphers: 'ALL:@SECLEVEL=0' }],
+    ['requires a client certificate, in TLS 1.2', { requestCert: true, maxVersion: 'TLSv1.2' }],
     // In TLS 1.3, the client's handshake ends before the receiver rejects it: only the alert distinguishes it from a reset.
     ['requires a client certificate, in TLS 1.3', { requestCert: true, minVersion: 'TLSv1.3' }],
   ])('fails with a receiver that %s', async (_what, options) => {

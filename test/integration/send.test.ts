@@ -305,8 +305,8 @@ describe('send', () => {
   it.each([
     ['a bad header value', { headers: { 'x-a': 'geheim\r\nx-b: c' } }],
     ['a bad header name', { headers: { 'x a': 'geheim' } }],
-    ['a URL that is none', { url: 'geheim' }],
-    ['another scheme', { url: 'ftp://127.0.0.1/geheim' }],
+    ['an invalid URL', { url: 'geheim' }],
+    ['a URL of another scheme', { url: 'ftp://127.0.0.1/geheim' }],
   ])('refuses to send %s, and does not repeat it', async (_what, more) => {
     const outcome = await postWithStaleConnectionRetry(createAgents(), request('http://127.0.0.1:1/', more));
     expect(outcome).toMatchObject({ kind: 'failure', reason: 'INVALID_REQUEST' });

@@ -84,11 +84,11 @@ async function logAttempt(): Promise<void> {
 }
 
 it.each([
-  { name: 'a mutation over WebSocket', table: 'event_types', query: MUTATION, begin: overSocket },
-  { name: 'a mutation whose client has left', table: 'event_types', query: MUTATION, begin: overHttp },
-  { name: 'a live value over WebSocket', table: 'events', query: WATCH, begin: overSocket },
-  { name: 'a live value whose client has left', table: 'events', query: WATCH, begin: overEvents },
-])('the stop waits for $name', { timeout: 60_000 }, async ({ table, query, begin }) => {
+  ['a mutation over WebSocket', { table: 'event_types', query: MUTATION, begin: overSocket }],
+  ['a mutation whose client has disconnected', { table: 'event_types', query: MUTATION, begin: overHttp }],
+  ['a live value over WebSocket', { table: 'events', query: WATCH, begin: overSocket }],
+  ['a live value whose client has disconnected', { table: 'events', query: WATCH, begin: overEvents }],
+])('the stop waits for %s', { timeout: 60_000 }, async (_what, { table, query, begin }) => {
   await services.query('TRUNCATE event_types');
   const engine = await startEngineProcess(services, { ROLES: 'api' });
   onTestFinished(() => engine.kill9());

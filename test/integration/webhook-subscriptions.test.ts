@@ -129,12 +129,12 @@ describe('createWebhookSubscription', () => {
   });
 
   test.each([
-    ['no event types', { eventTypes: [] }],
+    ['an empty list of event types', { eventTypes: [] }],
     ['101 event types', { eventTypes: Array.from({ length: 101 }, (_, n) => `type.${n}`) }],
     ['a tenant with a dot', { tenant: 'a.b' }],
-    ['30,001 ms', { timeoutMs: 30_001 }],
-    ['101 in flight', { maxInFlight: 101 }],
-    ['0 per second', { rateLimitPerSecond: 0 }],
+    ['a timeout of 30,001 ms', { timeoutMs: 30_001 }],
+    ['a maximum of 101 in flight', { maxInFlight: 101 }],
+    ['a rate limit of 0 per second', { rateLimitPerSecond: 0 }],
     ['a description of 1,001 characters', { description: 'x'.repeat(1_001) }],
   ])('rejects %s', async (_name, input) => {
     const { data } = await api.run(CREATE, { input: { ...VALID, ...input } });
@@ -721,8 +721,8 @@ test('a deleted subscription is not found by queries, but its deliveries still s
 
 test.each([
   ['a random id', uuid7(0)],
-  ['a bad id', 'no-uuid'],
-  ['a NUL', '\0'],
+  ['an invalid id', 'no-uuid'],
+  ['an id that is NUL', '\0'],
 ])('%s is not found, by any operation', async (_name, id) => {
   const found = [
     (await api.run(UPDATE, { id, input: { timeoutMs: 2_000 } })).data?.updateWebhookSubscription,

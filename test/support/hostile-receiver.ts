@@ -118,13 +118,15 @@ export const HOSTILITIES = {
   'sends content-length and chunked': answer(`${OK}content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`),
   'sends two content-lengths': answer(`${OK}content-length: 2\r\ncontent-length: 3\r\n\r\nok!`),
   'sends a negative content-length': answer(`${OK}content-length: -5\r\n\r\nhello`),
-  'sends a content-length beyond all numbers': answer(`${OK}content-length: ${'9'.repeat(30)}\r\n\r\nhello`),
+  'sends a content-length that is too large for a number': answer(
+    `${OK}content-length: ${'9'.repeat(30)}\r\n\r\nhello`,
+  ),
   'sends a folded header': answer(`${OK}x-a: b\r\n c\r\ncontent-length: 2\r\n\r\nok`),
   'ends its lines with LF alone': answer('HTTP/1.1 200 OK\ncontent-length: 2\n\nok'),
   'stops within the status line': answer('HTTP/1.1 200'),
   'sends a reason without end': keepAnswering('HTTP/1.1 200 ', () => 'x'.repeat(1_000)),
   'sends empty lines without end': keepAnswering('', () => '\r\n', 50),
-  'answers a status that is no number': answer('HTTP/1.1 abc OK\r\ncontent-length: 0\r\n\r\n'),
+  'answers a status that is not a number': answer('HTTP/1.1 abc OK\r\ncontent-length: 0\r\n\r\n'),
   'answers 20': answer('HTTP/1.1 20 OK\r\ncontent-length: 0\r\n\r\n'),
   'answers 000': answer('HTTP/1.1 000 None\r\ncontent-length: 0\r\n\r\n'),
   'answers 1000': answer('HTTP/1.1 1000 Many\r\ncontent-length: 0\r\n\r\n'),
@@ -147,7 +149,7 @@ export const HOSTILITIES = {
   ),
   'answers 404': answer('HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nnone'),
   'answers 410': answer('HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n'),
-  'answers 429 and when to come back': answer(
+  'answers 429 with Retry-After': answer(
     'HTTP/1.1 429 Slow Down\r\nRetry-After: 30\r\nRETRY-AFTER: 60\r\ncontent-length: 0\r\n\r\n',
   ),
   'answers 500': answer('HTTP/1.1 500 Internal Server Error\r\ncontent-length: 6\r\n\r\nbroken'),

@@ -20,12 +20,13 @@ describe('a snapshot', () => {
     expect(snapshot(text).toString()).toBe(text);
   });
 
-  it.each(['', '1', '1:2', '1:2:3:4', 'a:2:', '1:-2:', '1:2:x', '1:2:3,', `1:2:${'1,'.repeat(6_000)}1`])(
-    'is not parsed from %.20s',
-    (text) => {
-      expect(Snapshot.parse(text)).toBeUndefined();
-    },
-  );
+  it.each(['', '1', '1:2', '1:2:3:4', 'a:2:', '1:-2:', '1:2:x', '1:2:3,'])('is not parsed from %j', (text) => {
+    expect(Snapshot.parse(text)).toBeUndefined();
+  });
+
+  it('is not parsed from a text with 6,000 transactions', () => {
+    expect(Snapshot.parse(`1:2:${'1,'.repeat(6_000)}1`)).toBeUndefined();
+  });
 
   it('includes an earlier snapshot, and not a later one', () => {
     const [before, after] = [snapshot('10:15:10,12'), snapshot('12:16:12')];

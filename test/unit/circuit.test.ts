@@ -64,15 +64,15 @@ describe('an open circuit', () => {
 
   it.each<[what: string, after: readonly [share: number, noticeCount: number], CircuitDecision]>([
     ['nothing before half of the five days', [0.4999, 1], NOTHING],
-    ['a notice at half of them', [0.5, 1], notice(2, 50)],
-    ['only one', [0.5, 2], NOTHING],
+    ['a notice at half of the five days', [0.5, 1], notice(2, 50)],
+    ['only one notice at half of the five days', [0.5, 2], NOTHING],
     ['nothing before 70 %', [0.6999, 2], NOTHING],
     ['a notice at 70 %', [0.7, 2], notice(3, 70)],
     ['nothing before 90 %', [0.8999, 3], NOTHING],
     ['a notice at 90 %', [0.9, 3], notice(4, 90)],
-    ['nothing before the end', [0.9999, 4], NOTHING],
-    ['one notice for what went by unnoticed', [0.95, 1], notice(4, 90)],
-    ['deactivation at the end', [1, 4], { kind: 'deactivate' }],
+    ['nothing before the end of the five days', [0.9999, 4], NOTHING],
+    ['one notice if several were due', [0.95, 1], notice(4, 90)],
+    ['deactivation at the end of the five days', [1, 4], { kind: 'deactivate' }],
     ['the last notice before deactivation, however late', [1.5, 1], notice(4, 90)],
     ['the last notice before deactivation, if only that is missing', [1, 3], notice(4, 90)],
   ])('leads to %s', (_what, [share, noticeCount], verdict) => {

@@ -126,7 +126,7 @@ describe('the configuration', () => {
     [{ OTEL_TRACES_EXPORTER: 'otlp' }, true],
     [{ OTEL_TRACES_EXPORTER: 'none', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' }, false],
     [{ OTEL_SDK_DISABLED: 'true', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' }, false],
-  ])('turns traces on with %j: %j', (env, isOn) => {
+  ])('with %j, traces are on: %j', (env, isOn) => {
     expect(isTracingOn(readConfig(env).tracing)).toBe(isOn);
   });
 
@@ -226,7 +226,7 @@ describe('the configuration', () => {
     [{ JWT_JWKS_URL: 'https://id.example.com/keys' }, { jwksUrl: 'https://id.example.com/keys' }],
     [{ JWT_JWKS_URL: 'http://127.0.0.1:81/keys' }, { jwksUrl: 'http://127.0.0.1:81/keys' }],
     [{ JWT_JWKS_URL: 'http://[::1]/keys', JWT_SECRET: '' }, { jwksUrl: 'http://[::1]/keys' }],
-  ])('verifies JWTs with %j by %j', (env, jwt) => {
+  ])('with %j, JWTs are verified by %j', (env, jwt) => {
     expect(readConfig(env).jwt).toEqual(jwt);
   });
 

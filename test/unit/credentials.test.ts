@@ -27,7 +27,7 @@ describe('the admin key', () => {
     `Bearer ${KEY}x`,
     `Bearer ${KEY.slice(1)}`,
     `Bearer ${KEY.toUpperCase()}`,
-  ])('%j is not', async (authorization) => {
+  ])('%j is not accepted', async (authorization) => {
     expect(await authenticate(authorization)).toBeUndefined();
   });
 });

@@ -34,7 +34,7 @@ describe('a pattern', () => {
     ['*', 'webhook_subscription.failing', false],
     ['webhook_subscription.*', 'webhook_subscription.failing', true],
     ['webhook_subscription.failing', 'webhook_subscription.failing', true],
-  ])('%s against %s: %s', (pattern, type, expected) => {
+  ])('%s matches %s: %s', (pattern, type, expected) => {
     expect(matchesPattern(pattern, type)).toBe(expected);
     expect(patternsOf(type).includes(pattern)).toBe(expected);
   });

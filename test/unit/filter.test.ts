@@ -124,7 +124,7 @@ const EXAMPLES: readonly [filter: unknown, expected: boolean][] = [
 ];
 
 describe('a filter', () => {
-  test.each(EXAMPLES)('%j: %s', (filter, expected) => {
+  test.each(EXAMPLES)('%j matches the example: %s', (filter, expected) => {
     expect(validateFilter(filter)).toEqual([]);
     expect(compileFilter(filter)(DATA)).toBe(expected);
     expect(failedPaths(filter, DATA).length === 0).toBe(expected);
@@ -141,7 +141,7 @@ describe('a filter', () => {
     [{ n: 1 }, JSON.parse('{"__proto__":{"n":1}}'), false],
     [{ n: { $gt: 5 } }, JSON.parse('{"n":1e400}'), true],
     [{ n: 0 }, JSON.parse('{"n":-0}'), true],
-  ])('%j against %j as the whole data: %s', (filter, data, expected) => {
+  ])('%j matches %j as the whole data: %s', (filter, data, expected) => {
     expect(compileFilter(filter)(data)).toBe(expected);
     expect(evaluate(filter, data)).toBe(expected);
   });
@@ -271,7 +271,7 @@ describe('the failed conditions', () => {
 const levels = (count: number): unknown => (count === 0 ? 1 : { a: levels(count - 1) });
 
 describe('an invalid filter', () => {
-  it.each<[unknown, readonly string[]]>([
+  const invalid: readonly (readonly [filter: unknown, paths: readonly string[]])[] = [
     ['text', ['filter']],
     [null, ['filter']],
     [[{ a: 1 }], ['filter']],
@@ -304,9 +304,13 @@ describe('an invalid filter', () => {
     [{ $or: Array.from({ length: 101 }, (_, index) => ({ a: index })) }, ['filter']],
     [{ $or: Array.from({ length: 101 }, (_, index) => ({ a: { $foo: index } })) }, ['filter']],
     [{ a: 'ä'.repeat(8_189) }, ['filter']],
-  ])('number %# has its own problems', (filter, paths) => {
-    expect(validateFilter(filter).map(({ path }) => path)).toEqual(paths);
-  });
+  ];
+  it.each(invalid.map(([filter, paths]) => ({ filter, paths })))(
+    'of row %# has problems at $paths',
+    ({ filter, paths }) => {
+      expect(validateFilter(filter).map(({ path }) => path)).toEqual(paths);
+    },
+  );
 
   it.each([
     ['10 levels', levels(10)],
@@ -314,7 +318,7 @@ describe('an invalid filter', () => {
     ['250 entries', { a: { $in: Array.from({ length: 250 }, (_, index) => index) } }],
     ['16 KiB', { a: 'ä'.repeat(8_188) }],
     ['names of 256 characters', { ['x'.repeat(256)]: 1 }],
-  ])('is not a filter with %s, which is a limit', (_name, filter) => {
+  ])('does not include one at the limit, of %s', (_name, filter) => {
     expect(validateFilter(filter)).toEqual([]);
   });
 

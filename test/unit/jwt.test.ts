@@ -45,18 +45,18 @@ test.each<[string | readonly unknown[], string]>([
 });
 
 test.each<[string, Record<string, unknown>]>([
-  ['at the end of its time, by a clock that is a bit ahead', { exp: inSeconds(-3) }],
+  ['that expired 3 s ago by this clock', { exp: inSeconds(-3) }],
   ['for 24 hours', { exp: inSeconds(86_400) }],
-  ['for us among others', { aud: ['somebody-else', 'webhooks-engine'] }],
-  ['for us alone', { aud: 'webhooks-engine' }],
+  ['for this audience among others', { aud: ['somebody-else', 'webhooks-engine'] }],
+  ['for this audience alone', { aud: 'webhooks-engine' }],
 ])('a JWT %s is accepted', async (_what, claims) => {
   expect(await verify(await sign({ ...CLAIMS, ...claims }))).toBeDefined();
 });
 
 test.each<[string, Record<string, unknown>]>([
-  ['that has ended', { exp: inSeconds(-6) }],
-  ['without an end', { exp: undefined }],
-  ['with an end that is no number', { exp: '9999999999' }],
+  ['that expired 6 s ago', { exp: inSeconds(-6) }],
+  ['without an expiry', { exp: undefined }],
+  ['with an expiry that is not a number', { exp: '9999999999' }],
   ['for more than 24 hours', { exp: inSeconds(86_400 + 60) }],
   ['that never expires', { exp: 1e300 }],
   ['that is not valid yet', { nbf: inSeconds(60) }],
@@ -73,7 +73,7 @@ test.each<[string, Record<string, unknown>]>([
   ['with a scope that is an object', { scope: { scope: 'TENANT_READ' } }],
   ['with a scope that is null', { scope: null }],
   ['for another audience', { aud: 'somebody-else' }],
-  ['for no audience', { aud: [] }],
+  ['with an empty list of audiences', { aud: [] }],
 ])('a JWT %s is rejected', async (_what, claims) => {
   expect(await verify(await sign({ ...CLAIMS, ...claims }))).toBeUndefined();
 });

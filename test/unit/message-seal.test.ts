@@ -14,12 +14,16 @@ describe('a sealed message', () => {
 
   it.each<[string, string, (sealed: Buffer) => Buffer]>([
     ['on another subject', 'deliveries.two', (sealed) => sealed],
-    ['on a subject that takes some of its body', `${SUBJECT}\na`, (sealed) => sealed],
+    ['on a subject extended by part of its body', `${SUBJECT}\na`, (sealed) => sealed],
     ['with another body', SUBJECT, (sealed) => Buffer.concat([sealed, Buffer.from('x')])],
-    ['with another end of the first line', SUBJECT, (sealed) => Buffer.from(sealed.toString().replace('\n', ' '))],
+    [
+      'with another line break after the first line',
+      SUBJECT,
+      (sealed) => Buffer.from(sealed.toString().replace('\n', ' ')),
+    ],
     ['with a shorter body', SUBJECT, (sealed) => sealed.subarray(0, -1)],
     ['without its first line', SUBJECT, (sealed) => sealed.subarray(44)],
-    ['that is only a first line, cut', SUBJECT, (sealed) => sealed.subarray(0, 43)],
+    ['that is only part of a first line', SUBJECT, (sealed) => sealed.subarray(0, 43)],
     ['that is empty', SUBJECT, () => Buffer.alloc(0)],
   ])('%s is not opened', (_, subject, change) => {
     expect(open(subject, change(seal(SUBJECT, Buffer.from('a body'))))).toBeUndefined();

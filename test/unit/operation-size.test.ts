@@ -18,7 +18,7 @@ it.each([
   ['{ ...F } fragment F on Q { a ...F }', { depth: 1, rootFields: 1 }],
   ['{ a ...Nowhere }', { depth: 1, rootFields: 1 }],
   ['{ __schema { types { fields { type { name } } } } a { b } }', { depth: 2 }],
-])('%s', (text, size) => {
+])('the size of %s', (text, size) => {
   expect(sizeOf(text)).toMatchObject([size]);
 });
 

@@ -15,7 +15,7 @@ describe('failureReasonOf', () => {
     [400, 'HTTP_STATUS'],
     [410, 'HTTP_STATUS'],
     [599, 'HTTP_STATUS'],
-  ])('a %d is %s', (statusCode, reason) => {
+  ])('of the status %d is %s', (statusCode, reason) => {
     const outcome = {
       kind: 'response',
       statusCode,

@@ -193,7 +193,7 @@ describe('a rejection', () => {
       { headers: { 'content-type': 'application/cloudevents+json' }, body: 'x'.repeat(1.6 * MAX_DATA_BYTES) },
       'acme',
     ],
-  ] as const)('says %s of %j', (reason, given, tenant) => {
+  ] as const)('has the reason %s for %j', (reason, given, tenant) => {
     expect(parse(given)).toMatchObject({ kind: 'rejected', reason, tenant });
   });
 

@@ -159,7 +159,7 @@ test('the table lists every root field', () => {
 });
 
 describe.each(rootFields)('$name', ({ type, field, name }) => {
-  test.each(SCOPES)('%s', async (scope) => {
+  test.each(SCOPES)('with the scope %s', async (scope) => {
     const codes = await codesOf(operationOn(type, field), scope);
     if (WHO[name]?.includes(scope) === true) expect(codes).not.toContain('FORBIDDEN');
     else expect(codes).toEqual(['FORBIDDEN']);

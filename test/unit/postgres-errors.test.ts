@@ -41,7 +41,7 @@ test.each([
   ['XX001', 'permanent row-specific', 'a page is damaged'],
   ['22P05', 'permanent row-specific', 'a value cannot be stored'],
   ['23505', 'permanent row-specific', 'a constraint is violated'],
-])('%s is %s (%s)', (code, kinds) => {
+])('the SQLSTATE %s is classified as %s: %s', (code, kinds) => {
   const isUnavailableNow = kinds.includes('unavailable');
   // Errors of pg, and the same errors wrapped by Prisma and its adapter.
   for (const error of [databaseError(code), adapterError(code), prismaError(code)]) {

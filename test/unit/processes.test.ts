@@ -42,20 +42,20 @@ test('the largest report fits into an answer', async () => {
 });
 
 test.each([
-  ['no object', () => 'text'],
+  ['text in place of an object', () => 'text'],
   ['a long host name', (own: object) => ({ ...own, hostname: LONG })],
-  ['a process id that is no number', (own: object) => ({ ...own, pid: '1' })],
+  ['a process id that is not a number', (own: object) => ({ ...own, pid: '1' })],
   ['a negative number', (own: object) => ({ ...own, attemptsInFlight: -1 })],
   ['a number beyond an Int', (own: object) => ({ ...own, worker: 2 ** 31 })],
   ['a time beyond the calendar', (own: object) => ({ ...own, uptimeSeconds: 1e300 })],
   ['a list of roles that is too long', (own: object) => ({ ...own, roles: Array<string>(11).fill('api') })],
-  ['a role that is no text', (own: object) => ({ ...own, roles: [{}] })],
+  ['a role that is not a text', (own: object) => ({ ...own, roles: [{}] })],
   ['no health', (own: object) => ({ ...own, health: undefined })],
-  ['a part that is no object', (own: object) => ({ ...own, health: { isReady: true, parts: [null] } })],
+  ['a part that is not an object', (own: object) => ({ ...own, health: { isReady: true, parts: [null] } })],
   ['too many parts', (own: object) => ({ ...own, health: { isReady: true, parts: Array<object>(7).fill({}) } })],
   ['a long message', (own: object) => partOf(own, { message: LONG })],
   ['a long warning', (own: object) => partOf(own, { warnings: [LONG] })],
-])('%s is refused', async (_, change) => {
+])('an answer of a process with %s is rejected', async (_, change) => {
   const own = sent(await report());
   expect(() => parseReport(own)).not.toThrow();
   expect(() => parseReport(change(own))).toThrow();

@@ -392,17 +392,20 @@ describe('the contract', () => {
     expect(said.filter(([, { description }]) => !description).map(([name]) => name)).toEqual([]);
   });
 
-  test.each(['first', 'last', 'after', 'before'])('%s has the same description for every connection', (name) => {
-    const descriptions = Object.values(schema.getTypeMap())
-      .filter(isObjectType)
-      .flatMap((type) => Object.values(type.getFields()))
-      .filter(({ type }) => /Connection!$/.test(String(type)))
-      .map(({ args }) => args.find((arg) => arg.name === name)?.description);
-    expect(descriptions.length).toBeGreaterThan(10);
-    expect(new Set(descriptions).size).toBe(1);
-    if (name === 'first') expect(descriptions[0]).toMatch(/at most 250.*Default: 50/);
-    if (name === 'last') expect(descriptions[0]).toMatch(/at most 250/);
-  });
+  test.each(['first', 'last', 'after', 'before'])(
+    'the argument %s has the same description for every connection',
+    (name) => {
+      const descriptions = Object.values(schema.getTypeMap())
+        .filter(isObjectType)
+        .flatMap((type) => Object.values(type.getFields()))
+        .filter(({ type }) => /Connection!$/.test(String(type)))
+        .map(({ args }) => args.find((arg) => arg.name === name)?.description);
+      expect(descriptions.length).toBeGreaterThan(10);
+      expect(new Set(descriptions).size).toBe(1);
+      if (name === 'first') expect(descriptions[0]).toMatch(/at most 250.*Default: 50/);
+      if (name === 'last') expect(descriptions[0]).toMatch(/at most 250/);
+    },
+  );
 });
 
 /** The built-in scalars of GraphQL. */

@@ -69,7 +69,7 @@ describe('checkTargetUrl', () => {
     'https://１２７.0.0.1/',
     'https://①②⑦.⓪.⓪.①/',
     'https://127。0。0。1/',
-  ])('recognises the spelling %j', (text) => {
+  ])('rejects %j, which is 127.0.0.1', (text) => {
     expect(messageOf(text, STRICT)).toBe('the address 127.0.0.1 is not reachable from the internet');
   });
 

@@ -61,10 +61,10 @@ it.each([
 
 it.each([
   ['1700000000.5', 'a fraction'],
-  ['', 'nothing'],
+  ['', 'empty'],
   ['2023-11-14T22:13:20Z', 'a date'],
   ['9'.repeat(16), 'too many digits'],
-])('the timestamp %s is malformed: %s', async (webhookTimestamp) => {
+])('the timestamp %j is malformed: %s', async (webhookTimestamp) => {
   const { codes } = await outcomeOf({ ...signed(CURRENT), webhookTimestamp });
   expect(codes).toContain('MALFORMED_HEADER');
 });
