@@ -2,7 +2,14 @@ import { connect, Events, type JetStreamManager, type NatsConnection, NatsError 
 import { assessServerVersion, connectionOptions, type LoginFiles } from './link.ts';
 import type { NatsNames } from './names.ts';
 import { describeDenied, describeRefusal } from './refusal.ts';
-import { assertOwnStream, describeUse, isNearlyFull, streamProblems, wantedIn } from './streams.ts';
+import {
+  assertOwnStream,
+  describeUse,
+  isNearlyFull,
+  type RequiredStream,
+  requiredSetup,
+  streamProblems,
+} from './streams.ts';
 
 type ProbeTarget = {
   readonly servers: readonly string[];
@@ -65,11 +72,11 @@ function watchDenials(connection: NatsConnection): () => string[] {
 }
 
 async function probeStreams(jsm: JetStreamManager, names: NatsNames): Promise<NatsFinding[]> {
-  const { streams, consumers } = wantedIn(names);
+  const { streams, consumers } = requiredSetup(names);
   const findings: NatsFinding[] = [];
-  for (const wanted of streams) {
-    const finding = await probeStream(jsm, wanted);
-    findings.push({ subject: `stream ${wanted.name}`, ...finding });
+  for (const required of streams) {
+    const finding = await probeStream(jsm, required);
+    findings.push({ subject: `stream ${required.name}`, ...finding });
   }
   for (const { stream, config } of Object.values(consumers)) {
     const finding = await describe(async () => {
@@ -81,13 +88,11 @@ async function probeStreams(jsm: JetStreamManager, names: NatsNames): Promise<Na
   return findings;
 }
 
-type Wanted = ReturnType<typeof wantedIn>['streams'][number];
-
-function probeStream(jsm: JetStreamManager, wanted: Wanted): Promise<Omit<NatsFinding, 'subject'>> {
+function probeStream(jsm: JetStreamManager, required: RequiredStream): Promise<Omit<NatsFinding, 'subject'>> {
   return describe(async () => {
-    const info = await jsm.streams.info(wanted.name);
-    assertOwnStream(wanted, info.config);
-    const problems = streamProblems(wanted, info.config);
+    const info = await jsm.streams.info(required.name);
+    assertOwnStream(required, info.config);
+    const problems = streamProblems(required, info.config);
     if (problems.length > 0) return { result: 'warning', text: problems.join('; ') };
     if (isNearlyFull(info)) return { result: 'warning', text: `nearly full: ${describeUse(info)}` };
     return { result: 'ok', text: `${info.state.messages} messages, ${info.config.num_replicas} replicas` };

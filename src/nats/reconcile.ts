@@ -16,12 +16,12 @@ import {
   describeUse,
   isNearlyFull,
   makeRoom,
+  type RequiredConsumer,
+  type RequiredSetup,
+  type RequiredStream,
+  requiredSetup,
   type StreamSettings,
   streamProblems,
-  type Wanted,
-  type WantedConsumer,
-  type WantedStream,
-  wantedIn,
 } from './streams.ts';
 
 type StreamReconcilerOptions = {
@@ -70,7 +70,7 @@ const HARMFUL = [
 export class StreamReconciler {
   readonly #options: StreamReconcilerOptions;
   readonly #names: NatsNames;
-  readonly #wanted: Wanted;
+  readonly #required: RequiredSetup;
   /** The symptoms of the last check by consumer, and since when each has persisted. */
   readonly #seen = new Map<string, readonly SeenSymptom[]>();
   /** The consumers whose configuration has been compared. */
@@ -81,7 +81,7 @@ export class StreamReconciler {
   constructor(options: StreamReconcilerOptions) {
     this.#options = options;
     this.#names = options.names ?? natsNames();
-    this.#wanted = wantedIn(this.#names, options.settings);
+    this.#required = requiredSetup(this.#names, options.settings);
   }
 
   /**
@@ -89,18 +89,18 @@ export class StreamReconciler {
    * is foreign, throws a ForeignStreamError without changing anything. `canPurge`: whether the server can purge safely.
    */
   async check(jsm: JetStreamManager, { canPurge = false }: { canPurge?: boolean } = {}): Promise<StreamCheck> {
-    const before = new Map<WantedStream, StreamInfo | undefined>();
-    for (const wanted of this.#wanted.streams) before.set(wanted, await found(jsm.streams.info(wanted.name)));
-    for (const [wanted, info] of before) if (info !== undefined) assertOwnStream(wanted, info.config);
+    const before = new Map<RequiredStream, StreamInfo | undefined>();
+    for (const required of this.#required.streams) before.set(required, await found(jsm.streams.info(required.name)));
+    for (const [required, info] of before) if (info !== undefined) assertOwnStream(required, info.config);
     const infos = new Map<string, StreamInfo>();
-    for (const [wanted, info] of before) {
+    for (const [required, info] of before) {
       const first = infos.get(this.#names.events.stream);
-      infos.set(wanted.name, info ?? (await createWithRoom(jsm, { wanted, first, log: this.#options.log })));
-      if (info !== undefined) this.#checkStream(wanted, info);
+      infos.set(required.name, info ?? (await createWithRoom(jsm, { required, first, log: this.#options.log })));
+      if (info !== undefined) this.#checkStream(required, info);
     }
     let created = false;
-    for (const wanted of Object.values(this.#wanted.consumers))
-      created = (await this.#checkConsumer(jsm, wanted)) || created;
+    for (const required of Object.values(this.#required.consumers))
+      created = (await this.#checkConsumer(jsm, required)) || created;
     const intervals = [...this.#seen.values()].flat().map(({ mustPersistMs }) => mustPersistMs / CHECKS_PER_DURATION);
     const againInMs = this.#options.makesRoom === true ? await this.#makeRoom(jsm, { infos, canPurge }) : INTERVAL_MS;
     const maxBytes = infos.get(this.#names.deliveries.stream)?.config.max_bytes ?? -1;
@@ -148,10 +148,10 @@ export class StreamReconciler {
   }
 
   /** The stream may hold the only copy of an event, so a difference is only logged, once, for the operator. */
-  #checkStream(wanted: WantedStream, info: StreamInfo): void {
+  #checkStream(required: RequiredStream, info: StreamInfo): void {
     const { log } = this.#options;
-    const { name: stream } = wanted;
-    const problems = streamProblems(wanted, info.config).join('; ');
+    const { name: stream } = required;
+    const problems = streamProblems(required, info.config).join('; ');
     if (problems !== '' && problems !== this.#problems.get(stream)) {
       log.error({ stream, problems }, 'stream has a wrong configuration; events or deliveries may be lost');
     }
@@ -159,15 +159,15 @@ export class StreamReconciler {
   }
 
   /** Checks the consumer and creates it if necessary. Returns whether it did. */
-  async #checkConsumer(jsm: JetStreamManager, wanted: WantedConsumer): Promise<boolean> {
+  async #checkConsumer(jsm: JetStreamManager, required: RequiredConsumer): Promise<boolean> {
     const { log } = this.#options;
-    const { stream, config } = wanted;
+    const { stream, config } = required;
     const consumer = config.durable_name;
-    const observation = await observe(jsm, wanted);
+    const observation = await observe(jsm, required);
     if (observation !== undefined) {
       const problem =
         this.#problemOf(consumer, observation) ??
-        (await this.#correct(jsm, { wanted, actual: observation.after.config }));
+        (await this.#correct(jsm, { required, actual: observation.after.config }));
       if (problem === undefined) return false;
       const { delivered, ack_floor: ackFloor, num_pending: pending, num_ack_pending: unacked } = observation.before;
       const { first_seq: first, last_seq: last, messages } = observation.stream.state;
@@ -203,7 +203,7 @@ export class StreamReconciler {
    */
   async #correct(
     jsm: JetStreamManager,
-    { wanted: { stream, config }, actual }: { readonly wanted: WantedConsumer; readonly actual: ConsumerConfig },
+    { required: { stream, config }, actual }: { readonly required: RequiredConsumer; readonly actual: ConsumerConfig },
   ): Promise<string | undefined> {
     const consumer = config.durable_name;
     if (this.#compared.has(consumer)) return undefined;
@@ -229,15 +229,15 @@ export class StreamReconciler {
   }
 }
 
-/** The actual values that differ from the wanted ones. An old server silently ignores settings that it does not know. */
-function differencesBetween(wanted: Partial<ConsumerConfig>, actual: ConsumerConfig): Partial<ConsumerConfig> {
-  const expected = new Map<string, unknown>(Object.entries(wanted));
+/** The actual values that differ from the required ones. An old server silently ignores settings that it does not know. */
+function differencesBetween(required: Partial<ConsumerConfig>, actual: ConsumerConfig): Partial<ConsumerConfig> {
+  const expected = new Map<string, unknown>(Object.entries(required));
   return Object.fromEntries(
     Object.entries(actual).filter(([name, value]) => expected.has(name) && expected.get(name) !== value),
   );
 }
 
-async function observe(jsm: JetStreamManager, { stream, config }: WantedConsumer): Promise<Observation | undefined> {
+async function observe(jsm: JetStreamManager, { stream, config }: RequiredConsumer): Promise<Observation | undefined> {
   const before = await found(jsm.consumers.info(stream, config.durable_name));
   if (before === undefined) return undefined;
   const info = await jsm.streams.info(stream);

@@ -17,20 +17,20 @@ import type { NatsNames } from './names.ts';
 /** The consuming part of the engine. Its consumer in NATS has this name, after the prefix. */
 export type Durable = 'dispatcher' | 'sender';
 
-export type WantedStream = Partial<StreamConfig> & {
+export type RequiredStream = Partial<StreamConfig> & {
   readonly name: string;
   readonly subjects: string[];
   readonly max_bytes: number;
 };
 
-export type WantedConsumer = {
+export type RequiredConsumer = {
   readonly stream: string;
   readonly config: Partial<ConsumerConfig> & { readonly durable_name: string };
 };
 
-export type Wanted = {
-  readonly streams: readonly WantedStream[];
-  readonly consumers: Readonly<Record<Durable, WantedConsumer>>;
+export type RequiredSetup = {
+  readonly streams: readonly RequiredStream[];
+  readonly consumers: Readonly<Record<Durable, RequiredConsumer>>;
 };
 
 /** Settings of streams that the engine creates. */
@@ -47,7 +47,7 @@ export const EVENTS_MAX_BYTES = 8 * GIBIBYTE;
 export const DELIVERIES_MAX_BYTES = GIBIBYTE;
 
 /** The streams and consumers of an installation. docs/nats-server.md shows the streams as JSON; a test compares the two. */
-export function wantedIn({ events, deliveries }: NatsNames, settings: StreamSettings = {}): Wanted {
+export function requiredSetup({ events, deliveries }: NatsNames, settings: StreamSettings = {}): RequiredSetup {
   const { replicas = 1, eventsMaxBytes = EVENTS_MAX_BYTES, deliveriesMaxBytes = DELIVERIES_MAX_BYTES } = settings;
   return {
     streams: [
@@ -134,11 +134,11 @@ export class ForeignStreamError extends Error {}
  * Throws a ForeignStreamError if the stream belongs to another application. Its maximum age, size and replicas are the
  * operator's choice.
  */
-export function assertOwnStream(wanted: Partial<StreamConfig>, actual: Partial<StreamConfig>): void {
-  const differences = compare(IDENTITY, { wanted, actual });
+export function assertOwnStream(required: Partial<StreamConfig>, actual: Partial<StreamConfig>): void {
+  const differences = compare(IDENTITY, { required, actual });
   if (differences.length === 0) return;
   throw new ForeignStreamError(
-    `the stream ${wanted.name ?? ''} was not created by webhooks-engine: its ${differences.join('; its ')}. Set another NATS_PREFIX, or remove that stream`,
+    `the stream ${required.name ?? ''} was not created by webhooks-engine: its ${differences.join('; its ')}. Set another NATS_PREFIX, or remove that stream`,
   );
 }
 
@@ -146,17 +146,17 @@ export function assertOwnStream(wanted: Partial<StreamConfig>, actual: Partial<S
  * Describes the settings of an own stream that differ from the definition: `duplicate_window is 120000000000, not
  * 100000000`.
  */
-export function streamProblems(wanted: Partial<StreamConfig>, actual: Partial<StreamConfig>): string[] {
+export function streamProblems(required: Partial<StreamConfig>, actual: Partial<StreamConfig>): string[] {
   const isLimited = (actual.max_bytes ?? -1) > 0 || (actual.max_msgs ?? -1) > 0;
-  return compare(isLimited ? COMPARED : COMPARED_WITHOUT_LIMITS, { wanted, actual });
+  return compare(isLimited ? COMPARED : COMPARED_WITHOUT_LIMITS, { required, actual });
 }
 
 function compare(
   names: readonly Name[],
-  { wanted, actual }: { readonly wanted: Partial<StreamConfig>; readonly actual: Partial<StreamConfig> },
+  { required, actual }: { readonly required: Partial<StreamConfig>; readonly actual: Partial<StreamConfig> },
 ): string[] {
   return names
-    .map((name) => ({ name, is: JSON.stringify(actual[name]), not: JSON.stringify(wanted[name]) }))
+    .map((name) => ({ name, is: JSON.stringify(actual[name]), not: JSON.stringify(required[name]) }))
     .filter(({ is, not }) => is !== not)
     .map(({ name, is, not }) => `${name} is ${is}, not ${not}`);
 }
@@ -182,10 +182,10 @@ const IN_FLIGHT = 64;
 const FAST_BYTES_PER_MS = (4 * MEBIBYTE) / 1_000;
 
 /** Creates a stream with its `max_bytes`, halved until JetStream has enough storage. */
-async function createFitting(jsm: JetStreamManager, wanted: WantedStream, least: number): Promise<StreamInfo> {
-  for (let bytes = wanted.max_bytes; ; bytes = Math.floor(bytes / 2)) {
+async function createFitting(jsm: JetStreamManager, required: RequiredStream, least: number): Promise<StreamInfo> {
+  for (let bytes = required.max_bytes; ; bytes = Math.floor(bytes / 2)) {
     try {
-      return await jsm.streams.add({ ...wanted, max_bytes: bytes });
+      return await jsm.streams.add({ ...required, max_bytes: bytes });
     } catch (error) {
       if (!isNoRoom(error) || bytes / 2 < least) throw error;
     }
@@ -197,25 +197,26 @@ function isNoRoom(error: unknown): boolean {
 }
 
 type ToCreate = {
-  readonly wanted: WantedStream;
+  readonly required: RequiredStream;
   /** EVENTS, if this stream is DELIVERIES. */
   readonly first: StreamInfo | undefined;
   readonly log: Logger;
 };
 
 /**
- * Creates a stream with its wanted size, or the largest that JetStream has storage for. If EVENTS, which is created
+ * Creates a stream with its required size, or the largest that JetStream has storage for. If EVENTS, which is created
  * first, has reserved all storage, EVENTS is shrunk by a quarter, repeatedly if necessary, as long as its messages fill
  * at most half of the new size.
  */
-export async function createWithRoom(jsm: JetStreamManager, { wanted, first, log }: ToCreate): Promise<StreamInfo> {
+export async function createWithRoom(jsm: JetStreamManager, { required, first, log }: ToCreate): Promise<StreamInfo> {
   let room = first?.config.max_bytes ?? 0;
   for (;;) {
     try {
-      const created = await createFitting(jsm, wanted, Math.max(MIN_BYTES, room * MIN_SHARE));
-      const facts = { stream: wanted.name, maxBytes: created.config.max_bytes };
-      if (created.config.max_bytes === wanted.max_bytes) log.info(facts, 'stream created');
-      else log.warn({ ...facts, wanted: wanted.max_bytes }, 'stream created; JetStream has no room for a larger one');
+      const created = await createFitting(jsm, required, Math.max(MIN_BYTES, room * MIN_SHARE));
+      const facts = { stream: required.name, maxBytes: created.config.max_bytes };
+      if (created.config.max_bytes === required.max_bytes) log.info(facts, 'stream created');
+      else
+        log.warn({ ...facts, required: required.max_bytes }, 'stream created; JetStream has no room for a larger one');
       return created;
     } catch (error) {
       const less = Math.floor(room * 0.75);
@@ -223,7 +224,7 @@ export async function createWithRoom(jsm: JetStreamManager, { wanted, first, log
       const { name } = first.config;
       await jsm.streams.update(name, { max_bytes: less });
       room = less;
-      log.warn({ stream: name, maxBytes: less }, `stream shrunk, because there was no storage for ${wanted.name}`);
+      log.warn({ stream: name, maxBytes: less }, `stream shrunk, because there was no storage for ${required.name}`);
     }
   }
 }

@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { natsNames } from '../../src/nats/names.ts';
 import { StreamReconciler } from '../../src/nats/reconcile.ts';
-import { wantedIn } from '../../src/nats/streams.ts';
+import { requiredSetup } from '../../src/nats/streams.ts';
 import { startTestNats, type TestNatsOptions } from '../support/nats.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
@@ -253,7 +253,7 @@ describe('DELIVERIES', () => {
     const receiver = await receive();
     const jsm = await manage(services.nats.url);
     // Streams of an operator, without limits.
-    const { streams } = wantedIn(natsNames());
+    const { streams } = requiredSetup(natsNames());
     for (const stream of streams) await jsm.streams.add({ ...stream, max_bytes: -1 });
     await jsm.streams.add({ name: 'OTHER', subjects: ['other'] });
     const app = await startApp(services);

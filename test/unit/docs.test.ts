@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { VARIABLES } from '../../src/config/variables.ts';
 import type { Operator } from '../../src/events/matching/filter-validation.ts';
 import { natsNames } from '../../src/nats/names.ts';
-import { wantedIn } from '../../src/nats/streams.ts';
+import { requiredSetup } from '../../src/nats/streams.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
@@ -155,7 +155,9 @@ test('docs/nats-server.md has the streams with the settings that the program cre
   const shown = [...read('docs/nats-server.md').matchAll(/^```json\n(.*?)^```$/gms)].map(
     ([, json = '']) => JSON.parse(json) as unknown,
   );
-  expect(shown).toEqual(wantedIn(natsNames(), { replicas: 3 }).streams.map((stream) => ({ ...stream, ...unlimited })));
+  expect(shown).toEqual(
+    requiredSetup(natsNames(), { replicas: 3 }).streams.map((stream) => ({ ...stream, ...unlimited })),
+  );
 });
 
 test.each(PAGES)('the operations that %s sends with curl are valid in the schema', (page) => {

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { natsNames } from '../../src/nats/names.ts';
-import { wantedIn } from '../../src/nats/streams.ts';
+import { requiredSetup } from '../../src/nats/streams.ts';
 
 const SRC = join(import.meta.dirname, '../../src');
 const sources = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
@@ -37,7 +37,7 @@ it('streams and consumers only have settings that nats-server 2.9 knows, because
     ],
     consumer: ['ack_policy', 'ack_wait', 'deliver_policy', 'durable_name', 'max_ack_pending', 'max_deliver'],
   };
-  const { streams, consumers } = wantedIn(natsNames());
+  const { streams, consumers } = requiredSetup(natsNames());
   for (const stream of streams) expect(known.stream).toEqual(expect.arrayContaining(Object.keys(stream)));
   for (const { config } of Object.values(consumers)) {
     expect(known.consumer).toEqual(expect.arrayContaining(Object.keys(config)));
