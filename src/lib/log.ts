@@ -68,13 +68,13 @@ function describeError(error: unknown): LoggedError | string {
  * `note` counts an occurrence. It returns the occurrences since its last report, or undefined if that report is younger
  * than the interval.
  */
-type Seldom = { readonly note: () => number | undefined; readonly reset: () => void };
+type LogThrottle = { readonly note: () => number | undefined; readonly reset: () => void };
 
 /**
  * Limits how often a frequent log line is written: `note` counts occurrences and returns their number the first time,
  * and then at most once per `intervalMs`.
  */
-export function seldom(intervalMs: number, now: () => number = Date.now): Seldom {
+export function createLogThrottle(intervalMs: number, now: () => number = Date.now): LogThrottle {
   let count = 0;
   let saidAt = Number.NEGATIVE_INFINITY;
   return {

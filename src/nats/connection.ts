@@ -7,7 +7,7 @@ import {
   NatsError,
 } from 'nats';
 import type { Logger } from 'pino';
-import { seldom } from '../lib/log.ts';
+import { createLogThrottle } from '../lib/log.ts';
 import { pause, whenAborted } from '../lib/loop.ts';
 import { type ConsumeOptions, consume } from './consume.ts';
 import { assessServerVersion, type LoginFiles, NatsLink } from './link.ts';
@@ -90,9 +90,9 @@ export class NatsClient {
   readonly #link: NatsLink;
   readonly #streams: StreamReconciler;
   readonly #listeners: NatsListener[] = [];
-  readonly #forgeries = seldom(LOG_INTERVAL_MS);
-  readonly #failures = seldom(LOG_INTERVAL_MS);
-  readonly #fullness = seldom(LOG_INTERVAL_MS);
+  readonly #forgeries = createLogThrottle(LOG_INTERVAL_MS);
+  readonly #failures = createLogThrottle(LOG_INTERVAL_MS);
+  readonly #fullness = createLogThrottle(LOG_INTERVAL_MS);
   /** Aborts when the current connection is lost. */
   #period = new AbortController();
   /** Aborts consuming when the connection is closed or a stream turns out to be foreign. Reconnects do not abort it. */

@@ -12,7 +12,7 @@ import {
   type Status,
 } from 'nats';
 import type { Logger } from 'pino';
-import { seldom } from '../lib/log.ts';
+import { createLogThrottle } from '../lib/log.ts';
 import { atMost, pause, whenAborted } from '../lib/loop.ts';
 import type { NatsNames } from './names.ts';
 import { type Denial, describeDenied, describeRefusal } from './refusal.ts';
@@ -54,8 +54,8 @@ const REFUSALS = new Set<string>([
 export class NatsLink {
   readonly #options: NatsLinkOptions;
   readonly #stopping = new AbortController();
-  readonly #connectFailures = seldom(LOG_INTERVAL_MS);
-  readonly #denials = seldom(LOG_INTERVAL_MS);
+  readonly #connectFailures = createLogThrottle(LOG_INTERVAL_MS);
+  readonly #denials = createLogThrottle(LOG_INTERVAL_MS);
   #fault: string | undefined = 'not connected yet';
   #denied: { readonly text: string; readonly at: number } | undefined;
   /** Servers that the cluster has announced. */

@@ -3,7 +3,7 @@ import type { Msg, NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { loopClock } from '../lib/event-loop.ts';
 import { isObject } from '../lib/json.ts';
-import { seldom } from '../lib/log.ts';
+import { createLogThrottle } from '../lib/log.ts';
 import type { NatsClient } from './connection.ts';
 
 type RollCallOptions<T> = {
@@ -66,7 +66,7 @@ export class RollCall<T> {
   readonly #now: () => number;
   /** The other processes that have answered, by id. */
   readonly #others = new Map<string, Known<T>>();
-  readonly #refusals = seldom(LOG_INTERVAL_MS);
+  readonly #refusals = createLogThrottle(LOG_INTERVAL_MS);
   #connection: NatsConnection | undefined;
   /** Whether this is the first question on the connection: no process is known yet, so it lasts until the deadline. */
   #isFirst = true;

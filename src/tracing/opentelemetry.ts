@@ -15,7 +15,7 @@ import {
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
 import type { Logger } from 'pino';
-import { seldom } from '../lib/log.ts';
+import { createLogThrottle } from '../lib/log.ts';
 import { atMost } from '../lib/loop.ts';
 import { formatTraceParent, type NewSpan, readTraceParent, type Span } from '../lib/tracing.ts';
 import { VERSION } from '../lib/version.ts';
@@ -150,7 +150,7 @@ function createExporter({ protocol, endpoint, tracesEndpoint, headers }: Tracing
 
 /** Logs failed exports to the program's log. The SDK reports them only to its global logger. */
 function reportFailures(exporter: SpanExporter, log: Logger): SpanExporter {
-  const failures = seldom(LOG_INTERVAL_MS);
+  const failures = createLogThrottle(LOG_INTERVAL_MS);
   return {
     export: (spans, onResult) => {
       exporter.export(spans, (result) => {

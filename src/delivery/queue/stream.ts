@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { seldom } from '../../lib/log.ts';
+import { createLogThrottle } from '../../lib/log.ts';
 import { type JetStreamMessage, type NatsClient, NotConnectedError } from '../../nats/connection.ts';
 import { describeRefusal } from '../../nats/refusal.ts';
 import {
@@ -35,7 +35,7 @@ const DEPTH_REFRESH_MS = 100;
 /** The stream DELIVERIES: publishes deliveries, reads their messages, and records whether JetStream refuses them. */
 export class DeliveryStream {
   readonly #options: DeliveryStreamOptions;
-  readonly #refusals = seldom(LOG_INTERVAL_MS);
+  readonly #refusals = createLogThrottle(LOG_INTERVAL_MS);
   /** The last delivery's refusal, `at` by performance.now(); undefined if JetStream stored it. */
   #refusal: { readonly reason: string; readonly at: number } | undefined;
 
