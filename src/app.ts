@@ -10,7 +10,7 @@ import type { Report } from './embedded/report.ts';
 import { createPublishEvents } from './events/publish.ts';
 import { type Infrastructure, provisionInfrastructure } from './infrastructure.ts';
 import { createJobs, type JobLimits } from './jobs.ts';
-import { atMost } from './lib/loop.ts';
+import { waitAtMost } from './lib/loop.ts';
 import { VERSION } from './lib/version.ts';
 import { REPORT_MS, RollCall } from './nats/roll-call.ts';
 import { ReplayFeed } from './replays/progress.ts';
@@ -121,7 +121,7 @@ async function startServers(
   const server = createHttpServer(config, services, { adminApiKeys, checks, rollCall, pool });
   onStop(async () => {
     // Work that a stalled server delays beyond the limit is redelivered, as after a kill.
-    await atMost(WORK_STOPS_WITHIN_MS, Promise.all([startUp.stop(), server.stop()]));
+    await waitAtMost(WORK_STOPS_WITHIN_MS, Promise.all([startUp.stop(), server.stop()]));
   });
   const url = await server.start();
   const ready = startUp.begin();
@@ -178,7 +178,7 @@ export function startWorkerApp(config: Config, { number, infrastructure, log, tr
   const checkReadiness = createReadiness(config.roles, checks);
   const rollCall = createRollCall(config, services, { checks, worker: number, shownRoles: config.roles });
   onStop(() => rollCall.stop());
-  onStop(() => atMost(WORK_STOPS_WITHIN_MS, startUp.stop()));
+  onStop(() => waitAtMost(WORK_STOPS_WITHIN_MS, startUp.stop()));
   let stopped: Promise<void> | undefined;
   return {
     ready: startUp.begin(),

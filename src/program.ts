@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { type App, startApp } from './app.ts';
 import { type Config, readConfig } from './config/config.ts';
 import { createLog } from './lib/log.ts';
-import { atMost } from './lib/loop.ts';
+import { waitAtMost } from './lib/loop.ts';
 import { firstStopSignal } from './relaunch.ts';
 import { divideWork } from './workers/divide-work.ts';
 
@@ -31,7 +31,7 @@ export async function runProgram(): Promise<void> {
     log.info({ signal: early }, 'stopping before the start has completed');
     // The start completes its current step, such as a download or the creation of a database. If that stalls, the next start
     // repeats it.
-    await atMost(
+    await waitAtMost(
       STOP_DURING_START_MS,
       starting.then((app) => app.stop()).catch(() => undefined),
     );

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
-import { atMost, unlessAborted } from './lib/loop.ts';
+import { unlessAborted, waitAtMost } from './lib/loop.ts';
 import { StartError } from './lib/start-error.ts';
 import type { NatsClient } from './nats/connection.ts';
 import { checkServer } from './postgres/check-server.ts';
@@ -83,7 +83,7 @@ export class StartUp {
   async stop(): Promise<void> {
     this.#stopping.abort();
     const stops = this.#options.jobs.map((job) => job.stop());
-    await Promise.all([atMost(START_ENDS_WITHIN_MS, this.#ended), ...stops]);
+    await Promise.all([waitAtMost(START_ENDS_WITHIN_MS, this.#ended), ...stops]);
   }
 
   async #run(signal: AbortSignal): Promise<void> {

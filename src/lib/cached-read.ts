@@ -1,4 +1,4 @@
-import { atMost } from './loop.ts';
+import { waitAtMost } from './loop.ts';
 
 export type CachedReadOptions = {
   /** Maximum wait of a caller, in milliseconds. */
@@ -43,7 +43,7 @@ export function cachedRead<T>(
   return async () => {
     if (reading === undefined && performance.now() < freshUntil) return known;
     const readBefore = reads;
-    await atMost(waitMs, (reading ??= readAgain()));
+    await waitAtMost(waitMs, (reading ??= readAgain()));
     return reads > readBefore || performance.now() < freshUntil + staleMs ? known : undefined;
   };
 }

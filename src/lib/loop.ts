@@ -94,7 +94,7 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
 }
 
 /** Waits for work whose result is not needed, for at most `ms` milliseconds. */
-export async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+export async function waitAtMost(ms: number, work: Promise<unknown>): Promise<void> {
   const timer = new AbortController();
   await Promise.race([work, pause(ms, timer.signal)]);
   timer.abort();

@@ -1,6 +1,6 @@
 import type { Consumer, ConsumerInfo, ConsumerMessages, JetStreamClient, JsMsg, Subscription } from 'nats';
 import type { Logger } from 'pino';
-import { atMost, pause, whenAborted } from '../lib/loop.ts';
+import { pause, waitAtMost, whenAborted } from '../lib/loop.ts';
 import type { NatsNames } from './names.ts';
 import type { Durable } from './streams.ts';
 
@@ -94,7 +94,7 @@ async function drain(messages: ConsumerMessages): Promise<void> {
   // `as`: a field of the only class that implements this type, in the pinned version of the client.
   const { sub } = messages as ConsumerMessages & { readonly sub?: Subscription };
   // Rejects if the connection is closed; then no message arrives.
-  if (sub !== undefined) await atMost(DRAIN_MS, sub.drain()).catch(() => undefined);
+  if (sub !== undefined) await waitAtMost(DRAIN_MS, sub.drain()).catch(() => undefined);
   messages.stop();
 }
 

@@ -13,7 +13,7 @@ import {
 } from 'nats';
 import type { Logger } from 'pino';
 import { createLogThrottle } from '../lib/log.ts';
-import { atMost, pause, whenAborted } from '../lib/loop.ts';
+import { pause, waitAtMost, whenAborted } from '../lib/loop.ts';
 import type { NatsNames } from './names.ts';
 import { type Denial, describeDenied, describeRefusal } from './refusal.ts';
 
@@ -82,7 +82,7 @@ export class NatsLink {
   async stop(): Promise<void> {
     this.#stopping.abort();
     // A server that stalls during the log-in is not waited for; if the connection succeeds later, it is closed.
-    await atMost(STOP_MS, this.#running ?? Promise.resolve());
+    await waitAtMost(STOP_MS, this.#running ?? Promise.resolve());
   }
 
   /** Reconnects to the next server; returns false if there is no other. */
@@ -207,7 +207,7 @@ export class NatsLink {
   async #close(connection: NatsConnection): Promise<void> {
     try {
       // Draining needs a connected server.
-      if (this.#isUp) await atMost(DRAIN_MS, connection.drain());
+      if (this.#isUp) await waitAtMost(DRAIN_MS, connection.drain());
       await connection.close();
     } catch (error) {
       this.#options.log.debug({ err: error }, 'closing the NATS connection failed');

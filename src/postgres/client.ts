@@ -1,7 +1,7 @@
 import { PrismaPg } from '@prisma/adapter-pg';
 import pg from 'pg';
 import { type Prisma, PrismaClient } from '../generated/prisma/client.ts';
-import { atMost } from '../lib/loop.ts';
+import { waitAtMost } from '../lib/loop.ts';
 import { Clock } from './clock.ts';
 import {
   connectionConfig,
@@ -83,7 +83,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       pools.renewConnections();
     },
     // Without this limit, closing a connection to a stalled Postgres would not return.
-    close: () => atMost(CLOSE_MS, Promise.all([prisma.$disconnect().then(() => readPool.end()), pool.end()])),
+    close: () => waitAtMost(CLOSE_MS, Promise.all([prisma.$disconnect().then(() => readPool.end()), pool.end()])),
   };
 }
 

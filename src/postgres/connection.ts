@@ -1,6 +1,6 @@
 import { Socket } from 'node:net';
 import pg from 'pg';
-import { atMost } from '../lib/loop.ts';
+import { waitAtMost } from '../lib/loop.ts';
 import type { Queryable } from './client.ts';
 
 /** A connection outside the pools, for work that needs a session of its own. */
@@ -38,7 +38,7 @@ export async function openConnection(config: pg.ClientConfig): Promise<Connectio
   return {
     client,
     close: async () => {
-      await atMost(CLOSE_MS, client.end());
+      await waitAtMost(CLOSE_MS, client.end());
       socket.destroy();
     },
   };

@@ -8,7 +8,7 @@ import type { Credentials } from '../auth/credentials.ts';
 import { createCpuShares, createRateLimit } from '../auth/quota.ts';
 import type { Viewer } from '../auth/viewer.ts';
 import type { Config } from '../config/config.ts';
-import { atMost, InFlight } from '../lib/loop.ts';
+import { InFlight, waitAtMost } from '../lib/loop.ts';
 import { StartError } from '../lib/start-error.ts';
 import { parseTraceParent } from '../lib/tracing.ts';
 import { VERSION } from '../lib/version.ts';
@@ -203,7 +203,7 @@ export class HttpServer {
     // Running operations use the parts that are stopped next.
     const { api } = this.#options;
     const feeds = api === undefined ? [] : [api.services.liveLog, api.services.changes, api.services.replayFeed];
-    await atMost(STOP_WITHIN_MS, Promise.all([answered, ...feeds.map((feed) => feed.stop())]));
+    await waitAtMost(STOP_WITHIN_MS, Promise.all([answered, ...feeds.map((feed) => feed.stop())]));
     await api?.credentials.stop();
   }
 

@@ -16,7 +16,7 @@ import {
 } from '@opentelemetry/sdk-trace';
 import type { Logger } from 'pino';
 import { createLogThrottle } from '../lib/log.ts';
-import { atMost } from '../lib/loop.ts';
+import { waitAtMost } from '../lib/loop.ts';
 import { formatTraceParent, type NewSpan, readTraceParent, type Span } from '../lib/tracing.ts';
 import { VERSION } from '../lib/version.ts';
 import type { TracingSettings } from './settings.ts';
@@ -85,7 +85,7 @@ export function createTracing(settings: TracingSettings, log: Logger): RunningTr
   return {
     start,
     stop: () =>
-      atMost(
+      waitAtMost(
         STOP_WITHIN_MS,
         provider.shutdown().catch(() => undefined),
       ),

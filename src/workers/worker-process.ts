@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import process from 'node:process';
 import type { Readable } from 'node:stream';
-import { atMost } from '../lib/loop.ts';
+import { waitAtMost } from '../lib/loop.ts';
 import type { Answers, FromWorker, Question, StartMessage, ToWorker } from './messages.ts';
 
 /** Time limit of an answer. The HTTP request that needs it has a time limit of 2 s. */
@@ -62,7 +62,7 @@ export class WorkerProcess {
       });
     });
     this.#send({ kind: 'ask', id, question });
-    await atMost(ANSWER_MS, Promise.race([answered, this.exited]));
+    await waitAtMost(ANSWER_MS, Promise.race([answered, this.exited]));
     this.#answers.delete(id);
     return answer;
   }
