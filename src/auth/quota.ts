@@ -94,7 +94,7 @@ const CPU_BURST_SECONDS = 2;
 const MAX_ACCOUNTS = 10_000;
 
 /** Estimated milliseconds of work that is not measured, from measurements on two cores of 2.5 GHz, rounded up. */
-export const PRICES = {
+export const CPU_ESTIMATES_MS = {
   operation: 0.5,
   /** Reading, parsing and validating. */
   characterOfDocument: 0.0005,

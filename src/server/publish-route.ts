@@ -9,7 +9,7 @@ import {
   OperationTypeNode,
 } from 'graphql';
 import type { Authenticate } from '../auth/credentials.ts';
-import { type CpuShares, PRICES, type TakeOperation, waitBeforeOperation } from '../auth/quota.ts';
+import { CPU_ESTIMATES_MS, type CpuShares, type TakeOperation, waitBeforeOperation } from '../auth/quota.ts';
 import { type Enveloped, type Graphql, MAX_BODY_BYTES, type ServerContext } from './graphql.ts';
 import { type AnswerLimits, MAX_WHOLE } from './plugins/answers.ts';
 
@@ -73,7 +73,7 @@ export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
     const viewer = await authenticate(request.headers.authorization).catch(() => undefined);
     if (viewer === undefined) return {};
     if (waitBeforeOperation(viewer, options) > 0) return { viewer };
-    cpuShares(viewer)?.spend(Number(request.headers['content-length']) * PRICES.byteOfRequest);
+    cpuShares(viewer)?.spend(Number(request.headers['content-length']) * CPU_ESTIMATES_MS.byteOfRequest);
     const body = await readBody(request);
     if (body === undefined) return 'answered';
     const operation = readOperation(body);

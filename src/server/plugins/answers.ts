@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { type ExecutionResult, GraphQLError } from 'graphql';
 import { createGraphQLError, isAsyncIterable, mapAsyncIterator, type Plugin } from 'graphql-yoga';
-import { type CpuShares, PRICES, quotaKeyOf } from '../../auth/quota.ts';
+import { CPU_ESTIMATES_MS, type CpuShares, quotaKeyOf } from '../../auth/quota.ts';
 import type { Viewer } from '../../auth/viewer.ts';
 import { JsonText } from '../../delivery-log/pages.ts';
 import { yieldEventLoop } from '../../lib/event-loop.ts';
@@ -70,7 +70,7 @@ export function createAnswerLimits(cpuShares: CpuShares): AnswerLimits {
     const answer = boundAnswer(result, max);
     if (viewer === undefined) return answer;
     const { characters, values } = answer.size;
-    cpuShares(viewer)?.spend(values * PRICES.valueOfAnswer + characters * PRICES.characterOfAnswer);
+    cpuShares(viewer)?.spend(values * CPU_ESTIMATES_MS.valueOfAnswer + characters * CPU_ESTIMATES_MS.characterOfAnswer);
     const tenant = quotaKeyOf(viewer);
     if (tenant !== undefined && res !== undefined && !res.closed) {
       addUnread(tenant, characters);

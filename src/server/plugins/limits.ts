@@ -18,7 +18,7 @@ import {
   visit,
 } from 'graphql';
 import { createGraphQLError, type Plugin } from 'graphql-yoga';
-import { type CpuShares, PRICES } from '../../auth/quota.ts';
+import { CPU_ESTIMATES_MS, type CpuShares } from '../../auth/quota.ts';
 import type { Context } from '../../schema/context.ts';
 import { countValues, findVariableProblems, MAX_VALUES } from './validation.ts';
 
@@ -82,7 +82,7 @@ export function limitOperations({ introspection }: LimitOptions, cpuShares: CpuS
       if (actual > MAX_CHARACTERS) throw limitError('characters', { max: MAX_CHARACTERS, actual });
     },
     onParse: ({ context, params: { source }, parseFn, setParseFn }) => {
-      const { operation, characterOfDocument } = PRICES;
+      const { operation, characterOfDocument } = CPU_ESTIMATES_MS;
       // Yoga leaves its type open.
       cpuShares(context.viewer)?.spend(operation + String(source).length * characterOfDocument);
       // Yoga leaves the types of these functions open, and of those below.

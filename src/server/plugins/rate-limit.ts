@@ -1,6 +1,6 @@
 import type { GraphQLError } from 'graphql';
 import { createGraphQLError, type Plugin } from 'graphql-yoga';
-import { type CpuShares, PRICES, type TakeOperation, waitBeforeOperation } from '../../auth/quota.ts';
+import { CPU_ESTIMATES_MS, type CpuShares, type TakeOperation, waitBeforeOperation } from '../../auth/quota.ts';
 import type { Viewer } from '../../auth/viewer.ts';
 
 /** The answer, over every transport, to an operation beyond the rate or the CPU time of its tenant. */
@@ -21,7 +21,7 @@ export function limitRate(
       if (viewer === undefined || isAdmitted === true) return;
       const waitMs = waitBeforeOperation(viewer, { takeOperation, cpuShares });
       if (waitMs === 0) {
-        cpuShares(viewer)?.spend(Number(request.headers.get('content-length') ?? 0) * PRICES.byteOfRequest);
+        cpuShares(viewer)?.spend(Number(request.headers.get('content-length') ?? 0) * CPU_ESTIMATES_MS.byteOfRequest);
         return;
       }
       const headers = { 'content-type': 'application/json', 'retry-after': String(Math.ceil(waitMs / 1_000)) };
