@@ -2,7 +2,7 @@ import type { Prisma, PrismaClient } from '../generated/prisma/client.ts';
 import { LimitExceededError } from '../lib/errors.ts';
 import { idRange, leastChildId } from '../lib/uuid7.ts';
 import { inPrismaTransaction, type Queryable } from '../postgres/client.ts';
-import { beyond } from '../postgres/keyset.ts';
+import { afterCursor } from '../postgres/keyset.ts';
 import { attemptWhere, deliveryIdBounds, deliveryWhere, type ResolvedFilter, selectsOnlyFailures } from './filter.ts';
 
 type DeliverySearch<Row> = {
@@ -37,7 +37,7 @@ export async function findDeliveries<Row>(prisma: PrismaClient, search: Delivery
   const options = { filter, isBackwards: take < 0 };
   let source: CandidateSource = selectsOnlyFailures(filter) ? failedIn(prisma, options) : candidatesIn(prisma, options);
   let found: Row[] = [];
-  let bound: Prisma.UuidFilter | undefined = beyond(query.cursor, take)[0]?.id;
+  let bound: Prisma.UuidFilter | undefined = afterCursor(query.cursor, take)[0]?.id;
   // One round is usually enough. More are needed if the delivery status or the codes are rare.
   let limit = 2 * Math.abs(take);
   for (let round = 1; round <= MAX_ROUNDS; round += 1) {

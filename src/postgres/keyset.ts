@@ -12,11 +12,11 @@ type ConnectionQuery = { readonly take: number; readonly skip: number; readonly 
  */
 export function pageOf<Query extends ConnectionQuery, Where extends object>(query: Query, where: Where) {
   const { cursor, ...rest } = query;
-  return { ...rest, skip: 0, where: { AND: [where, ...beyond(cursor, query.take)] }, orderBy: NEWEST_FIRST };
+  return { ...rest, skip: 0, where: { AND: [where, ...afterCursor(cursor, query.take)] }, orderBy: NEWEST_FIRST };
 }
 
 /** The condition for the rows after the cursor, in the order of the page. */
-export function beyond(cursor: object | undefined, take: number): { id: { gt: string } | { lt: string } }[] {
+export function afterCursor(cursor: object | undefined, take: number): { id: { gt: string } | { lt: string } }[] {
   const id = cursorId(cursor);
   if (id === undefined) return [];
   // With a negative `take`, for `before`, Prisma reverses the order.
