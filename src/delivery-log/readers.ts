@@ -1,4 +1,4 @@
-import { FORGET_AFTER_MS, Heartbeat, type HeartbeatOptions } from '../nats/heartbeat.ts';
+import { HEARTBEAT_TIMEOUT_MS, Heartbeat, type HeartbeatOptions } from '../nats/heartbeat.ts';
 
 type LogReadersOptions = HeartbeatOptions & {
   /** Returns milliseconds; by default performance.now(). */
@@ -31,7 +31,7 @@ export class LogReaders {
   }
 
   get exist(): boolean {
-    return this.#heartbeat.isRunning || this.#now() - this.#heardAt < FORGET_AFTER_MS;
+    return this.#heartbeat.isRunning || this.#now() - this.#heardAt < HEARTBEAT_TIMEOUT_MS;
   }
 
   /** Call this when the process has its first reader and has subscribed to announcements. */

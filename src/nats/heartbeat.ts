@@ -18,7 +18,7 @@ type HeartbeatRules = {
 
 const INTERVAL_MS = 2_000;
 /** Milliseconds. A process whose last heartbeat is older is considered gone: three intervals and a tolerance of 1 s. */
-export const FORGET_AFTER_MS = 7_000;
+export const HEARTBEAT_TIMEOUT_MS = 7_000;
 
 /**
  * Messages over NATS core from which the processes of an installation, on any machine, learn which of them are alive.

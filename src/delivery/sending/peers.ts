@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Gauge, type Registry } from 'prom-client';
-import { FORGET_AFTER_MS, Heartbeat, type HeartbeatOptions } from '../../nats/heartbeat.ts';
+import { HEARTBEAT_TIMEOUT_MS, Heartbeat, type HeartbeatOptions } from '../../nats/heartbeat.ts';
 
 type SenderPeersOptions = HeartbeatOptions & {
   readonly metrics: Registry;
@@ -14,7 +14,7 @@ const MAX_PEERS = 1_000;
 /**
  * Counts the sender processes of the installation on all machines, so that each process enforces its share of a limit. Every
  * sender publishes a heartbeat at intervals, when it receives the heartbeat of a new sender, and when it stops. A killed
- * sender is counted for 7 s (FORGET_AFTER_MS).
+ * sender is counted for 7 s (HEARTBEAT_TIMEOUT_MS).
  */
 export class SenderPeers {
   readonly #heartbeat: Heartbeat;
@@ -87,7 +87,7 @@ export class SenderPeers {
   }
 
   #forgetExpired(): void {
-    const oldest = this.#now() - FORGET_AFTER_MS;
+    const oldest = this.#now() - HEARTBEAT_TIMEOUT_MS;
     for (const [id, lastBeatAt] of this.#lastBeatAt) if (lastBeatAt < oldest) this.#lastBeatAt.delete(id);
     this.#count();
   }
