@@ -6,7 +6,7 @@ import { isTimeout, isTransient } from '../postgres/errors.ts';
 import { type Deadline, deleteExpiredRows, deleteOldAuditEntries } from './expired-rows.ts';
 import type { Retention } from './partition-plan.ts';
 import { createPartitions, dropPartitions } from './partitions.ts';
-import { BEGINNING, trimSubscriptions } from './trim.ts';
+import { LOWEST_ID, trimSubscriptions } from './trim.ts';
 
 export type RetentionJobOptions = {
   readonly databaseUrl: string;
@@ -31,7 +31,7 @@ const ROUND_MS = 600_000;
  */
 export class RetentionJob extends Loop {
   readonly #options: RetentionJobOptions;
-  #trimmedToId = BEGINNING;
+  #trimmedToId = LOWEST_ID;
 
   constructor(options: RetentionJobOptions) {
     super({ log: options.log, work: 'retention', retryMs: RETRY_MS, isExpected: isTransient });
@@ -87,7 +87,7 @@ export class RetentionJob extends Loop {
     const { maxPerSubscription: keep } = this.#options;
     if (keep === undefined) return { count: 0, isDone: true };
     const { count, nextAfterId } = await trimSubscriptions(client, { keep, afterId: this.#trimmedToId, deadline });
-    this.#trimmedToId = nextAfterId ?? BEGINNING;
+    this.#trimmedToId = nextAfterId ?? LOWEST_ID;
     return { count, isDone: nextAfterId === undefined };
   }
 }

@@ -3,7 +3,7 @@ import type { Queryable } from '../postgres/client.ts';
 import { type Deadline, hasTime, inBatches } from './expired-rows.ts';
 
 /** A position before the first subscription or delivery. */
-export const BEGINNING = uuid7Floor(0);
+export const LOWEST_ID = uuid7Floor(0);
 /** Maximum deliveries that one statement deletes. */
 const BATCH = 500;
 /** Maximum subscriptions that one statement reads. */
@@ -51,7 +51,7 @@ async function trimOne(
   const beforeId = await oldestToKeep(db, { subscriptionId, keep });
   if (beforeId === undefined) return { count: 0, isDone: true };
   let total = 0;
-  let afterId = BEGINNING;
+  let afterId = LOWEST_ID;
   const isDone = await inBatches(deadline, async () => {
     const ids = await deliveriesToTrim(db, { subscriptionId, beforeId, afterId, limit: BATCH });
     if (ids.length > 0) total += await deleteDeliveries(db, ids);

@@ -7,7 +7,7 @@ import { isTimeout } from '../../src/postgres/errors.ts';
 import { deleteExpiredRows } from '../../src/retention/expired-rows.ts';
 import { RetentionJob } from '../../src/retention/job.ts';
 import { createPartitions, dropPartitions } from '../../src/retention/partitions.ts';
-import { BEGINNING, trimSubscriptions } from '../../src/retention/trim.ts';
+import { LOWEST_ID, trimSubscriptions } from '../../src/retention/trim.ts';
 import { startReceiver } from '../support/receiver.ts';
 import {
   createRetentionDatabase,
@@ -317,7 +317,7 @@ describe('RETENTION_MAX_PER_SUBSCRIPTION', () => {
     }
     const other = await database.insert({ timeMs: NOW - 20_000, status: 'SUCCESS', subscriptionId: second });
     const outcome = await withConnection(database.url, (client) =>
-      trimSubscriptions(client, { keep: 2, afterId: BEGINNING, deadline: deadline() }),
+      trimSubscriptions(client, { keep: 2, afterId: LOWEST_ID, deadline: deadline() }),
     );
     expect(outcome).toEqual({ count: 2, nextAfterId: undefined });
     const left = await Promise.all(rows.map(async (ids) => (await database.remaining(ids)).length));
@@ -353,9 +353,9 @@ describe('RETENTION_MAX_PER_SUBSCRIPTION', () => {
     );
     const trim = (deadlineMs: number) =>
       withConnection(database.url, (client) =>
-        trimSubscriptions(client, { keep: 100, afterId: BEGINNING, deadline: { ...deadline(), deadlineMs } }),
+        trimSubscriptions(client, { keep: 100, afterId: LOWEST_ID, deadline: { ...deadline(), deadlineMs } }),
       );
-    expect(await trim(performance.now() - 1)).toEqual({ count: 0, nextAfterId: BEGINNING });
+    expect(await trim(performance.now() - 1)).toEqual({ count: 0, nextAfterId: LOWEST_ID });
     expect(await trim(performance.now() + 60_000)).toEqual({ count: 1_100, nextAfterId: undefined });
   });
 });
