@@ -6,7 +6,7 @@ import { type Erasure, ReplayKind, type WebhookSubscription } from '../generated
 import { builder } from './builder.ts';
 import { DeliveryJobType } from './delivery-job.ts';
 import { ErasureType } from './erasure.ts';
-import { AFTER, CURSOR, cursorOf, RESUMABLE, valueOf } from './live-changes.ts';
+import { AFTER, CURSOR, changeOrThrow, cursorOf, RESUMABLE } from './live-changes.ts';
 import { readChangePosition } from './page.ts';
 import { ReplayType } from './replay.ts';
 import { readSearch, TenantFilterInput, TenantType } from './tenant.ts';
@@ -106,7 +106,7 @@ builder.subscriptionFields((t) => ({
       const matches = jobMatches(context.viewer, { ...filter, tenant });
       return watchChanges(context, { feed: context.services.changes.jobs, matches, tenant, after });
     },
-    resolve: valueOf,
+    resolve: changeOrThrow,
   }),
   tenantChanges: t.field({
     type: TenantChangeType,
@@ -127,6 +127,6 @@ builder.subscriptionFields((t) => ({
         after,
       });
     },
-    resolve: valueOf,
+    resolve: changeOrThrow,
   }),
 }));

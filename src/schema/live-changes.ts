@@ -22,7 +22,7 @@ export const RESUMABLE =
 export const cursorOf = ({ cursor }: LiveChange<unknown>) => formatPrismaCursor({ id: cursor }, 'id');
 
 /** Throws the error of a stream that failed. */
-export function valueOf<Row>(emission: Emission<LiveChange<Row>>): LiveChange<Row> {
+export function changeOrThrow<Row>(emission: Emission<LiveChange<Row>>): LiveChange<Row> {
   if (emission.kind === 'failure') throw emission.error;
   return emission.value;
 }
@@ -108,7 +108,7 @@ builder.subscriptionFields((t) => ({
         after,
       });
     },
-    resolve: valueOf,
+    resolve: changeOrThrow,
   }),
   subscriptionChanges: t.field({
     type: SubscriptionChangeType,
@@ -131,7 +131,7 @@ builder.subscriptionFields((t) => ({
         after,
       });
     },
-    resolve: valueOf,
+    resolve: changeOrThrow,
   }),
   eventLog: t.field({
     type: LoggedEventType,
@@ -147,7 +147,7 @@ builder.subscriptionFields((t) => ({
       const tenant = filter.tenant ?? undefined;
       return watchChanges(context, { feed: context.services.changes.events, matches, tenant, after });
     },
-    resolve: valueOf,
+    resolve: changeOrThrow,
   }),
   rejectedEventLog: t.field({
     type: LoggedRejectionType,
@@ -162,6 +162,6 @@ builder.subscriptionFields((t) => ({
       const matches = rejectionMatches({ ...args.filter, tenant });
       return watchChanges(context, { feed: context.services.changes.rejectedEvents, matches, tenant, after });
     },
-    resolve: valueOf,
+    resolve: changeOrThrow,
   }),
 }));
