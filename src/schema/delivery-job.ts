@@ -23,7 +23,7 @@ import { asRow, DRY_RUN, NEW_RATE, startJob } from './replay.ts';
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
 const KINDS = [ReplayKind.RETRY, ReplayKind.CANCEL] as const;
-export const JOBS = { kind: { in: [...KINDS] } };
+export const WHERE_DELIVERY_JOB = { kind: { in: [...KINDS] } };
 
 const KindEnum = builder.enumType('DeliveryJobKind', {
   description: 'The change that a job makes to deliveries.',
@@ -102,7 +102,10 @@ builder.queryFields((t) => ({
     args: { id: t.arg.id(ID) },
     resolve: (query, _root, { id }, { services, viewer }) =>
       isUuid(id)
-        ? services.database.prisma.replay.findFirst({ ...query, where: { id, ...JOBS, ...tenantWhere(viewer) } })
+        ? services.database.prisma.replay.findFirst({
+            ...query,
+            where: { id, ...WHERE_DELIVERY_JOB, ...tenantWhere(viewer) },
+          })
         : null,
   }),
   deliveryJobs: t.prismaConnection(
@@ -112,7 +115,9 @@ builder.queryFields((t) => ({
       description: 'The jobs that retry or cancel deliveries, newest first, without dry runs.',
       args: { filter: t.arg({ type: FilterInput, description: 'The jobs to return. Default: all.' }) },
       resolve: (query, _root, { filter }, { services, viewer }) =>
-        services.database.prisma.replay.findMany(pageOf(query, { ...JOBS, ...checkFilter(viewer, filter) })),
+        services.database.prisma.replay.findMany(
+          pageOf(query, { ...WHERE_DELIVERY_JOB, ...checkFilter(viewer, filter) }),
+        ),
     },
     Connection,
   ),
@@ -241,7 +246,7 @@ builder.subscriptionField('deliveryJobProgress', (t) =>
     description: 'The current state of the job, then each change, at most one per second. Ends with the job.',
     args: { id: t.arg.id(ID) },
     subscribe: async (_root, { id }, { services, viewer, stopping }) => {
-      const where = { id, ...JOBS, ...tenantWhere(viewer) };
+      const where = { id, ...WHERE_DELIVERY_JOB, ...tenantWhere(viewer) };
       const replay = isUuid(id) ? await services.database.prisma.replay.findFirst({ where }) : null;
       if (replay === null) throw new NotFoundError('job');
       return watchReplay(services.replayFeed, { replay, stopping });

@@ -75,7 +75,7 @@ const Edge = builder.edgeObject({ name: 'ErasureEdge', type: ErasureType });
 const Connection = builder.connectionObject({ name: 'ErasureConnection', type: ErasureType }, Edge);
 
 /** Erasures of one event follow from redactEvent, and are not listed. */
-export const OF_TENANTS = { eventRowId: null };
+export const WHERE_TENANT_ERASURE = { eventRowId: null };
 
 builder.queryFields((t) => ({
   erasure: t.prismaField({
@@ -85,7 +85,9 @@ builder.queryFields((t) => ({
     description: 'The erasure with this id; null if it does not exist. Requires the scope ADMIN.',
     args: { id: t.arg.id({ required: true, description: 'The id of the erasure.' }) },
     resolve: (query, _root, { id }, { services }) =>
-      isUuid(id) ? services.database.prisma.erasure.findFirst({ ...query, where: { id, ...OF_TENANTS } }) : null,
+      isUuid(id)
+        ? services.database.prisma.erasure.findFirst({ ...query, where: { id, ...WHERE_TENANT_ERASURE } })
+        : null,
   }),
   erasures: t.prismaConnection(
     {
@@ -95,7 +97,9 @@ builder.queryFields((t) => ({
       description: 'The erasures of tenants, newest first. Requires the scope ADMIN.',
       args: { filter: t.arg({ type: FilterInput, description: 'The erasures to return. Default: all.' }) },
       resolve: (query, _root, { filter }, { services, viewer }) =>
-        services.database.prisma.erasure.findMany(pageOf(query, { ...OF_TENANTS, ...checkFilter(viewer, filter) })),
+        services.database.prisma.erasure.findMany(
+          pageOf(query, { ...WHERE_TENANT_ERASURE, ...checkFilter(viewer, filter) }),
+        ),
     },
     Connection,
   ),

@@ -6,8 +6,8 @@ import { AttemptType } from './attempt.ts';
 import { AuditEntryType } from './audit-log.ts';
 import { builder } from './builder.ts';
 import { DeliveryType } from './delivery.ts';
-import { DeliveryJobType, JOBS } from './delivery-job.ts';
-import { ErasureType, OF_TENANTS } from './erasure.ts';
+import { DeliveryJobType, WHERE_DELIVERY_JOB } from './delivery-job.ts';
+import { ErasureType, WHERE_TENANT_ERASURE } from './erasure.ts';
 import { EventType, eventWithId, RejectedEventType } from './event.ts';
 import { CataloguedType } from './event-type.ts';
 import { ReplayType } from './replay.ts';
@@ -111,7 +111,7 @@ const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchRes
         isUuid(text)
           ? services.database.prisma.replay.findFirst({
               ...query,
-              where: { id: text, ...JOBS, ...tenantWhere(viewer) },
+              where: { id: text, ...WHERE_DELIVERY_JOB, ...tenantWhere(viewer) },
             })
           : null,
     }),
@@ -162,7 +162,7 @@ const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchRes
         isUuid(text)
           ? services.database.prisma.erasure.findFirst({
               ...query,
-              where: { id: text, ...OF_TENANTS, ...tenantWhere(viewer) },
+              where: { id: text, ...WHERE_TENANT_ERASURE, ...tenantWhere(viewer) },
             })
           : null,
     }),
