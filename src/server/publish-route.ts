@@ -11,7 +11,7 @@ import {
 import type { Authenticate } from '../auth/credentials.ts';
 import { CPU_ESTIMATES_MS, type CpuShares, type TakeOperation, waitBeforeOperation } from '../auth/quota.ts';
 import { type Enveloped, type Graphql, MAX_BODY_BYTES, type ServerContext } from './graphql.ts';
-import { type AnswerLimits, MAX_WHOLE } from './plugins/answers.ts';
+import { type AnswerLimits, MAX_UNSPLIT_CHARACTERS } from './plugins/answers.ts';
 
 type PublishRouteOptions = {
   readonly graphql: Graphql;
@@ -84,7 +84,7 @@ export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
       return { viewer, isAdmitted: true };
     }
     const result = await run(prepared).catch((error: unknown) => ({ errors: [maskError(error)] }));
-    const bounded = answerLimits.bound(result, { viewer, res: response, max: MAX_WHOLE }).result;
+    const bounded = answerLimits.bound(result, { viewer, res: response, max: MAX_UNSPLIT_CHARACTERS }).result;
     send(response, bounded);
     return 'answered';
   };

@@ -15,7 +15,7 @@ import { tooManyOperations } from './concurrency.ts';
  * Maximum characters of an answer that is written in one piece: over WebSocket, and each event of SSE. Takes about 20
  * ms.
  */
-export const MAX_WHOLE = 4 * 1024 * 1024;
+export const MAX_UNSPLIT_CHARACTERS = 4 * 1024 * 1024;
 /** Answers over HTTP with more characters are streamed as the client reads them. */
 const MAX_AT_ONCE = 256 * 1024;
 /** Maximum characters of a tenant's HTTP answers that its clients have not read yet. */
@@ -25,7 +25,7 @@ type Answer = Parameters<typeof boundErrors>[0] & { readonly data?: unknown };
 
 /** The answer, or an error if it is too large to be written in one piece. */
 export function boundMessage<Result extends Answer>(result: Result): Result {
-  return boundAnswer(result, MAX_WHOLE).result;
+  return boundAnswer(result, MAX_UNSPLIT_CHARACTERS).result;
 }
 
 function boundAnswer<Result extends Answer>(result: Result, max: number) {
@@ -104,7 +104,7 @@ export function createAnswerLimits(cpuShares: CpuShares): AnswerLimits {
         return;
       }
       const isEvent = request.headers.get('accept')?.includes('text/event-stream') === true;
-      const max = isEvent ? MAX_WHOLE : MAX_OPERATION_BYTES;
+      const max = isEvent ? MAX_UNSPLIT_CHARACTERS : MAX_OPERATION_BYTES;
       const { size, result: bounded } = bound(result, { ...serverContext, max });
       const isLong = size.characters > MAX_AT_ONCE && !isEvent;
       hook.setResult(isLong ? { ...bounded, stringify: streamOf } : bounded);
