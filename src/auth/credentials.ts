@@ -128,7 +128,7 @@ export class Credentials {
   }
 
   /** Returns a signal for a stream or socket, which must end with its credential. */
-  watch(viewer: Viewer): Watch {
+  watch(viewer: Viewer): CredentialWatch {
     return this.#live.watch(viewer);
   }
 
@@ -160,7 +160,7 @@ export class Credentials {
   }
 }
 
-export type Watch = {
+export type CredentialWatch = {
   /** Aborts when the credential has expired or has been revoked. */
   readonly signal: AbortSignal;
   /** Stops watching. */
@@ -176,7 +176,7 @@ class LiveCredentials {
     return [...this.#watched.keys()];
   }
 
-  watch({ credentialId, expiresAt }: Viewer): Watch {
+  watch({ credentialId, expiresAt }: Viewer): CredentialWatch {
     const controller = new AbortController();
     const { signal } = controller;
     // Only API keys have UUIDs. JWTs and the admin key cannot be revoked.

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { ExecutionResult, GraphQLError } from 'graphql';
 import { createGraphQLError, isAsyncIterable, type Plugin } from 'graphql-yoga';
-import type { Authenticate, Watch } from '../../auth/credentials.ts';
+import type { Authenticate, CredentialWatch } from '../../auth/credentials.ts';
 import type { Viewer } from '../../auth/viewer.ts';
 import { whenAborted } from '../../lib/loop.ts';
 import type { Context } from '../../schema/context.ts';
@@ -12,7 +12,7 @@ import type { ServerContext } from '../graphql.ts';
  * and then the response is destroyed. There is no event `complete`, after which clients would not reconnect.
  * LiveSockets closes the whole WebSocket instead.
  */
-export function endWithCredential(watch: (viewer: Viewer) => Watch): Plugin<Context> {
+export function endWithCredential(watch: (viewer: Viewer) => CredentialWatch): Plugin<Context> {
   return {
     onSubscribe: () => ({
       onSubscribeResult: ({ args, result, setResult }) => {
@@ -39,7 +39,7 @@ const DONE: Step = { done: true, value: undefined };
  * credential.
  */
 function endedBy(
-  { signal, release, cut }: Watch & { readonly cut: () => void },
+  { signal, release, cut }: CredentialWatch & { readonly cut: () => void },
   stream: AsyncIterable<ExecutionResult>,
 ): AsyncIterableIterator<ExecutionResult> {
   const source = stream[Symbol.asyncIterator]();
