@@ -5,24 +5,16 @@ import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
 import type { Credentials } from '../auth/credentials.ts';
-import { createCpuShares, createRateLimit } from '../auth/quota.ts';
-import type { Viewer } from '../auth/viewer.ts';
 import type { Config } from '../config/config.ts';
 import { InFlight, waitAtMost } from '../lib/loop.ts';
 import { StartError } from '../lib/start-error.ts';
-import { parseTraceParent } from '../lib/tracing.ts';
 import { VERSION } from '../lib/version.ts';
 import type { SchemaServices } from '../schema/context.ts';
 import { type ConsolePages, createConsolePages } from './console.ts';
-import { createGraphql } from './graphql.ts';
 import type { Readiness } from './health.ts';
 import { createMetricsPage, type MetricsPage, type MetricValues } from './metrics.ts';
-import { createAnswerLimits } from './plugins/answers.ts';
-import { createMaskError } from './plugins/mask-error.ts';
-import { createOperationMetrics } from './plugins/metrics.ts';
-import { createPublishRoute } from './publish-route.ts';
 import { answerSink } from './sink.ts';
-import { LiveSockets } from './websockets.ts';
+import type { Transports } from './transports.ts';
 
 type HttpServerOptions = {
   readonly config: Pick<Config, 'host' | 'port' | 'roles' | 'api' | 'isConsoleEnabled' | 'publicUrl' | 'portalOrigins'>;
@@ -50,12 +42,6 @@ type ApiParts = {
   readonly services: SchemaServices;
 };
 
-type Transports = {
-  /** Answers a request over HTTP. */
-  readonly graphql: (request: IncomingMessage, response: ServerResponse) => Promise<void>;
-  readonly sockets: LiveSockets;
-};
-
 const STOP_WITHIN_MS = 10_000;
 const IDLE_TIMEOUT_MS = 120_000;
 /**
@@ -76,8 +62,8 @@ export class HttpServer {
   readonly #metricsPage: MetricsPage;
   readonly #frontPage: FrontPage;
   readonly #consolePages: ConsolePages | undefined;
-  readonly #graphql: Transports['graphql'] | undefined;
-  readonly #sockets: LiveSockets | undefined;
+  /** Undefined in a process without the role `api`. */
+  #transports: Transports | undefined;
   /** Operations continue when their clients have disconnected, over HTTP and over WebSocket. */
   readonly #operations = new InFlight();
   #started: Promise<string> | undefined;
@@ -99,11 +85,6 @@ export class HttpServer {
     });
     // Each live stream adds a listener.
     setMaxListeners(0, this.#stopping.signal);
-    if (api !== undefined) {
-      const transports = this.#createTransports(api);
-      this.#graphql = transports.graphql;
-      this.#sockets = transports.sockets;
-    }
     // A request must arrive completely within 30 s; answers (live streams) have no time limit.
     const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384 };
     this.#server = createServer(limits, (request, response) => {
@@ -116,44 +97,6 @@ export class HttpServer {
     this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       this.#upgrade(request, { socket, head });
     });
-  }
-
-  /** GraphQL over HTTP and over WebSocket: both count against the same limits. */
-  #createTransports({ credentials, services }: ApiParts): Transports {
-    const { config, log, metrics, isTracing } = this.#options;
-    const operationMetrics = createOperationMetrics(metrics);
-    const takeOperation = createRateLimit(config.api.rateLimit);
-    const cpuShares = createCpuShares();
-    const answerLimits = createAnswerLimits(cpuShares);
-    const shared = {
-      credentials: {
-        authenticate: operationMetrics.countAuthentications(credentials.authenticate),
-        watch: (viewer: Viewer) => credentials.watch(viewer),
-      },
-      takeOperation: operationMetrics.countOperations(takeOperation),
-      cpuShares,
-      operations: this.#operations,
-      log,
-    };
-    const graphql = createGraphql({
-      ...shared,
-      services,
-      settings: config.api,
-      stopping: this.#stopping.signal,
-      operationMetrics,
-      answerLimits,
-    });
-    const { authenticate } = credentials;
-    const limits = { takeOperation, cpuShares, answerLimits, maskError: createMaskError(log) };
-    const publishRoute = createPublishRoute({ graphql, authenticate, ...limits });
-    return {
-      graphql: async (request, response) => {
-        const traceParent = isTracing ? traceParentOf(request) : undefined;
-        const context = await publishRoute(request, response, traceParent);
-        if (context !== 'answered') await graphql(request, response, { ...context, traceParent });
-      },
-      sockets: new LiveSockets({ ...shared, metrics, graphql }),
-    };
   }
 
   /** Resolves with the URL; rejects with a StartError if the server cannot listen. */
@@ -169,6 +112,8 @@ export class HttpServer {
 
   async #listen(): Promise<string> {
     const { host, port } = this.#options.config;
+    this.#transports = await this.#createTransports();
+    this.#stopping.signal.throwIfAborted();
     await new Promise<void>((resolve, reject) => {
       const onError = (error: Error) => {
         reject(new StartError(`cannot listen on ${host}, port ${port}: ${explainListenError(error)}`));
@@ -185,6 +130,15 @@ export class HttpServer {
     return `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
   }
 
+  /** Loads GraphQL only here: processes without the role `api` need some 30 MiB less. */
+  async #createTransports(): Promise<Transports | undefined> {
+    const { api, config, log, metrics, isTracing } = this.#options;
+    if (api === undefined) return undefined;
+    const { createTransports } = await import('./transports.ts');
+    const lifetime = { operations: this.#operations, stopping: this.#stopping.signal };
+    return createTransports({ ...api, ...lifetime, settings: config.api, log, metrics, isTracing });
+  }
+
   async #stop(): Promise<void> {
     this.#stopping.abort();
     if (!this.#server.listening) return;
@@ -197,7 +151,7 @@ export class HttpServer {
       this.#server.closeAllConnections();
     }, STOP_WITHIN_MS);
     const answered = this.#operations.settled();
-    await this.#sockets?.stop();
+    await this.#transports?.sockets.stop();
     await closed;
     clearTimeout(timer);
     // Running operations use the parts that are stopped next.
@@ -234,9 +188,9 @@ export class HttpServer {
       const { ready, answer } = await this.#options.checkReadiness();
       sendJson(response, ready ? 200 : 503, answer);
     } else if (path === '/metrics') await this.#metricsPage(request, response);
-    else if (path === '/graphql' && this.#graphql !== undefined)
-      await this.#graphql(normalize(request, path), response);
-    else if (path === '/sink' && this.#graphql !== undefined) answerSink(request, response);
+    else if (path === '/graphql' && this.#transports !== undefined)
+      await this.#transports.graphql(normalize(request, path), response);
+    else if (path === '/sink' && this.#transports !== undefined) answerSink(request, response);
     else if (path === '/') this.#frontPage(request, response);
     else if (isConsolePath(path) && this.#consolePages !== undefined) this.#consolePages(request, response, path);
     else sendJson(response, 404, { errors: [{ message: 'not found' }] });
@@ -244,11 +198,11 @@ export class HttpServer {
 
   #upgrade(request: IncomingMessage, { socket, head }: { readonly socket: Duplex; readonly head: Buffer }): void {
     socket.on('error', () => socket.destroy());
-    if (this.#sockets === undefined || pathOf(request) !== '/graphql' || this.#stopping.signal.aborted) {
+    if (this.#transports === undefined || pathOf(request) !== '/graphql' || this.#stopping.signal.aborted) {
       socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
       return;
     }
-    this.#sockets.upgrade(request, socket, head);
+    this.#transports.sockets.upgrade(request, socket, head);
   }
 }
 
@@ -266,10 +220,6 @@ function explainListenError(error: Error): string {
 function pathOf(request: IncomingMessage): string {
   const [path = ''] = originForm(request).split('?', 1);
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
-}
-
-function traceParentOf({ headers: { traceparent } }: IncomingMessage): string | undefined {
-  return parseTraceParent(typeof traceparent === 'string' ? traceparent : undefined);
 }
 
 /** Servers must also accept the absolute form (RFC 9112, 3.2.2), which proxies send. */
