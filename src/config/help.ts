@@ -52,12 +52,12 @@ export function renderConfigurationPage(): string {
 # Configuration
 
 All settings are environment variables, which are read once, at the start. If some of them are wrong, the program prints all
-problems and exits with code 1. An empty value counts as unset,
-except for ${namesOf('canBeEmpty', code)}.
+problems and exits with code 1. An empty value counts as unset, except for ${namesOf('canBeEmpty', code)}.
 
 A secret can be read from a file, such as a mounted secret of Docker or Kubernetes: set \`<NAME>_FILE\` to the file's path in
-place of \`<NAME>\`. White space around the value, such as a newline at the end, is ignored. The secrets are
-${namesOf('isSecret', code)}.
+place of \`<NAME>\`. White space around the value, such as a newline at the end, is ignored. The secrets are:
+
+${wrap(`${namesOf('isSecret', code)}.`).join('\n')}
 
 ${lines.join('\n')}
 `;

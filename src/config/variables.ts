@@ -68,7 +68,7 @@ export const TABLE = {
     parse: parseDatabaseUrl,
     isSecret: true,
     meaning:
-      'Postgres 14 or newer, `postgres://…`; `?schema=…` names the schema of the tables, by default `public` ([Postgres](postgres.md)). Unset: an embedded Postgres under `DATA_DIR`.',
+      'Postgres 14 or newer: `postgres://…`. `?schema=…` names the schema of the tables, by default `public` ([Postgres](postgres.md)). Unset: an embedded Postgres under `DATA_DIR`.',
   }),
   databaseDirectUrl: variable('DATABASE_DIRECT_URL', {
     parse: parseDatabaseUrl,
@@ -86,7 +86,7 @@ export const TABLE = {
     parse: parseNatsServers,
     isSecret: true,
     meaning:
-      'nats-server 2.9 or newer with JetStream, `nats://…` or `tls://…`, comma-separated for a cluster, with `user:password@` or `token@` in one of them, percent-encoded. Unset: an embedded nats-server under `DATA_DIR`; its address, with user and password, is written to `DATA_DIR/nats-url` (mode 0600).',
+      'nats-server 2.9 or newer with JetStream: `nats://…` or `tls://…`, or several of them, comma-separated, for a cluster. One of them can contain `user:password@` or `token@`, percent-encoded. Unset: an embedded nats-server under `DATA_DIR`. Its address, with user and password, is written to `DATA_DIR/nats-url` (mode 0600).',
   }),
   natsPort: variable('NATS_PORT', {
     parse: parsePort,
@@ -112,7 +112,7 @@ export const TABLE = {
         parse: parseStreamBytes,
         default: `${EVENTS_MAX_BYTES / GIB}GiB`,
         meaning:
-          'The size of the stream EVENTS when it is created, at least `4MiB`, in `MiB` or `GiB`; smaller if JetStream has [less space](nats-server.md#room). An existing stream is not changed.',
+          'The size of the stream EVENTS when it is created, at least `4MiB`, in `MiB` or `GiB`. It is smaller if JetStream has [less space](nats-server.md#room). An existing stream is not changed.',
       }),
       deliveriesMaxBytes: variable('NATS_DELIVERIES_MAX_BYTES', {
         parse: parseStreamBytes,
@@ -280,7 +280,7 @@ export const TABLE = {
     parse: countOf(10_000),
     default: '1000',
     meaning:
-      'Maximum webhook subscriptions of a tenant, 1 to 10000, active or not; deleted ones do not count. Creating another one fails (`TOO_MANY_SUBSCRIPTIONS`); existing ones keep working. The deliveries of an event are written in one transaction, about 0.1 ms each, and events of other tenants wait for it.',
+      'Maximum webhook subscriptions of a tenant, 1 to 10000, active or not; deleted ones do not count. Creating another one fails (`TOO_MANY_SUBSCRIPTIONS`); existing ones are kept. The deliveries of an event are written in one transaction, about 0.1 ms each, and events of other tenants wait for it.',
   }),
   retryScheduleMs: variable('RETRY_SCHEDULE', {
     parse: parseSchedule,
