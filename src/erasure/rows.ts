@@ -33,6 +33,7 @@ export const tenantRows: readonly Deletion[] = [
   changing(byPlace('attempt_counts', `${OF_SUBSCRIPTIONS} r.scope = s.id::text`)),
   changing(byPlace('matching_settings', `${OF_SUBSCRIPTIONS} r.subscription_id = s.id`)),
   changing(byPlace('notice_limits', 'WHERE r.tenant = $1')),
+  changing(byPlace('alerts', `${OF_SUBSCRIPTIONS} r.subject = s.id::text`)),
   changing(byPlace('audit_log', `WHERE r.tenant = $1 AND r.mutation <> 'eraseTenant'`)),
 ];
 
