@@ -11,7 +11,7 @@ subscription is created, and keeps its value in an update.
 
 const rows = SETTING_ROWS.map(([name, { description, isRequired, onUpdate }]) => {
   const meaning = [`${description}.`, onUpdate].filter((sentence) => sentence !== undefined).join(' ');
-  return [`\`${name}\``, limitsOf(name) ?? 'any', isRequired ? 'required' : defaultOf(name), meaning];
+  return [`\`${name}\``, limitsOf(name) ?? '`true` or `false`', isRequired ? 'required' : defaultOf(name), meaning];
 });
 const table = [['setting', 'values', 'default', 'meaning'], ['---', '---', '---', '---'], ...rows].map(
   (row) => `| ${row.join(' | ')} |`,

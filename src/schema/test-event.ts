@@ -48,7 +48,7 @@ const Payload = builder.objectRef<Sent>('SendTestEventPayload').implement({
     }),
     notice: t.exposeString('notice', {
       nullable: true,
-      description: 'The reason why the attempt did not end within `waitMs`, for people.',
+      description: 'The reason why the attempt did not end within `waitMs`, for people. Null without `waitMs`.',
     }),
   }),
 });

@@ -47,6 +47,7 @@ const SETTINGS = {
     type: 'String',
     column: 'url',
     isRequired: true,
+    limits: '`https://` and a public address unless the operator permits others, at most 2,048 characters',
     description: 'The URL that requests are sent to',
     isSent: true,
   },

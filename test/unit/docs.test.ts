@@ -83,6 +83,18 @@ test.each(PAGES)('%s names only source files that exist', (page) => {
   expect(named.filter((name) => !exists(name))).toEqual([]);
 });
 
+test.each(PAGES)('each row of a table in %s has as many cells as its header', (page) => {
+  const cellCount = (line: string) => line.replaceAll('\\|', '').split('|').length;
+  const lines = read(page).split('\n');
+  const headers = lines.flatMap((line, index) => (/^\| *:?-+:? *\|/.test(line) ? [index - 1] : []));
+  const broken = headers.flatMap((header) => {
+    const end = lines.findIndex((line, index) => index > header && !line.startsWith('|'));
+    const rows = lines.slice(header, end === -1 ? undefined : end);
+    return rows.filter((row) => cellCount(row) !== cellCount(lines[header] ?? ''));
+  });
+  expect(broken).toEqual([]);
+});
+
 describe('docs/delivery-semantics.md', () => {
   const PAGE = 'docs/delivery-semantics.md';
 
