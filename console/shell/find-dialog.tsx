@@ -1,4 +1,4 @@
-import { useDeferredValue, useState } from 'react';
+import { useDeferredValue, useEffect, useRef, useState } from 'react';
 import { useQuery } from 'urql';
 import { FindDocument, type FindQuery } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
@@ -6,12 +6,13 @@ import { paths } from '../paths.ts';
 import { Dialog } from '../ui/dialog.tsx';
 import { Icon } from '../ui/icons.tsx';
 import { Link } from '../ui/link.tsx';
-import { visibleLine } from '../ui/visible-text.ts';
+import { describeError } from '../ui/states.tsx';
+import { visibleLine, visibleText } from '../ui/visible-text.ts';
 import { IS_PORTAL } from './front-end.ts';
 import styles from './shortcuts.module.css';
 import { useHotkey } from './use-hotkey.ts';
 
-/** Finds the page of an object by its id. */
+/** Finds the page of an object by its id. Enter opens the first one. */
 export function FindDialog() {
   const [isOpen, setOpen] = useState(false);
   useHotkey('mod+k', () => setOpen(true));
@@ -34,9 +35,20 @@ export function FindDialog() {
 function Find({ onFound }: { readonly onFound: () => void }) {
   const [text, setText] = useState('');
   const sought = useDeferredValue(text.trim());
-  const [{ data, fetching }] = useQuery({ query: FindDocument, variables: { text: sought }, pause: sought === '' });
+  const [{ data, error, fetching }] = useQuery({
+    query: FindDocument,
+    variables: { text: sought },
+    pause: sought === '',
+  });
   const found = sought === '' || data === undefined ? [] : resultsOf(data.search);
   const words = messages.find;
+  // Enter can be pressed before the answer is there, as after a pasted id.
+  const [isEntered, setEntered] = useState(false);
+  const list = useRef<HTMLUListElement>(null);
+  const isAnswered = !fetching && sought === text.trim();
+  useEffect(() => {
+    if (isEntered && isAnswered) list.current?.querySelector('a')?.click();
+  }, [isEntered, isAnswered]);
   return (
     <>
       <input
@@ -45,10 +57,16 @@ function Find({ onFound }: { readonly onFound: () => void }) {
         placeholder={words.placeholder}
         spellCheck={false}
         value={text}
-        onChange={(event) => setText(event.target.value)}
+        onChange={(event) => {
+          setText(event.target.value);
+          setEntered(false);
+        }}
+        onKeyDown={({ key }) => {
+          if (key === 'Enter') setEntered(true);
+        }}
       />
       <div className={styles.results} aria-live="polite">
-        <ul>
+        <ul ref={list}>
           {found.map(({ kind, to, name, isForEveryTenant }) => (
             <li key={to} onClick={onFound}>
               <Link to={to} isForEveryTenant={isForEveryTenant === true}>
@@ -60,7 +78,8 @@ function Find({ onFound }: { readonly onFound: () => void }) {
         </ul>
         {sought !== '' && found.length === 0 && (
           <div className={styles.muted}>
-            {fetching ? words.searching : <Nothing sought={sought} onLeave={onFound} />}
+            {fetching ? words.searching : data !== undefined && <Nothing sought={sought} onLeave={onFound} />}
+            {error !== undefined && !fetching && visibleText(describeError(error))}
           </div>
         )}
       </div>

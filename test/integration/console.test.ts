@@ -205,8 +205,6 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.press('Escape');
     await page.keyboard.press('ControlOrMeta+k');
     await page.keyboard.type(delivery.id);
-    await page.getByRole('link', { name: delivery.id }).waitFor();
-    await page.keyboard.press('Tab');
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Delivery' }).waitFor();
     expect(page.url()).toContain(`/console/deliveries/${delivery.id}`);
