@@ -85,7 +85,7 @@ function Shell() {
     <Router base={base}>
       <Layout>
         {/* A page for another tenant begins anew. */}
-        <PageBoundary key={base}>
+        <PageBoundary key={base} location={location}>
           <Suspense fallback={<SkeletonRows />}>
             <Pages />
           </Suspense>
@@ -119,7 +119,7 @@ function Pages() {
   );
 }
 
-type BoundaryProps = { readonly children: ReactNode };
+type BoundaryProps = { readonly location: string; readonly children: ReactNode };
 
 /** A bug in a page leaves navigation and other pages usable. */
 class PageBoundary extends Component<BoundaryProps, { readonly hasFailed: boolean }> {
@@ -127,6 +127,10 @@ class PageBoundary extends Component<BoundaryProps, { readonly hasFailed: boolea
 
   static getDerivedStateFromError() {
     return { hasFailed: true };
+  }
+
+  override componentDidUpdate({ location }: BoundaryProps) {
+    if (this.state.hasFailed && location !== this.props.location) this.setState({ hasFailed: false });
   }
 
   override componentDidCatch(error: Error) {

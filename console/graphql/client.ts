@@ -71,6 +71,8 @@ export function createClients(getKey: () => string): Clients {
           // `as`: urql types the response of any platform.
           if (isRefused || (response as Response | undefined)?.status === 401) endSession();
         },
+        // GraphQL has null if no part of a query could be answered; pages know undefined only.
+        onResult: (result) => (result.data === null ? { ...result, data: undefined } : result),
       }),
       cacheExchange({
         possibleTypes: POSSIBLE_TYPES,

@@ -70,9 +70,7 @@ export function useWatchedQuery<Data, Variables extends AnyVariables>(
   const [known, setKnown] = useState<Data>();
   const watch = useChanges(known === undefined ? [] : streams(known, changed));
   const [{ data, error, fetching }, execute] = useQuery({ query, variables, pause: watch === undefined });
-  // Null if the server rejected the query.
-  const answer = data ?? undefined;
-  if (known !== answer) setKnown(() => answer);
+  if (known !== data) setKnown(() => data);
   const refresh = () => execute({ requestPolicy: 'network-only' });
   const read = useRef(refresh);
   useEffect(() => {

@@ -905,6 +905,31 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(complaints).toEqual([]);
   });
 
+  test('a query that the server cannot answer is shown with the reason, and a page that fails leaves the others usable', async (context) => {
+    const { page, complaints } = await open(context, '/log');
+    await page.getByText('Live', { exact: true }).waitFor();
+    const unavailable = { data: null, errors: [{ message: 'Postgres is unavailable' }] };
+    await page.route('**/graphql', (route) => route.fulfill({ json: unavailable }));
+    await goTo(page, `${scene.app.url}/console/`);
+    await page.getByRole('alert').getByText('Postgres is unavailable').waitFor();
+    await page.keyboard.press('ControlOrMeta+k');
+    await page.keyboard.type(delivery.id);
+    await page.getByRole('dialog').getByText('Postgres is unavailable').waitFor();
+    await page.keyboard.press('Escape');
+    expect(complaints).toEqual([]);
+
+    await page.unrouteAll({ behavior: 'ignoreErrors' });
+    await page.route('**/graphql', async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, body: (await response.text()).replaceAll(/"from":"[^"]*"/g, '"from":"never"') });
+    });
+    await goTo(page, `${scene.app.url}/console/?range=7d`);
+    await page.getByText('This page failed').waitFor();
+    await page.unrouteAll({ behavior: 'ignoreErrors' });
+    await goTo(page, `${scene.app.url}/console/tenants`);
+    await page.getByRole('gridcell', { name: 'acme' }).waitFor();
+  });
+
   test('a link opens its object at any position in the list', async (context) => {
     const nextId = createIdSequence();
     const createIds = () => Array.from({ length: 121 }, () => nextId(Date.now()));
