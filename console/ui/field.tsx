@@ -174,7 +174,7 @@ type FormProps = {
   readonly children: ReactNode;
 };
 
-/** Fields in one column, then the failure, then the actions. The first field with a problem gets the focus. */
+/** Fields in one column, then the failure and the actions, which stay in view in a dialog. The first field with a problem gets the focus. */
 export function Form({ form, failure = form?.failure, onSubmit, actions, children }: FormProps) {
   const element = useRef<HTMLFormElement>(null);
   const checked = form?.checked;
@@ -192,8 +192,10 @@ export function Form({ form, failure = form?.failure, onSubmit, actions, childre
       }}
     >
       {children}
-      <FailureMessage failure={failure} otherProblems={form?.otherProblems()} />
-      <div className={styles.actions}>{actions}</div>
+      <div className={styles.foot}>
+        <FailureMessage failure={failure} otherProblems={form?.otherProblems()} />
+        <div className={styles.actions}>{actions}</div>
+      </div>
     </form>
   );
 }
