@@ -234,6 +234,11 @@ export const messages = {
     inFlight: (number: number) => `Attempt ${number} is in flight`,
     inFlightHint: 'Its result appears here.',
     nextIn: 'next in',
+    due: 'due',
+    behindRate: (deliveries: string, rate: number) => `due: ${deliveries} pending, ${count(rate)} sent a second`,
+    behindInFlight: (deliveries: string, max: number) =>
+      `due: ${deliveries} pending, ${max === 1 ? 'one' : count(max)} at a time`,
+    lastIn: (wait: string) => `the last of them in about ${wait}`,
     request: 'Request',
     response: 'Response',
     headers: 'Headers',

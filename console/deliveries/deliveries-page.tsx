@@ -21,7 +21,7 @@ import { PagedGrid } from '../ui/paged-grid.tsx';
 import { SearchField } from '../ui/search-field.tsx';
 import { Segments } from '../ui/segments.tsx';
 import { EmptyState } from '../ui/states.tsx';
-import { Time } from '../ui/time.tsx';
+import { Time, useNow } from '../ui/time.tsx';
 import { useIsWide } from '../ui/use-is-wide.ts';
 import { liveRows, usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
@@ -55,10 +55,10 @@ const COLUMNS: readonly Column<DeliveryRowFragment>[] = [
   {
     key: 'next',
     header: words.next,
-    width: '104px',
+    width: '88px',
     align: 'end',
     from: 900,
-    cell: ({ nextAttemptAt }) => (nextAttemptAt == null ? messages.none : <Time at={nextAttemptAt} />),
+    cell: ({ nextAttemptAt }) => (nextAttemptAt == null ? messages.none : <NextAttempt at={nextAttemptAt} />),
   },
   {
     key: 'attempts',
@@ -69,6 +69,11 @@ const COLUMNS: readonly Column<DeliveryRowFragment>[] = [
     cell: ({ attemptCount }) => attemptCount,
   },
 ];
+
+/** The time of the next attempt; in the past, the delivery is due and waits for a limit or a circuit. */
+function NextAttempt({ at }: { readonly at: string }) {
+  return Date.parse(at) > useNow() ? <Time at={at} /> : messages.delivery.due;
+}
 
 /** Deliveries, filtered by status, wait reason and more. The URL has the filter and the open delivery. */
 export function DeliveriesPage() {

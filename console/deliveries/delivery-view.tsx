@@ -25,7 +25,7 @@ import { Link } from '../ui/link.tsx';
 import { announce } from '../ui/live-region.tsx';
 import { DeliveryOutcome } from '../ui/outcome.tsx';
 import { ObjectState } from '../ui/states.tsx';
-import { Countdown, Time } from '../ui/time.tsx';
+import { Time } from '../ui/time.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
 import { AttemptView } from './attempt-view.tsx';
 import { CompareAttempts } from './compare-attempts.tsx';
@@ -34,6 +34,7 @@ import styles from './delivery-view.module.css';
 import { Timeline } from './timeline.tsx';
 import { useAttempts } from './use-attempts.ts';
 import { useRequestBody } from './use-request-body.ts';
+import { Waits } from './waits.tsx';
 
 const words = messages.delivery;
 
@@ -145,11 +146,7 @@ function DeliveryFacts({ delivery }: { readonly delivery: DeliveryDetails }) {
         { name: messages.columns.status, value: <DeliveryOutcome status={status} waitingFor={waitingFor} /> },
         delivery.nextAttemptAt != null && {
           name: words.waits,
-          value: (
-            <>
-              {words.nextIn} <Countdown to={delivery.nextAttemptAt} />
-            </>
-          ),
+          value: <Waits {...delivery} nextAttemptAt={delivery.nextAttemptAt} />,
         },
         {
           name: words.event,

@@ -1,9 +1,10 @@
 import type { AttemptDetailsFragment } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
 import { Button } from '../ui/button.tsx';
+import { countdown } from '../ui/format.ts';
 import { Icon } from '../ui/icons.tsx';
 import { AttemptOutcome } from '../ui/outcome.tsx';
-import { Countdown, Time } from '../ui/time.tsx';
+import { Time, useNow } from '../ui/time.tsx';
 import type { DeliveryDetails } from './delivery-view.tsx';
 import styles from './timeline.module.css';
 
@@ -68,10 +69,15 @@ function Coming({ delivery: { attemptCount, nextAttemptAt, waitingFor } }: { rea
         ) : (
           <>
             {waitingFor != null && `${messages.waitReasons[waitingFor] ?? waitingFor}, `}
-            {words.nextIn} <Countdown to={nextAttemptAt} />
+            <NextIn at={nextAttemptAt} />
           </>
         )}
       </span>
     </li>
   );
+}
+
+function NextIn({ at }: { readonly at: string }) {
+  const waitMs = Date.parse(at) - useNow();
+  return waitMs > 0 ? `${words.nextIn} ${countdown(waitMs)}` : words.dueNow;
 }

@@ -902,6 +902,23 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await dialog.getByText('does not match the schema at data.total').waitFor();
     expect(await dialog.locator('[class*=marked]').allTextContents()).toEqual([expect.stringContaining('total')]);
     expect(await findBarriers(page)).toEqual([]);
+    await press(page, dialog.getByRole('button', { name: 'Edit', exact: true }));
+    await trySchema({});
+    await press(page, dialog.getByRole('button', { name: 'Save' }));
+    await dialog.getByRole('link', { name: 'Events of this type' }).waitFor();
+    expect(await dialog.getByText('does not match the schema').count()).toBe(0);
+    expect(complaints).toEqual([]);
+  });
+
+  test('a delivery behind a rate limit says how many are pending and when the last of them is sent', async (context) => {
+    const limited = { tenant: 'limited', eventTypes: ['*'], rateLimitPerSecond: 1 };
+    await scene.app.subscribe({ url: `${receiver.url}/limited`, ...limited });
+    const ids = Array.from({ length: 60 }, (_, index) => `limited-${index}`);
+    await Promise.all(ids.map((event) => scene.publish('events.limited.many', '{}', { 'Event-Id': event })));
+    const { page, complaints } = await open(context, '/as/limited/deliveries?status=PENDING&waiting=RATE_LIMITED');
+    await page.getByRole('gridcell', { name: 'due', exact: true }).first().waitFor();
+    await press(page, page.getByRole('grid'));
+    await page.getByText(/^due: \d+ pending, 1 sent a second, the last of them in about 0:\d\d$/).waitFor();
     expect(complaints).toEqual([]);
   });
 

@@ -1,0 +1,28 @@
+import { useState } from 'react';
+import { messages } from '../messages.ts';
+import { overviewWords } from '../overview/messages.ts';
+import { count, countdown } from '../ui/format.ts';
+import { useNow } from '../ui/time.tsx';
+import type { DeliveryDetails } from './delivery-view.tsx';
+
+const words = messages.delivery;
+
+type WaitsProps = Pick<DeliveryDetails, 'waitingFor' | 'subscription'> & { readonly nextAttemptAt: string };
+
+/** The time until the next attempt; for a due delivery behind others, their number and how fast they are sent. */
+export function Waits({ nextAttemptAt, waitingFor, subscription }: WaitsProps) {
+  const now = useNow();
+  const { health, rateLimitPerSecond, maxInFlight } = subscription;
+  const [counted, setCounted] = useState({ health, at: now });
+  if (counted.health !== health) setCounted({ health, at: now });
+  const waitMs = Date.parse(nextAttemptAt) - now;
+  if (waitMs > 0) return <>{`${words.nextIn} ${countdown(waitMs)}`}</>;
+  const pending = health.isExact ? count(health.pendingCount) : overviewWords.moreThan(count(health.pendingCount));
+  if (waitingFor === 'RATE_LIMITED' && rateLimitPerSecond != null) {
+    const behind = words.behindRate(pending, rateLimitPerSecond);
+    // Deliveries that are created after they were counted come last.
+    const lastMs = counted.at + (health.pendingCount / rateLimitPerSecond) * 1_000 - now;
+    return <>{health.isExact && lastMs > 0 ? `${behind}, ${words.lastIn(countdown(lastMs))}` : behind}</>;
+  }
+  return <>{waitingFor === 'IN_FLIGHT_LIMIT' ? words.behindInFlight(pending, maxInFlight) : words.dueNow}</>;
+}
