@@ -226,6 +226,7 @@ export const messages = {
     notFoundHint: 'It belongs to another tenant, or is no longer kept.',
     retry: 'Retry now',
     retrying: 'Retry requested: the attempt appears here.',
+    deliverAgain: 'Deliver again',
     cancel: 'Cancel delivery',
     cancelled: 'The delivery is cancelled.',
     timeline: 'Attempts',

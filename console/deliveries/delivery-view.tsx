@@ -1,5 +1,7 @@
-import type { ReactNode } from 'react';
+import { type ReactNode, useState } from 'react';
 import { useQuery } from 'urql';
+import { useLocation } from 'wouter';
+import { DeliverAnyway } from '../events/deliver-anyway.tsx';
 import {
   type AttemptDetailsFragment,
   CancelDeliveryDocument,
@@ -12,6 +14,7 @@ import {
 } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
 import { useWatchedQuery } from '../graphql/use-changes.ts';
+import { useViewer } from '../graphql/use-viewer.ts';
 import { type ChangeStream, changeStream } from '../graphql/watch-changes.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
@@ -176,11 +179,14 @@ function DeliveryFacts({ delivery }: { readonly delivery: DeliveryDetails }) {
   );
 }
 
-/** Retry and cancel, if the state permits them. */
+/** Retry, cancel and deliver again, if the state and the credential permit them. */
 function Actions({ delivery }: { readonly delivery: DeliveryDetails }) {
+  const { canWrite, isLimited } = useViewer();
+  const [, navigate] = useLocation();
+  const [isDelivering, setDelivering] = useState(false);
   const retry = useAction(RetryDeliveryDocument, (data) => data.retryDelivery);
   const cancel = useAction(CancelDeliveryDocument, (data) => data.cancelDelivery);
-  const { id, status, event } = delivery;
+  const { id, status, event, subscription } = delivery;
   const canRetry = (status === 'PENDING' || status === 'FAILURE') && event != null;
   const isBusy = retry.isRunning || cancel.isRunning;
   const onRetry = async () => {
@@ -189,8 +195,23 @@ function Actions({ delivery }: { readonly delivery: DeliveryDetails }) {
   const onCancel = async () => {
     if ((await cancel.run({ id })) !== undefined) announce(words.cancelled);
   };
+  if (!canWrite) return null;
   return (
     <>
+      {/* A cancelled delivery stays cancelled; its event gets a new one. */}
+      {status === 'CANCELLED' && event != null && !isLimited && (
+        <Button icon="delivery" onClick={() => setDelivering(true)}>
+          {words.deliverAgain}
+        </Button>
+      )}
+      {isDelivering && event != null && (
+        <DeliverAnyway
+          event={event}
+          subscription={subscription}
+          onClose={() => setDelivering(false)}
+          onDelivered={() => navigate(paths.event(event.tenant, event.id))}
+        />
+      )}
       {canRetry && (
         <Button icon="replay" disabled={isBusy} onClick={onRetry}>
           {words.retry}

@@ -359,6 +359,11 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
         .getByRole('row', { name: new RegExp(`^${name} 2`) })
         .waitFor();
     }
+    await page.goBack();
+    await press(page, page.getByRole('button', { name: 'Deliver again' }));
+    await press(page, page.getByRole('dialog').getByRole('button', { name: 'Deliver', exact: true }));
+    await page.getByRole('heading', { name: 'busy' }).waitFor();
+    await scene.waitForDeliveries(1, `waiting_for = 'RETRY_AFTER' AND subscription_id = '${id}'`);
     expect(complaints).toEqual([]);
   });
 
@@ -726,6 +731,15 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.press('Enter');
     await page.getByText('2 attempts', { exact: true }).waitFor();
     expect(await page.getByRole('row').nth(1).textContent()).toContain('order.late');
+
+    const paused = await scene.app.subscribe({ url: globex.url, tenant: 'globex', eventTypes: ['order.paused'] });
+    await scene.app.graphql(`mutation { pauseWebhookSubscription(id: "${paused.id}") { __typename } }`);
+    await scene.publish('events.globex.order.paused', '{}');
+    await scene.waitForDeliveries(1, `waiting_for = 'PAUSED' AND subscription_id = '${paused.id}'`);
+    await goTo(page, `${scene.app.url}/console/deliveries?subscription=${paused.id}`);
+    await press(page, page.getByRole('grid'));
+    await page.getByText('Attempt 1 is planned').waitFor();
+    expect(await page.getByRole('button', { name: /Retry now|Cancel delivery/ }).count()).toBe(0);
   });
 
   test('behind a path prefix, the log continues after a restart of the server: no row is missing or doubled', async (context) => {
