@@ -27,11 +27,12 @@ import { liveRows, usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { OpenDelivery } from './delivery-panel.tsx';
 import { deliveriesWords } from './messages.ts';
+import { StartMany } from './start-many.tsx';
 
 const words = messages.columns;
 const COLUMNS: readonly Column<DeliveryRowFragment>[] = [
   { key: 'created', header: words.created, width: '96px', from: 340, cell: ({ createdAt }) => <Time at={createdAt} /> },
-  { key: 'status', header: words.status, width: 'minmax(120px, 260px)', cell: (row) => <DeliveryOutcome {...row} /> },
+  { key: 'status', header: words.status, width: 'minmax(120px, 240px)', cell: (row) => <DeliveryOutcome {...row} /> },
   {
     key: 'type',
     header: words.type,
@@ -48,7 +49,7 @@ const COLUMNS: readonly Column<DeliveryRowFragment>[] = [
   {
     key: 'tenant',
     header: words.tenant,
-    width: 'minmax(72px, 140px)',
+    width: 'minmax(72px, 112px)',
     from: 760,
     cell: ({ tenant }) => visibleLine(tenant),
   },
@@ -109,6 +110,15 @@ export function DeliveriesPage() {
   return (
     <>
       <PageTitle title={texts.title}>
+        {/* Jobs cannot select deliveries by event. */}
+        {event === null && (
+          <StartMany
+            status={status}
+            tenant={filter.tenant ?? tenantOf(pages.rows, subscription)}
+            subscriptionId={subscription ?? ''}
+            types={type}
+          />
+        )}
         {event !== null && (
           <FilterChip name={texts.event} value={event} onRemove={() => setParams({ event: undefined })} />
         )}
@@ -161,6 +171,11 @@ export function DeliveriesPage() {
       </div>
     </>
   );
+}
+
+/** The tenant of the subscription by which the list is filtered; empty if it is unknown. */
+function tenantOf(rows: readonly DeliveryRowFragment[], subscription: string | null): string {
+  return subscription === null ? '' : (rows[0]?.tenant ?? '');
 }
 
 type State = { readonly status: DeliveryStatus | undefined; readonly waiting: WaitReason | undefined };

@@ -5,6 +5,8 @@ export const deliveriesWords = {
   emptyHint: 'A delivery is created for each subscription that matches an event.',
   all: 'All',
   event: 'Event',
+  retryMany: 'Retry many',
+  replayMany: 'Replay',
   waitsFor: 'Waits for',
   anything: 'Anything',
   waits: {

@@ -9,7 +9,9 @@ import {
 import { useAction } from '../graphql/use-action.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
 import { ChangeRate } from '../replays/change-rate.tsx';
+import { listParams } from '../replays/filter-in-words.ts';
 import { JobProgress } from '../replays/job-progress.tsx';
 import { replaysWords } from '../replays/messages.ts';
 import { PageTitle } from '../shell/layout.tsx';
@@ -18,6 +20,7 @@ import { Facts } from '../ui/facts.tsx';
 import { FailureMessage } from '../ui/field.tsx';
 import { count } from '../ui/format.ts';
 import { Id } from '../ui/id.tsx';
+import { Link } from '../ui/link.tsx';
 import { ReplayOutcome } from '../ui/outcome.tsx';
 import { ObjectState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
@@ -50,6 +53,7 @@ function Job({ job }: { readonly job: JobRowFragment }) {
   return (
     <>
       <PageTitle title={words.one[job.kind]}>
+        <Link to={paths.deliveries({ tenant: job.tenant, ...listParams(job.filter) })}>{words.deliveries}</Link>
         {canWrite && isRunning && (
           <>
             <ChangeRate

@@ -12,6 +12,7 @@ export const jobsWords = {
   changed: { RETRY: 'Retried', CANCEL: 'Cancelled' },
   skippedHint:
     'These deliveries had changed meanwhile or were in flight. A retry also skips deliveries of an inactive or deleted subscription, and deliveries whose event is no longer kept.',
+  deliveries: 'Deliveries',
   cancel: 'Stop the job',
   retry: 'Retry many',
   cancelMany: 'Cancel many',

@@ -10,11 +10,13 @@ type StartJobProps = {
   readonly tenant: string;
   /** The subscription by which the list is filtered; empty: all subscriptions of the tenant. */
   readonly subscriptionId: string;
+  /** The event types by which the list is filtered. Default: all. */
+  readonly types?: string;
   readonly onClose: () => void;
 };
 
 /** Retries the deliveries that match a filter. */
-export function RetryMany({ tenant, subscriptionId, onClose }: StartJobProps) {
+export function RetryMany({ tenant, subscriptionId, types = '', onClose }: StartJobProps) {
   const [, navigate] = useLocation();
   const action = useAction(RetryDeliveriesDocument, (data) => data.retryDeliveries);
   return (
@@ -23,7 +25,7 @@ export function RetryMany({ tenant, subscriptionId, onClose }: StartJobProps) {
       hint={words.retryHint}
       startCounted={words.retryCounted}
       statuses={[statusOption('FAILURE'), statusOption('PENDING')]}
-      initial={{ tenant, subscription: subscriptionId, status: 'FAILURE', rate: '50' }}
+      initial={{ tenant, subscription: subscriptionId, types, status: 'FAILURE', rate: '50' }}
       action={action}
       run={async (input) => (await action.run({ input }))?.job}
       onStarted={(id) => navigate(paths.job(id))}
@@ -43,7 +45,7 @@ export function CancelMany({ tenant, subscriptionId, onClose }: StartJobProps) {
       startCounted={words.cancelCounted}
       kind="danger"
       statuses={[statusOption('PENDING')]}
-      initial={{ tenant, subscription: subscriptionId, status: 'PENDING', rate: '500' }}
+      initial={{ tenant, subscription: subscriptionId, types: '', status: 'PENDING', rate: '500' }}
       action={action}
       run={async (input) => (await action.run({ input }))?.job}
       onStarted={(id) => navigate(paths.job(id))}

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { filterInWords } from './filter-in-words.ts';
+import { filterInWords, listParams } from './filter-in-words.ts';
 
 test('a filter is one sentence part, without the tenant', () => {
   const filter = { tenant: 'acme', statuses: ['FAILURE'], eventTypes: ['order.*'], from: '2026-01-31T12:00:00.000Z' };
@@ -11,4 +11,12 @@ test('without conditions it is all deliveries, and other conditions are shown as
   expect(filterInWords({ statusCodes: [{ from: 500, to: 599 }] })).toBe(
     'all deliveries, statusCodes [{"from":500,"to":599}]',
   );
+});
+
+test('the list of deliveries gets the only subscription and the only event type of a filter', () => {
+  expect(listParams({ subscriptionIds: ['a'], eventTypes: ['order.*'] })).toEqual({
+    subscription: 'a',
+    type: 'order.*',
+  });
+  expect(listParams({ subscriptionIds: ['a', 'b'], eventTypes: ['x', 'y'] })).toEqual({});
 });

@@ -19,6 +19,16 @@ export function filterInWords(filter: unknown): string {
     .replaceAll(' ,', ',');
 }
 
+/** The parameters of the list of deliveries that a filter selects, as far as the list has them. */
+export function listParams(filter: unknown): { readonly subscription?: string; readonly type?: string } {
+  const { subscriptionIds, eventTypes } = asRecord(filter);
+  const [[subscription, ...others], [type, ...types]] = [listOf(subscriptionIds), listOf(eventTypes)];
+  return {
+    ...(subscription !== undefined && others.length === 0 && { subscription }),
+    ...(type !== undefined && types.length === 0 && { type }),
+  };
+}
+
 function asRecord(value: unknown): Record<string, unknown> {
   return typeof value === 'object' && value !== null ? { ...value } : {};
 }

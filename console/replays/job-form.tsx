@@ -16,7 +16,9 @@ type JobFormProps<Job extends Counted> = {
   readonly startCounted: (deliveries: number) => string;
   readonly kind?: 'primary' | 'danger';
   readonly statuses: readonly { readonly value: string; readonly name: string }[];
-  readonly initial: Pick<ReplayForm, 'tenant' | 'subscription' | 'status' | 'rate'>;
+  readonly initial: Omit<ReplayForm, 'hours'>;
+  /** Shown if no delivery was counted. */
+  readonly noneHint?: string;
   readonly action: Pick<Action<never, object>, 'isRunning' | 'failure'>;
   /** Counts or starts; undefined: the action failed. */
   readonly run: (input: JobInput & { readonly dryRun: boolean }) => Promise<Job | undefined>;
@@ -30,12 +32,12 @@ type Counted = { readonly id: string; readonly deliveryCount: number };
 
 /** The deliveries of a job by a filter: they are counted first, and the job starts with the same input. */
 export function JobForm<Job extends Counted>(props: JobFormProps<Job>) {
-  const { title, hint, startCounted, kind = 'primary', statuses, initial, describe } = props;
+  const { title, hint, startCounted, kind = 'primary', statuses, initial, describe, noneHint } = props;
   const { action, run, onStarted, onClose } = props;
   const { isAdmin } = useViewer();
   const [counted, setCounted] = useState<Job>();
   const { values, field, check, state } = useForm<ReplayForm>(
-    { ...initial, types: '', hours: '24' },
+    { ...initial, hours: '24' },
     { failure: action.failure, onEdit: () => setCounted(undefined) },
   );
   const [range] = useState(() => Date.now());
@@ -82,6 +84,7 @@ export function JobForm<Job extends Counted>(props: JobFormProps<Job>) {
         />
         <TextField {...field('rate', 'ratePerSecond')} label={words.rate} inputMode="numeric" />
         <p role="status">{counted === undefined ? '' : words.counted(counted.deliveryCount)}</p>
+        {counted?.deliveryCount === 0 && noneHint !== undefined && <p>{noneHint}</p>}
         {counted !== undefined && describe?.(counted)}
       </Form>
     </Dialog>

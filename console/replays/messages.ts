@@ -39,6 +39,8 @@ export const replaysWords = {
   count: 'Count the deliveries',
   counted: (deliveries: number) =>
     `${deliveries === 1 ? 'One delivery matches' : `${count(deliveries)} deliveries match`}. Nothing has changed yet.`,
+  noneHint:
+    'Deliveries that a deactivation cancelled have the status Cancelled. Events that were published while a subscription was inactive have none: “Missed events” on its page delivers them.',
   startCounted: (deliveries: number) =>
     deliveries === 1 ? 'Replay one delivery' : `Replay ${count(deliveries)} deliveries`,
   empty: 'No replay yet',

@@ -11,11 +11,14 @@ type StartReplayProps = {
   readonly tenant: string;
   /** The subscription whose deliveries are replayed; undefined: all subscriptions of the tenant. */
   readonly subscriptionId?: string;
+  readonly types?: string;
+  readonly status?: 'FAILURE' | 'CANCELLED';
   readonly onClose: () => void;
 };
 
 /** Counts the deliveries first; the replay starts with the same input. */
-export function StartReplay({ tenant, subscriptionId = '', onClose }: StartReplayProps) {
+export function StartReplay(props: StartReplayProps) {
+  const { tenant, subscriptionId = '', types = '', status = 'FAILURE', onClose } = props;
   const [, navigate] = useLocation();
   const action = useAction(StartReplayDocument, (data) => data.startReplay);
   return (
@@ -24,7 +27,8 @@ export function StartReplay({ tenant, subscriptionId = '', onClose }: StartRepla
       hint={words.startHint}
       startCounted={words.startCounted}
       statuses={[...(['FAILURE', 'CANCELLED', 'SUCCESS'] as const).map(statusOption), { value: '', name: words.all }]}
-      initial={{ tenant, subscription: subscriptionId, status: 'FAILURE', rate: '50' }}
+      initial={{ tenant, subscription: subscriptionId, types, status, rate: '50' }}
+      noneHint={words.noneHint}
       action={action}
       run={async (input) => (await action.run({ input, isCounted: input.dryRun }))?.replay}
       describe={(counted) => <CountedReplay replay={counted} />}

@@ -581,6 +581,12 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByText('Completed').waitFor();
     await scene.waitForDeliveries(ids.length, `status = 'CANCELLED' AND subscription_id = '${id}'`);
     expect(await findBarriers(page)).toEqual([]);
+    await press(page, page.locator('main').getByRole('link', { name: 'Deliveries' }));
+    await press(page, page.getByRole('button', { name: 'Cancelled' }));
+    await press(page, page.getByRole('button', { name: 'Replay' }));
+    expect(await dialog.getByLabel('Status').inputValue()).toBe('CANCELLED');
+    expect(await dialog.getByLabel('Tenant').inputValue()).toBe('bulk');
+    await page.keyboard.press('Escape');
     const { startReplay } = await scene.app.graphql<{ startReplay: { replay: { id: string } } }>(
       `mutation { startReplay(input: { filter: { tenant: "bulk" }, ratePerSecond: 1 }) {
          ... on StartReplayPayload { replay { id } } } }`,
