@@ -49,7 +49,7 @@ export function DeliverMissed({ subscription: current, onClose }: DeliverMissedP
     <DeliverThese
       title={words.title}
       text={ids.length === 0 ? words.none(scope) : words.missed(ids.length, scope)}
-      more={oldest === undefined ? words.all : words.older(timeOf(oldest.createdAt))}
+      more={`${oldest === undefined ? words.all : words.older(timeOf(oldest.createdAt))} ${words.ended}`}
       actions={oldest !== undefined && <Button onClick={() => setPlace(oldest)}>{words.lookBack}</Button>}
       subscriptionId={subscription.id}
       eventIds={ids}

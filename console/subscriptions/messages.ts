@@ -48,6 +48,7 @@ export const subscriptionWords = {
   noFilter: 'Events of these types are delivered whatever their data is.',
   tryFilter: 'Try on real events',
   deliveries: 'Newest deliveries',
+  inactiveHint: 'Events create no deliveries while the subscription is inactive.',
   noDeliveries: 'A delivery is created for each event that matches. Send a test event to try the endpoint.',
   allDeliveries: 'All deliveries',
   watch: 'Live log',
@@ -62,7 +63,7 @@ export const subscriptionWords = {
   activate: 'Activate',
   deactivate: 'Deactivate',
   deactivateHint: (pending: Pending) =>
-    `${pendingInWords(pending)} cancelled, and events create no more deliveries until it is activated again.`,
+    `${pendingInWords(pending)} cancelled, and events create no more deliveries until it is activated again. To keep them, pause it instead.`,
   pause: 'Pause',
   resume: 'Resume',
   probe: 'Probe now',
@@ -84,7 +85,7 @@ export const subscriptionWords = {
     failing: 'Failing',
     nextProbe: (wait: string) => `only probes, next in ${wait}`,
     probeDue: 'only probes; the next delivery is a probe',
-    since: (time: string) => `since ${time}`,
+    failingFor: (time: string) => `for ${time}`,
     deactivated: { GONE: 'the endpoint answered 410 Gone', FAILING: 'it failed for five days' },
   },
 } as const;
@@ -128,6 +129,7 @@ export const missedEventsWords = {
       : `None of ${eventsOf(scope)} was missed: each has a delivery to this subscription, or does not match it.`,
   missed: (events: number, scope: Examined) =>
     `${events === 1 ? 'One' : count(events)} of ${eventsOf(scope)} ${events === 1 ? 'matches this subscription and has' : 'match this subscription and have'} no delivery to it: it was inactive or had other settings.`,
+  ended: 'Deliveries that failed or were cancelled are not among them: a replay sends their events again.',
   older: (time: string) => `Events before ${time} are not examined yet.`,
   all: 'Older events of its types were published before the subscription was created, or are no longer kept.',
   lookBack: 'Look further back',

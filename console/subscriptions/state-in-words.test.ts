@@ -28,9 +28,9 @@ test('once the time of the probe is over, the next delivery is the probe', () =>
   expect(inWords(subscription({ circuit }), NOW).detail).toBe('only probes; the next delivery is a probe');
 });
 
-test('a failing subscription says since when, and a working one is active', () => {
+test('a failing subscription says for how long, and a working one is active', () => {
   const failing = inWords(subscription({ failingSince: '2026-01-31T10:00:00.000Z' }), NOW);
-  expect(failing).toMatchObject({ word: 'Failing', detail: 'since 2 h ago' });
+  expect(failing).toMatchObject({ word: 'Failing', detail: 'for 2 h' });
   expect(inWords(subscription({}), NOW)).toEqual({ tone: 'success', word: 'Active' });
 });
 

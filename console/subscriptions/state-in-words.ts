@@ -1,5 +1,5 @@
 import type { SubscriptionStateFragment } from '../generated/graphql.ts';
-import { countdown, relativeTime } from '../ui/format.ts';
+import { countdown, relativeTime, span } from '../ui/format.ts';
 import type { Tone } from '../ui/outcome.tsx';
 import { subscriptionWords } from './messages.ts';
 
@@ -27,7 +27,7 @@ export function inWords(subscription: SubscriptionStateFragment, nowMs: number):
     };
   }
   if (failingSince != null) {
-    return { tone: 'waiting', word: words.failing, detail: words.since(relativeTime(Date.parse(failingSince), nowMs)) };
+    return { tone: 'waiting', word: words.failing, detail: words.failingFor(span(nowMs - Date.parse(failingSince))) };
   }
   return { tone: 'success', word: words.active };
 }

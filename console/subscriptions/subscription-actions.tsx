@@ -19,17 +19,18 @@ import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField } from '../ui/field.tsx';
 import { announce } from '../ui/live-region.tsx';
 import { splitUrl } from '../ui/visible-text.ts';
+import { DeliverMissed } from './deliver-missed.tsx';
 import { valuesOf } from './form-values.ts';
 import { subscriptionWords as words } from './messages.ts';
 import { SendTest } from './send-test.tsx';
 import { SubscriptionForm } from './subscription-form.tsx';
 import type { SubscriptionDetails } from './subscription-page.tsx';
 
-type Open = 'test' | 'edit' | 'pause' | 'replay' | 'deactivate' | 'delete';
+type Open = 'test' | 'edit' | 'pause' | 'replay' | 'missed' | 'deactivate' | 'delete';
 
 /** The actions on a subscription, for credentials that may change it. */
 export function SubscriptionActions({ subscription }: { readonly subscription: SubscriptionDetails }) {
-  const { canWrite } = useViewer();
+  const { canWrite, isLimited, hidesPayloads } = useViewer();
   const [open, setOpen] = useState<Open>();
   const update = useAction(UpdateSubscriptionDocument, (data) => data.updateWebhookSubscription);
   const close = () => setOpen(undefined);
@@ -55,7 +56,11 @@ export function SubscriptionActions({ subscription }: { readonly subscription: S
         <Button
           icon="play"
           disabled={update.isRunning}
-          onClick={() => void update.run({ id, input: { isActive: true } })}
+          onClick={async () => {
+            const isDone = (await update.run({ id, input: { isActive: true } })) !== undefined;
+            // Events that were published meanwhile are not sent without a request.
+            if (isDone && !isLimited && !hidesPayloads) setOpen('missed');
+          }}
         >
           {words.activate}
         </Button>
@@ -67,6 +72,7 @@ export function SubscriptionActions({ subscription }: { readonly subscription: S
       {open === 'edit' && <Edit subscription={subscription} onClose={close} />}
       {open === 'pause' && <Pause id={id} onClose={close} />}
       {open === 'replay' && <StartReplay tenant={subscription.tenant} subscriptionId={id} onClose={close} />}
+      {open === 'missed' && <DeliverMissed subscription={subscription} onClose={close} />}
       {open === 'delete' && <Delete subscription={subscription} onClose={close} />}
       {open === 'deactivate' && (
         <Confirm

@@ -196,7 +196,9 @@ function Deliveries({ subscription }: { readonly subscription: SubscriptionDetai
   return (
     <Section title={words.deliveries} actions={more}>
       {rows.length === 0 ? (
-        <EmptyState title={deliveriesWords.empty}>{words.noDeliveries}</EmptyState>
+        <EmptyState title={deliveriesWords.empty}>
+          {subscription.isActive ? words.noDeliveries : words.inactiveHint}
+        </EmptyState>
       ) : (
         <Table
           label={words.deliveries}

@@ -32,13 +32,13 @@ const COLUMNS: readonly Column<SubscriptionRowFragment>[] = [
   {
     key: 'state',
     header: names.status,
-    width: 'minmax(110px, 300px)',
+    width: 'minmax(110px, 272px)',
     cell: (row) => <SubscriptionState subscription={row} />,
   },
   {
     key: 'endpoint',
     header: names.endpoint,
-    width: 'minmax(140px, 1.6fr)',
+    width: 'minmax(140px, 2fr)',
     cell: ({ url }) => <Endpoint url={url} />,
   },
   {
@@ -58,7 +58,7 @@ const COLUMNS: readonly Column<SubscriptionRowFragment>[] = [
   {
     key: 'tenant',
     header: names.tenant,
-    width: 'minmax(72px, 160px)',
+    width: 'minmax(72px, 112px)',
     from: 760,
     cell: ({ tenant }) => visibleLine(tenant),
   },

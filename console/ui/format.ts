@@ -4,7 +4,7 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
 /** A span as `42 s`, `3 min`, `5 h`, `2 d`: the largest unit, rounded down. */
-function span(ms: number): string {
+export function span(ms: number): string {
   const size = Math.abs(ms);
   if (size < SECOND) return `${Math.round(size)} ms`;
   if (size < MINUTE) return `${Math.floor(size / SECOND)} s`;

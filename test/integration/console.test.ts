@@ -906,6 +906,19 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await scene.waitForDeliveries(2, `status = 'SUCCESS' AND subscription_id = '${id}'`);
     await page.keyboard.press('Escape');
 
+    await scene.app.graphql(
+      'mutation ($id: ID!) { updateWebhookSubscription(id: $id, input: { isActive: false }) { __typename } }',
+      { id },
+    );
+    await scene.publish(`events.${tenant}.${name}`, '{"total":6}', { 'Event-Id': 'trial-3' });
+    await waitFor(async () => (await scene.query('SELECT FROM events WHERE type = $1', [name])).length === 3, {
+      what: 'the event',
+    });
+    await press(page, page.getByRole('button', { name: 'Activate', exact: true }));
+    await press(page, dialog.getByRole('button', { name: 'Deliver this event' }));
+    await scene.waitForDeliveries(3, `status = 'SUCCESS' AND subscription_id = '${id}'`);
+    await page.keyboard.press('Escape');
+
     await scene.publish(`events.${tenant}.${name}`, '{"total":true}');
     await scene.publish(`events.${tenant}.${name}`, 'no JSON');
     await press(page, page.getByRole('link', { name: 'Rejected events' }));
