@@ -81,6 +81,8 @@ export function EventTypesPage() {
           onClose={() => setEdited(undefined)}
           onSaved={() => {
             setEdited(undefined);
+            // The rule that a rejected event did not match may have changed.
+            setParams({ path: undefined });
             catalogue.pages.refresh();
             readObserved({ requestPolicy: 'network-only' });
           }}
