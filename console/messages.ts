@@ -173,12 +173,9 @@ export const messages = {
   failureReason: (reason: string) => FAILURE_REASONS[reason] ?? reason.toLowerCase().replaceAll('_', ' '),
 
   considered: {
-    DELIVERED_TO: {
-      word: 'Delivery created',
-      reason: 'Its event types and its filter matched, or somebody chose “Deliver anyway”.',
-    },
-    FILTER_FALSE: { word: 'Filtered out', reason: 'The event type matches, but the data does not match the filter.' },
-    INACTIVE: { word: 'Inactive', reason: 'The subscription was inactive when the event was dispatched.' },
+    DELIVERED_TO: { word: 'Delivery created', reason: 'It matched, or somebody chose “Deliver anyway”.' },
+    FILTER_FALSE: { word: 'Filtered out', reason: 'The data does not match the filter.' },
+    INACTIVE: { word: 'Inactive', reason: 'It was inactive at the time of the event.' },
     TYPE_MISMATCH: { word: 'Other type', reason: 'The event type matches none of its event types.' },
   },
 
@@ -236,6 +233,7 @@ export const messages = {
     inFlightHint: 'Its result appears here.',
     nextIn: 'next in',
     due: 'due',
+    dueNow: 'due now',
     behindRate: (deliveries: string, rate: number) => `due: ${deliveries} pending, ${count(rate)} sent a second`,
     behindInFlight: (deliveries: string, max: number) =>
       `due: ${deliveries} pending, ${max === 1 ? 'one' : count(max)} at a time`,

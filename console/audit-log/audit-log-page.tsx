@@ -30,20 +30,20 @@ const COLUMNS: readonly Column<AuditRowFragment>[] = [
   {
     key: 'mutation',
     header: words.mutation,
-    width: 'minmax(140px, 220px)',
+    width: 'minmax(140px, 190px)',
     cell: ({ mutation }) => <code>{visibleLine(mutation)}</code>,
   },
   {
     key: 'actor',
     header: words.actor,
-    width: 'minmax(100px, 1fr)',
+    width: 'minmax(100px, 0.8fr)',
     from: 420,
     cell: ({ actor }) => actorInWords(actor),
   },
   {
     key: 'object',
     header: words.object,
-    width: 'minmax(140px, 1fr)',
+    width: 'minmax(140px, 1.6fr)',
     from: 760,
     cell: (row) => objectInWords(row),
   },
@@ -57,7 +57,7 @@ const COLUMNS: readonly Column<AuditRowFragment>[] = [
   {
     key: 'tenant',
     header: names.tenant,
-    width: 'minmax(72px, 140px)',
+    width: 'minmax(72px, 112px)',
     from: 900,
     cell: ({ tenant }) => (tenant == null ? messages.none : visibleLine(tenant)),
   },

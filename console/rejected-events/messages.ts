@@ -7,6 +7,7 @@ export const rejectedEventsWords = {
   all: 'All reasons',
   subject: 'Subject',
   message: 'Message',
+  size: 'Size',
   schema: (type: string) => `Schema of ${type}`,
   again: 'The message is not kept. Once the cause is fixed, publish it again.',
   empty: 'No rejected event',

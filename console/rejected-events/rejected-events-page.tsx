@@ -21,10 +21,9 @@ import { OpenRow } from '../ui/open-row.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { EmptyState } from '../ui/states.tsx';
-import { TextBlock } from '../ui/text-block.tsx';
 import { ExactTime, Time } from '../ui/time.tsx';
 import { liveRows, usePages } from '../ui/use-pages.ts';
-import { visibleLine } from '../ui/visible-text.ts';
+import { visibleLine, visibleText } from '../ui/visible-text.ts';
 import { rejectedEventsWords as words } from './messages.ts';
 import { mismatchOf } from './mismatch.ts';
 
@@ -40,13 +39,13 @@ const COLUMNS: readonly Column<RejectedRowFragment>[] = [
   {
     key: 'message',
     header: words.message,
-    width: 'minmax(140px, 2fr)',
+    width: 'minmax(140px, 3fr)',
     cell: ({ message }) => <span title={visibleLine(message)}>{visibleLine(message)}</span>,
   },
   {
     key: 'subject',
     header: words.subject,
-    width: 'minmax(120px, 1fr)',
+    width: 'minmax(120px, 2fr)',
     from: 620,
     cell: ({ subject }) => <code>{visibleLine(subject)}</code>,
   },
@@ -127,12 +126,12 @@ function RejectedEvent({ event, onClose }: { readonly event: RejectedRowFragment
   const mismatch = mismatchOf(event);
   return (
     <Dialog title={words.reasons[event.reason]} onClose={onClose}>
-      <TextBlock text={event.message} label={words.message} />
+      <p>{visibleText(event.message)}</p>
       <Facts
         facts={[
           { name: words.subject, value: <code>{visibleLine(event.subject)}</code> },
           event.tenant != null && { name: names.tenant, value: visibleLine(event.tenant) },
-          { name: names.size, value: bytes(event.sizeBytes) },
+          { name: words.size, value: bytes(event.sizeBytes) },
           { name: names.time, value: <ExactTime at={event.createdAt} /> },
         ]}
       />
