@@ -18,6 +18,7 @@ import { useViewer } from '../graphql/use-viewer.ts';
 import { type ChangeStream, changeStream } from '../graphql/watch-changes.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
+import { IS_PORTAL } from '../shell/front-end.ts';
 import { Button } from '../ui/button.tsx';
 import { CopyButton } from '../ui/copy.tsx';
 import { Endpoint } from '../ui/endpoint.tsx';
@@ -170,7 +171,7 @@ function DeliveryFacts({ delivery }: { readonly delivery: DeliveryDetails }) {
             </Link>
           ),
         },
-        { name: messages.columns.tenant, value: visibleLine(delivery.tenant) },
+        !IS_PORTAL && { name: messages.columns.tenant, value: visibleLine(delivery.tenant) },
         { name: words.created, value: <Time at={delivery.createdAt} /> },
         delivery.completedAt != null && { name: words.ended, value: <Time at={delivery.completedAt} /> },
         delivery.replay != null && { name: words.replay, value: <Id value={delivery.replay.id} length={24} /> },

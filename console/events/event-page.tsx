@@ -94,7 +94,7 @@ function Event({ event, onChange }: { readonly event: EventDetails; readonly onC
       <Facts
         facts={[
           { name: columns.id, value: <Id value={event.id} length={40} /> },
-          { name: columns.tenant, value: visibleLine(event.tenant) },
+          !IS_PORTAL && { name: columns.tenant, value: visibleLine(event.tenant) },
           { name: words.occurred, value: <ExactTime at={event.occurredAt} /> },
           { name: words.recorded, value: <ExactTime at={event.createdAt} /> },
           { name: words.source, value: words.sources[event.source] },

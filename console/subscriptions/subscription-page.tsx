@@ -15,6 +15,7 @@ import { messages } from '../messages.ts';
 import { overviewWords } from '../overview/messages.ts';
 import { bucketLabel, rangeOf } from '../overview/ranges.ts';
 import { paths } from '../paths.ts';
+import { IS_PORTAL } from '../shell/front-end.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { preferences } from '../shell/preferences.ts';
 import { Bars } from '../ui/bars.tsx';
@@ -82,7 +83,7 @@ export function SubscriptionPage({ id }: { readonly id: string }) {
         facts={[
           { name: columns.status, value: <SubscriptionState subscription={subscription} /> },
           { name: columns.endpoint, value: <Endpoint url={subscription.url} /> },
-          { name: columns.tenant, value: visibleLine(subscription.tenant) },
+          !IS_PORTAL && { name: columns.tenant, value: visibleLine(subscription.tenant) },
           subscription.description !== '' && { name: words.description, value: visibleLine(subscription.description) },
           { name: words.eventTypes, value: <code>{subscription.eventTypes.map(visibleLine).join(', ')}</code> },
           subscription.headerNames.length > 0 && {

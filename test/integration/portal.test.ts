@@ -158,6 +158,8 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
         // The layout outside of `main` is the same on each page.
         expect([path, await findBarriers(page, 'main')]).toEqual([path, []]);
         expect([path, await page.evaluate('document.documentElement.scrollWidth - innerWidth')]).toEqual([path, 0]);
+        // The tenant's name is the platform's, and says nothing to the tenant's users.
+        expect([path, await page.locator('main').getByText('Tenant', { exact: true }).count()]).toEqual([path, 0]);
       }
       for (const path of scheme === 'light' ? ['keys', 'tenants'] : ['replays', 'rejected-events']) {
         await goTo(page, `${scene.app.url}/portal/${path}`);
