@@ -113,14 +113,20 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
 
   type OpenOptions = Partial<Omit<Parameters<typeof openConsole>[1], 'path'>>;
 
-  /** Opens a page and closes it at the end of the test. The first argument is the context of the test. */
+  /**
+   * Opens a page and closes it at the end of the test; if the test has failed, the report gets the text of the page. The first
+   * argument is the context of the test.
+   */
   async function open(
     { onTestFinished }: Pick<TestContext, 'onTestFinished'>,
     path: string,
     options: OpenOptions = {},
   ): Promise<ConsolePage> {
     const opened = await openConsole(browser, { url: scene.app.url, key: ADMIN_API_KEY, path, profile, ...options });
-    onTestFinished(() => opened.page.close());
+    onTestFinished(async ({ task }) => {
+      if (task.result?.state === 'fail') process.stderr.write(`${path}: ${await opened.page.innerText('body')}\n`);
+      await opened.page.close();
+    });
     return opened;
   }
 
