@@ -10,7 +10,10 @@ const POSTGRES_SLACK_MS = 15_000;
 const RESUMED_WITHIN_MS = 5_000;
 /** Maximum time from a kill until the other ends of the connections detect it. */
 const DETECTED_WITHIN_MS = 1_500;
-/** Tolerance for comparing the time of a request or answer with that of a cut or pause. */
+/**
+ * Tolerance for comparing the time of a request, an answer or an attempt with that of a cut or pause: on an overloaded machine,
+ * the clocks of the processes differ by some 200 ms.
+ */
 const CUT_WITHIN_MS = 500;
 /** Maximum age of an unread answer when a timeout fires: on an overloaded machine, processes read late. */
 const READ_WITHIN_MS = 2_000;
@@ -59,13 +62,13 @@ export class Explanations {
   /** The reason why no receiver saw an attempt. */
   whyUnseen(attempt: LoggedAttempt, endpoint: string): string | undefined {
     const { failureReason, errorMessage, startedAt, endedAt } = attempt;
+    const isDuring = ({ from, to }: Incident) => from - CUT_WITHIN_MS <= endedAt && to + CUT_WITHIN_MS >= startedAt;
     const isRefused = this.#incidents.some(
-      ({ kind, target, from, to }) => kind === 'refuse' && target === endpoint && from <= endedAt && to >= startedAt,
+      (incident) => incident.kind === 'refuse' && incident.target === endpoint && isDuring(incident),
     );
     if (isRefused && NEVER_ARRIVED.has(failureReason ?? '')) return 'the endpoint refused connections';
     if (failureReason === 'TIMEOUT' && NO_CONNECTION.test(errorMessage ?? '')) return 'no connection was made in time';
-    const isPaused = this.#pauses.some(({ from, to }) => from <= endedAt && to >= startedAt);
-    return isPaused && failureReason === 'TIMEOUT' ? 'the sender was paused' : undefined;
+    return this.#pauses.some(isDuring) && failureReason === 'TIMEOUT' ? 'the sender was paused' : undefined;
   }
 
   /** The reason why log and receiver differ on the outcome. Only a success that arrived too late may be a failure. */

@@ -19,7 +19,7 @@ import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { ADMIN_API_KEY, startTestApp } from '../support/test-app.ts';
-import { waitFor } from '../support/wait-for.ts';
+import { waitFor, waitUntilReady } from '../support/wait-for.ts';
 
 // Limits for a busy machine: each test opens many pages.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000, expect: { poll: { timeout: 60_000 } } });
@@ -847,7 +847,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await proxy.stop();
     await state.getByText('The state of the server is unknown').waitFor();
     await scene.nats.start();
-    await waitFor(async () => (await fetch(`${scene.app.url}/health/ready`)).ok, { what: 'NATS', timeoutMs: 60_000 });
+    await waitUntilReady(scene.app);
     proxy = await startTcpProxy({ port, ownPort: proxyPort });
     cleanUps.push(() => proxy.stop());
     await state.getByText('All parts of the server work').waitFor();

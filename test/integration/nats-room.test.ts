@@ -7,7 +7,7 @@ import { requiredSetup } from '../../src/nats/streams.ts';
 import { startTestNats, type TestNatsOptions } from '../support/nats.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
-import { waitFor } from '../support/wait-for.ts';
+import { waitFor, waitUntilReady } from '../support/wait-for.ts';
 
 const MEBIBYTE = 1024 * 1024;
 const cleanUps: (() => Promise<void>)[] = [];
@@ -199,7 +199,7 @@ it('a full EVENTS rejects publishers, is reported, does not stop deliveries, and
   const fullApp = await startApp(services, { ...env, ROLES: 'api,sender' });
   await waitFor(async () => (await warningsOf(fullApp)).includes('the stream EVENTS is '), { what: 'the warning' });
   expect(logged).toMatch(/the stream EVENTS is 9\d % full/);
-  expect((await fetch(`${fullApp.url}/health/ready`)).status).toBe(200);
+  await waitUntilReady(fullApp);
   await idle.graphql(
     `mutation { publishEvent(input: { tenant: "acme", type: "b", id: "past-nats", data: 1 }) { __typename } }`,
   );
@@ -235,7 +235,7 @@ describe('DELIVERIES', () => {
       'JetStream refuses deliveries for the stream DELIVERIES: the stream is full (max_bytes or max_msgs); they wait in Postgres';
     expect(await warningsOf(app)).toContain(warning);
     expect(logged).toContain(warning);
-    expect((await fetch(`${app.url}/health/ready`)).status).toBe(200);
+    await waitUntilReady(app);
     for (const one of [app, other]) {
       expect((await waitReasonsOf(one)).filter((reason) => reason !== null)).toEqual(['BROKER_UNAVAILABLE']);
     }

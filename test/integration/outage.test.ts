@@ -10,7 +10,7 @@ import { createSocketClient } from '../support/graphql-client.ts';
 import { startTestPostgres } from '../support/postgres.ts';
 import { type Receiver, type Respond, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, subscribe, type TestApp, testEnv } from '../support/test-app.ts';
-import { waitFor } from '../support/wait-for.ts';
+import { waitFor, waitUntilReady } from '../support/wait-for.ts';
 
 /** Seconds that a busy machine may add to a stop within 25 s. The sum is below the 30 s before a SIGKILL. */
 const MACHINE_SECONDS = 3;
@@ -177,7 +177,7 @@ describe.concurrent('NATS', () => {
     expect((await fetch(`${app.url}/health/ready`)).status).toBe(503);
     await services.nats.start();
     await app.ready;
-    expect((await fetch(`${app.url}/health/ready`)).status).toBe(200);
+    await waitUntilReady(app);
   });
 
   it('is not necessary for a process with only the role api: it is ready, and its events are delivered later', async (test) => {
@@ -213,7 +213,7 @@ describe.concurrent('NATS', () => {
     await sender.ready;
     const [request] = await receiver.waitForRequests(1, 20_000);
     expect(request?.headers['webhook-id']).toBe('meanwhile');
-    expect((await fetch(`${app.url}/health/ready`)).status).toBe(200);
+    await waitUntilReady(app);
   }, 60_000);
 
   it('while it is paused, the program stops within 25 s, and nothing is sent twice', async (test) => {
@@ -350,7 +350,7 @@ describe.concurrent('Postgres', () => {
     expect((await fetch(`${app.url}/health/live`)).status).toBe(200);
     await postgres.start();
     await app.ready;
-    expect((await fetch(`${app.url}/health/ready`)).status).toBe(200);
+    await waitUntilReady(app);
   });
 });
 

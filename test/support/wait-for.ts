@@ -29,3 +29,8 @@ export async function waitFor<T>(condition: () => T | Falsy | Promise<T | Falsy>
     await delay(20);
   }
 }
+
+/** Resolves when the process reports that it can work; on a busy machine, a check of a dependency can time out once. */
+export async function waitUntilReady({ url }: { readonly url: string }): Promise<void> {
+  await waitFor(async () => (await fetch(`${url}/health/ready`)).ok, { what: 'readiness', timeoutMs: 60_000 });
+}

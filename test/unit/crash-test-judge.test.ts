@@ -171,8 +171,11 @@ describe('the crash test', () => {
       deliveries: [delivery({ attemptCount: 2 })],
     };
     expect(judged(evidence).problems).toEqual(['no receiver saw an attempt that is in the log']);
-    const incidents = [incident('refuse', `endpoint-${ENDPOINT}`, [-100, 100])];
-    expect(judged({ ...evidence, incidents })).toMatchObject({ unseen: 1, problems: [] });
+    const refusing = (times: [number, number]) => [incident('refuse', `endpoint-${ENDPOINT}`, times)];
+    expect(judged({ ...evidence, incidents: refusing([-100, 100]) })).toMatchObject({ unseen: 1, problems: [] });
+    // The clocks of the processes differ.
+    expect(judged({ ...evidence, incidents: refusing([400, 600]) })).toMatchObject({ unseen: 1, problems: [] });
+    expect(judged({ ...evidence, incidents: refusing([700, 900]) }).problems).toHaveLength(1);
   });
 
   it('does not match the request of the next sender to the attempt of a sender that paused before its request', () => {
