@@ -1,4 +1,5 @@
 import { cacheExchange } from '@urql/exchange-graphcache';
+import { retryExchange } from '@urql/exchange-retry';
 import type { Client as LiveClient } from 'graphql-ws';
 import { type Client, createClient, fetchExchange, mapExchange, subscriptionExchange } from 'urql';
 import { endSession } from '../session/session.ts';
@@ -87,6 +88,11 @@ export function createClients(getKey: () => string): Clients {
           SearchResult: NONE,
           Tenant: ({ name }) => (typeof name === 'string' ? name : null),
         },
+      }),
+      // The server has not begun a refused operation. The waits double from 2 s; after the last one the page shows the error.
+      retryExchange({
+        maxNumberAttempts: 6,
+        retryIf: ({ graphQLErrors }) => graphQLErrors.some(({ extensions }) => extensions.code === 'RATE_LIMITED'),
       }),
       fetchExchange,
       subscriptionExchange({

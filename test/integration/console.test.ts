@@ -961,9 +961,20 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(complaints).toEqual([]);
   });
 
-  test('a query that the server cannot answer is shown with the reason, and a page that fails leaves the others usable', async (context) => {
+  test('a refused query is tried again, one that the server cannot answer is shown with the reason, and a page that fails leaves the others usable', async (context) => {
     const { page, complaints } = await open(context, '/log');
     await page.getByText('Live', { exact: true }).waitFor();
+    const limited = { errors: [{ message: 'too many operations', extensions: { code: 'RATE_LIMITED' } }] };
+    let refusals = 3;
+    await page.route('**/graphql', (route) => {
+      refusals -= 1;
+      return refusals >= 0 ? route.fulfill({ json: limited }) : route.continue();
+    });
+    await goTo(page, `${scene.app.url}/console/tenants`);
+    await page.getByRole('gridcell', { name: 'acme' }).waitFor();
+    expect(refusals).toBeLessThan(0);
+    await page.unrouteAll({ behavior: 'ignoreErrors' });
+
     const unavailable = { data: null, errors: [{ message: 'Postgres is unavailable' }] };
     await page.route('**/graphql', (route) => route.fulfill({ json: unavailable }));
     await goTo(page, `${scene.app.url}/console/`);
