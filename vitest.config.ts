@@ -47,7 +47,7 @@ export default defineConfig({
           // between files. A file has a database and a nats-server of its own.
           isolate: false,
           // Limits for tests that hang: each wait within a test has a shorter limit and says what it waited for.
-          testTimeout: 60_000,
+          testTimeout: 120_000,
           hookTimeout: 120_000,
           // Most tests wait for timers, processes and servers: more files at a time than cores.
           maxWorkers: 5,

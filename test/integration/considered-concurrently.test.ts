@@ -141,7 +141,7 @@ it('the stored settings of its time explain the deliveries of every event, durin
       );
       return rows.length === written && rows;
     },
-    { what: 'the events', timeoutMs: 20_000 },
+    { what: 'the events' },
   );
   let delivered = 0;
   for (const { deliveredTo, ...event } of events) {

@@ -84,7 +84,7 @@ describe('a kill -9', () => {
       ),
     ).toEqual([]);
     await start();
-    await receiver.waitForRequests(1, 20_000);
+    await receiver.waitForRequests(1);
     expect(idsAt(receiver)).toEqual(['before-commit']);
   });
 
@@ -107,7 +107,7 @@ describe('a kill -9', () => {
     await services.nats.kill9();
     await services.nats.start();
     await start();
-    await receiver.waitForRequests(1, 20_000);
+    await receiver.waitForRequests(1);
     expect(idsAt(receiver)).toEqual(['before-publish']);
   });
 
@@ -117,7 +117,7 @@ describe('a kill -9', () => {
     await receiver.waitForRequests(1);
     await engine.kill9();
     await start();
-    await receiver.waitForRequests(2, 20_000);
+    await receiver.waitForRequests(2);
     expect(receiver.requests.map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '1']);
   });
 });
@@ -166,7 +166,7 @@ describe('a restart during the wait for a retry loses nothing', () => {
     );
     await engine.kill9();
     await start();
-    await receiver.waitForRequests(2, 20_000);
+    await receiver.waitForRequests(2);
     expect(receiver.requests.map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '2']);
   });
 
@@ -177,7 +177,6 @@ describe('a restart during the wait for a retry loses nothing', () => {
       'SELECT id FROM deliveries WHERE waiting_for = $1 AND enqueued_at IS NULL AND next_attempt_at > now()';
     await waitFor(async () => (await services.query(parked, ['BACKOFF'])).length === 1, {
       what: 'the delivery to wait for the third attempt',
-      timeoutMs: 30_000,
     });
     await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'its message to be gone' });
     expect(await engine.terminate()).toBe(0);
@@ -185,7 +184,7 @@ describe('a restart during the wait for a retry loses nothing', () => {
     await services.query(`UPDATE deliveries SET next_attempt_at = now() WHERE status = 'PENDING'`);
     await services.query('UPDATE subscription_states SET next_sweep_at = now() WHERE next_sweep_at IS NOT NULL');
     await start();
-    await receiver.waitForRequests(3, 20_000);
+    await receiver.waitForRequests(3);
     expect(receiver.requests.map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '2', '3']);
     await waitFor(
       async () => (await services.query(`SELECT 1 FROM deliveries WHERE status = 'PENDING'`)).length === 0,

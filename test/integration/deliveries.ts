@@ -25,7 +25,6 @@ export async function deliveryWith(
 ): Promise<DeliveryRow> {
   return waitFor(async () => (await deliveriesOf(services, subscriptionId)).find((row) => row.status === status), {
     what: `a delivery with status ${status}`,
-    timeoutMs: 20_000,
   });
 }
 

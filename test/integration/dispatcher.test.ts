@@ -27,7 +27,7 @@ async function failAlways({ query }: Scene, type: string): Promise<void> {
   );
 }
 
-it('rejected events are logged, at most one line a second', { timeout: 60_000 }, async () => {
+it('rejected events are logged, at most one line a second', async () => {
   const scene = await startScene(cleanUps);
   await Promise.all(Array.from({ length: 50 }, () => scene.publish('events.acme.order.paid', 'no JSON')));
   const lines = () =>
@@ -43,7 +43,7 @@ it('rejected events are logged, at most one line a second', { timeout: 60_000 },
   });
 });
 
-it('an event whose transaction fails repeatedly does not delay others', { timeout: 60_000 }, async () => {
+it('an event whose transaction fails repeatedly does not delay others', async () => {
   const scene = await startScene(cleanUps);
   await failAlways(scene, 'cursed');
   const isWritten = async (type: string, count: number) =>
@@ -55,7 +55,7 @@ it('an event whose transaction fails repeatedly does not delay others', { timeou
   ]);
   await scene.publishMany('after', 20);
   for (const type of ['before', 'beside', 'after']) {
-    await waitFor(() => isWritten(type, 20), { what: `those ${type}`, timeoutMs: 20_000 });
+    await waitFor(() => isWritten(type, 20), { what: `those ${type}` });
   }
   await waitFor(() => scene.logLines.some((line) => line.includes('event refused')), { what: 'the log line' });
   // The event is still in EVENTS.
@@ -83,7 +83,7 @@ async function startDispatcher() {
   return { services, dispatcher, logLines };
 }
 
-it('a dispatcher whose queue is full can stop, and loses nothing', { timeout: 60_000 }, async () => {
+it('a dispatcher whose queue is full can stop, and loses nothing', async () => {
   const { services, dispatcher, logLines } = await startDispatcher();
   const unlock = await lockTable(services.databaseUrl, { table: 'events', mode: 'SHARE' });
   cleanUps.push(unlock);
@@ -108,11 +108,10 @@ it('events that waited for a locked table are written within seconds after the l
   await unlock();
   await waitFor(async () => (await services.query('SELECT FROM events')).length === types.length, {
     what: 'the events to be written',
-    timeoutMs: 15_000,
   });
 });
 
-it('an event does not wait while a large batch of another tenant is being written', { timeout: 60_000 }, async () => {
+it('an event does not wait while a large batch of another tenant is being written', async () => {
   const scene = await startScene(cleanUps);
   const receiver = await scene.receive();
   await Promise.all(
@@ -142,7 +141,7 @@ it('an event does not wait while a large batch of another tenant is being writte
   await waitFor(() => isWritten('many', 2), { what: 'the large batch' });
 });
 
-it('an event that Postgres has refused for two days becomes a rejected event', { timeout: 60_000 }, async () => {
+it('an event that Postgres has refused for two days becomes a rejected event', async () => {
   const scene = await startScene(cleanUps);
   await failAlways(scene, 'cursed');
   vi.spyOn(Clock.prototype, 'now').mockImplementation(() => Date.now() + 48 * 3_600_000);
@@ -161,7 +160,7 @@ it('an event that Postgres has refused for two days becomes a rejected event', {
   await waitFor(async () => (await scene.unackedBy('EVENTS', 'dispatcher')) === 0, { what: 'it to be acked' });
 });
 
-it('no transaction is open while events are checked and matched', { timeout: 60_000 }, async () => {
+it('no transaction is open while events are checked and matched', async () => {
   const scene = await startScene(cleanUps);
   const schema = { type: 'object', properties: { slow: { type: 'string', pattern: '^(a+)+$' } } };
   // Nearly 100,000 steps for each of the 180 items below.
@@ -182,7 +181,7 @@ it('no transaction is open while events are checked and matched', { timeout: 60_
   const items = JSON.stringify({ items: Array.from({ length: 180 }, () => ({})) });
   await Promise.all(Array.from({ length: 50 }, () => scene.publish('events.acme.matched', items)));
   const read = () => scene.query<{ type: string; ms: number }>('SELECT type, ms FROM waits');
-  await waitFor(async () => (await read()).length === 51, { what: 'the events', timeoutMs: 30_000 });
+  await waitFor(async () => (await read()).length === 51, { what: 'the events' });
   // Checking the data takes 500 ms, and matching a batch takes about as long.
   expect(Math.max(...(await read()).map(({ ms }) => ms))).toBeLessThan(400);
 });

@@ -219,7 +219,7 @@ describe('a search that finds too few rows among many', () => {
         response_time_ms, started_at, url, request_headers, payload_size_bytes)
       SELECT id, id, '${SUBSCRIPTION_A}', 'crowd', 'crowd', 1, 'FAILURE', 'TIMEOUT', 1, now(), 'x', '{}', 1 FROM (${ids}) AS made`);
     await api.database.pool.query('ANALYZE deliveries, attempts');
-  }, 60_000);
+  });
 
   test.each([
     ['that failed', FAILED],

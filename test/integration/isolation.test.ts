@@ -50,7 +50,7 @@ describe('attempts in flight', () => {
     expect(receiver.requests).toHaveLength(200);
     expect(deliveriesOf(receiver).size).toBe(200);
     await waitUntilTidy(scene, id);
-  }, 60_000);
+  });
 
   it.each([1, 30])('are limited by the subscription: %i', async (maxInFlight) => {
     const scene = await startScene(cleanUps);

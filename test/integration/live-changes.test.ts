@@ -299,7 +299,7 @@ describe('the streams', () => {
           timeoutMs: 1_000,
         });
       },
-      { what: 'all four streams', timeoutMs: 30_000 },
+      { what: 'all four streams' },
     );
     expect(events.data[0]).toMatchObject({ eventLog: { event: { type: 'a.b', data: { n: 1 } } } });
     expect(JSON.stringify(events.data)).not.toContain('other');
@@ -338,7 +338,7 @@ describe('the streams', () => {
       () => deliveries.data.every(({ deliveryChanges: { delivery } }) => statusOf(delivery.id) !== 'PENDING'),
       { what: 'the end of every delivery' },
     );
-  }, 60_000);
+  });
 
   it('show the start, progress and end of jobs: its own to a tenant, all jobs and erasures to an administrator', async () => {
     type JobChange = {

@@ -61,7 +61,7 @@ async function startBehindProxy({ onTestFinished }: Test, { api, isAway }: { api
 const arrived = ({ ids }: Following, id: string) => waitFor(() => ids.includes(id), { what: `attempt ${id}` });
 
 // Concurrent, because the tests mostly wait.
-describe.concurrent('senders that cannot commit or announce for 13 s or more', { timeout: 60_000 }, () => {
+describe.concurrent('senders that cannot commit or announce for 13 s or more', () => {
   it('an attempt that was committed in time is not shown again if its sender stalled before it announced it', async (test) => {
     const { api, other: standing, logOne, read, cursorOfNow } = await stage(test);
     const process = await startApiProcess(api);
@@ -73,7 +73,7 @@ describe.concurrent('senders that cannot commit or announce for 13 s or more', {
     await standing.logUnheard(attempt);
     await arrived(reader, attempt.id);
     const isOld = () => Date.now() - uuid7Time(attempt.id) > SETTLED_AFTER_MS + 3_000;
-    await waitFor(isOld, { what: 'the attempt to be old', timeoutMs: 30_000 });
+    await waitFor(isOld, { what: 'the attempt to be old' });
     const between = await logOne();
     await arrived(reader, between);
     const back = read(url, reader.cursor());

@@ -46,7 +46,7 @@ async function timeFiveTries(): Promise<number> {
   const before = await countRefusals();
   await waitFor(async () => (await countRefusals()) > before, { what: 'a try' });
   const first = { at: performance.now(), count: await countRefusals() };
-  await waitFor(async () => (await countRefusals()) >= first.count + 5, { what: 'five tries', timeoutMs: 30_000 });
+  await waitFor(async () => (await countRefusals()) >= first.count + 5, { what: 'five tries' });
   return performance.now() - first.at;
 }
 
@@ -99,7 +99,7 @@ it('the client changes from a server that is isolated from the cluster to anothe
   expect(logged.map(({ msg }) => msg)).toContain('JetStream does not work on this server; trying the next one');
   await bus.stop();
   await member?.rejoin();
-}, 120_000);
+});
 
 it('with a wrong password, the client tries about once a second and logs one line', async () => {
   const bus = startBus('wrong');

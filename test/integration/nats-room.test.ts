@@ -241,7 +241,7 @@ describe('DELIVERIES', () => {
     }
 
     await startApp(services, { ...env, ROLES: 'sender' });
-    await receiver.waitForRequests(ids.length, 30_000);
+    await receiver.waitForRequests(ids.length);
     await waitFor(async () => (await services.query(`SELECT FROM deliveries WHERE status = 'PENDING'`)).length === 0, {
       what: 'the deliveries to end',
     });

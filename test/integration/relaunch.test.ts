@@ -37,7 +37,7 @@ const isLogged = (message: string) =>
 
 async function exitCode(): Promise<number | null> {
   const { child } = program;
-  await waitFor(() => child.exitCode !== null || child.signalCode !== null, { what: 'its end', timeoutMs: 30_000 });
+  await waitFor(() => child.exitCode !== null || child.signalCode !== null, { what: 'its end' });
   return child.exitCode;
 }
 

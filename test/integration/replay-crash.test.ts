@@ -31,7 +31,7 @@ async function publishAll(services: TestServices, receiver: Receiver): Promise<v
   await Promise.all(
     Array.from({ length: EVENTS }, (_, n) => services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': `e${n}` })),
   );
-  await receiver.waitForRequests(EVENTS, 30_000);
+  await receiver.waitForRequests(EVENTS);
 }
 
 it('a replay whose process is killed repeatedly continues at its position: no delivery is missing or created twice', async () => {
@@ -46,7 +46,7 @@ it('a replay whose process is killed repeatedly continues at its position: no de
   await engine.graphql(SUBSCRIBE, { url: receiver.url });
   await publishAll(services, receiver);
   const done = async () => (await services.query(`SELECT FROM deliveries WHERE status = 'SUCCESS'`)).length;
-  await waitFor(async () => (await done()) === EVENTS, { what: 'the first deliveries', timeoutMs: 30_000 });
+  await waitFor(async () => (await done()) === EVENTS, { what: 'the first deliveries' });
   const { startReplay } = await engine.graphql<{ startReplay: { replay: { id: string } } }>(START);
   const { id } = startReplay.replay;
   const row = async (): Promise<ReplayRow> => {
@@ -59,12 +59,12 @@ it('a replay whose process is killed repeatedly continues at its position: no de
   };
   for (let kill = 1; kill <= KILLS; kill += 1) {
     const target = (kill * EVENTS) / (KILLS + 2);
-    await waitFor(async () => (await row()).replayed >= target, { what: `${target} deliveries`, timeoutMs: 30_000 });
+    await waitFor(async () => (await row()).replayed >= target, { what: `${target} deliveries` });
     await engine.kill9();
     expect(await row()).toMatchObject({ status: 'RUNNING', skipped: 0 });
     engine = await start(services);
   }
-  await waitFor(async () => (await row()).status === 'COMPLETED', { what: 'the end', timeoutMs: 30_000 });
+  await waitFor(async () => (await row()).status === 'COMPLETED', { what: 'the end' });
   expect(await row()).toEqual({ status: 'COMPLETED', replayed: EVENTS, skipped: 0 });
   await waitFor(async () => (await done()) === 2 * EVENTS, { what: 'all deliveries', timeoutMs: 60_000 });
   const made = await services.query<{ events: number; deliveries: number }>(

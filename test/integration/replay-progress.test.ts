@@ -52,7 +52,7 @@ describe('replayProgress', () => {
     const startedAt = Date.now();
     const watched = scene.apps.map((app) => watch(app, id));
     const late = watch(scene.app, id);
-    await waitFor(() => [...watched, late].every(({ isOver }) => isOver), { what: 'the end', timeoutMs: 30_000 });
+    await waitFor(() => [...watched, late].every(({ isOver }) => isOver), { what: 'the end' });
     const seconds = Math.ceil((Date.now() - startedAt) / 1_000);
     for (const watching of [...watched, late]) {
       const [seen, errors] = [seenBy(watching), watching.errors];

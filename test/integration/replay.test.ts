@@ -53,7 +53,7 @@ async function completed(scene: Pick<Scene, 'app'>, id: string): Promise<Replay>
       const replay = await readReplay(scene, id);
       return replay?.status === 'COMPLETED' && replay;
     },
-    { what: 'the replay to complete', timeoutMs: 30_000 },
+    { what: 'the replay to complete' },
   );
 }
 
@@ -288,5 +288,5 @@ describe('a start is rejected', () => {
     const unlock = await lockDeliveries(scene);
     expect(await start(scene)).toMatchObject({ code: 'REPLAY_TOO_LARGE' });
     await unlock();
-  }, 40_000);
+  });
 });

@@ -132,7 +132,7 @@ it('an old secret automatically stops signing when its overlap ends', async () =
       const signers = await signersOf({ ...scene, receiver }, { id, secrets });
       return signers.verified[0] === false && signers;
     },
-    { what: 'the overlap to end', timeoutMs: 20_000 },
+    { what: 'the overlap to end' },
   );
   expect(after.verified).toEqual([false, true]);
   expect(after.logged).toEqual(idsOf(second).slice(0, 1));

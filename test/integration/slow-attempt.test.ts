@@ -8,7 +8,7 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-it('an attempt that takes longer than the ack wait is not started a second time', { timeout: 90_000 }, async () => {
+it('an attempt that takes longer than the ack wait is not started a second time', async () => {
   const scene = await startScene(cleanUps, { apps: 2 });
   // Longer than 20 s, after which ack deadlines are extended, plus the check interval of 5 s.
   await scene.shortenAckWait('DELIVERIES', 'sender', 26_000);

@@ -88,7 +88,7 @@ it.each([
   ['a mutation whose client has disconnected', { table: 'event_types', query: MUTATION, begin: overHttp }],
   ['a live value over WebSocket', { table: 'events', query: WATCH, begin: overSocket }],
   ['a live value whose client has disconnected', { table: 'events', query: WATCH, begin: overEvents }],
-])('the stop waits for %s', { timeout: 60_000 }, async (_what, { table, query, begin }) => {
+])('the stop waits for %s', async (_what, { table, query, begin }) => {
   await services.query('TRUNCATE event_types');
   const engine = await startEngineProcess(services, { ROLES: 'api' });
   onTestFinished(() => engine.kill9());

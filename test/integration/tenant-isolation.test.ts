@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   buildSchema,
   type GraphQLField,
@@ -12,7 +13,7 @@ import { SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createApiKey } from '../support/api-keys.ts';
-import { type Answer, ask, openEvents, openSocket } from '../support/graphql-client.ts';
+import { type Answer, ask as askOnce, type Operation, openEvents, openSocket } from '../support/graphql-client.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -486,6 +487,16 @@ it('the checks detect data of the other tenant', async () => {
   for (const answer of answers) expect(leaksIn(JSON.stringify(answer)).length).toBeGreaterThan(1);
 });
 
+/** Waits whenever the operation is refused because the tenant has used up its CPU time, as on a slow machine. */
+async function ask(url: string, operation: Operation): Promise<Answer> {
+  for (;;) {
+    const answer = await askOnce(url, operation);
+    const refusal = answer.errors?.find(({ extensions }) => extensions?.['code'] === 'RATE_LIMITED');
+    if (refusal === undefined) return answer;
+    await delay(Number(refusal.extensions?.['retryAfterMs']));
+  }
+}
+
 it('no field of own objects shows data of the other tenant', async () => {
   const seen = new Set<string>();
   for (const [name, paths] of entries('Query', ...others)) {
@@ -496,7 +507,7 @@ it('no field of own objects shows data of the other tenant', async () => {
     }
   }
   expect([...reachableTypes()].filter((type) => !seen.has(type) && !ADMINISTRATION.test(type))).toEqual([]);
-}, 120_000);
+});
 
 /** The names of all object types that queries can return. */
 function reachableTypes(): Set<string> {

@@ -95,7 +95,7 @@ test('a rolling upgrade and downgrade lose nothing; an unknown wait reason stops
   end.abort();
   await publishing;
   // Earlier than the ack wait of a delivery, because the stopped processes have returned their messages.
-  await waitFor(() => published.every((id) => received().has(id)), { what: 'every event', timeoutMs: 30_000 });
+  await waitFor(() => published.every((id) => received().has(id)), { what: 'every event' });
 
   // A value of the new release that the old one does not know.
   await services.query(

@@ -153,7 +153,7 @@ it('two workers deliver; killing one or the main process loses nothing, leaves n
   const orphans = [...workerPids(engine).values()];
   await publish(150);
   await engine.kill9();
-  await waitFor(() => !orphans.some(isRunning), { what: 'the end of the workers', timeoutMs: 30_000 });
+  await waitFor(() => !orphans.some(isRunning), { what: 'the end of the workers' });
 
   const next = await start(services);
   await publish(20);

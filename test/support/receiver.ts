@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
-import { waitFor } from './wait-for.ts';
+import { WAIT_TIMEOUT_MS, waitFor } from './wait-for.ts';
 
 type ReceivedRequest = {
   readonly method: string;
@@ -53,7 +53,7 @@ export async function startReceiver(respond: Respond = () => ({ status: 200 })):
   return {
     url: `http://127.0.0.1:${port ?? 0}`,
     requests,
-    waitForRequests: (count, timeoutMs = 20_000) =>
+    waitForRequests: (count, timeoutMs = WAIT_TIMEOUT_MS) =>
       waitFor(() => requests.length >= count && requests, {
         what: `${count} requests (${requests.length} so far)`,
         timeoutMs,

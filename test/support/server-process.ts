@@ -22,7 +22,7 @@ export class ServerProcess {
 
   async start(): Promise<void> {
     // Retry: after a kill of Postgres, its children take some milliseconds to exit, and a start fails until then.
-    await waitFor(() => this.#tryToStart(), { what: 'the server to be ready', timeoutMs: 30_000 });
+    await waitFor(() => this.#tryToStart(), { what: 'the server to be ready' });
   }
 
   async #tryToStart(): Promise<boolean> {
@@ -34,7 +34,7 @@ export class ServerProcess {
     });
     this.#child = child;
     const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
-    await waitFor(async () => hasEnded() || (await this.#options.isReady()), { what: 'an answer', timeoutMs: 30_000 });
+    await waitFor(async () => hasEnded() || (await this.#options.isReady()), { what: 'an answer' });
     if (!hasEnded()) {
       return true;
     }

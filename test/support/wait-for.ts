@@ -2,7 +2,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 type Falsy = undefined | null | false;
 
-/** `timeoutMs`, 20 s by default, ends a wait that hangs; it is many times the longest wait on a slow machine. */
+/** Limit of a wait that hangs, in milliseconds: shorter than a test's limit, and long enough for a slow machine. */
+export const WAIT_TIMEOUT_MS = 45_000;
+
+/** `timeoutMs`: WAIT_TIMEOUT_MS by default. */
 export type WaitForOptions = { readonly timeoutMs?: number; readonly what: string };
 
 /**
@@ -10,7 +13,7 @@ export type WaitForOptions = { readonly timeoutMs?: number; readonly what: strin
  * condition must stay true once it holds, or this poll can miss it.
  */
 export async function waitFor<T>(condition: () => T | Falsy | Promise<T | Falsy>, options: WaitForOptions): Promise<T> {
-  const { timeoutMs = 20_000, what } = options;
+  const { timeoutMs = WAIT_TIMEOUT_MS, what } = options;
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     let cause: unknown;
@@ -30,7 +33,16 @@ export async function waitFor<T>(condition: () => T | Falsy | Promise<T | Falsy>
   }
 }
 
-/** Resolves when the process reports that it can work; on a busy machine, a check of a dependency can time out once. */
-export async function waitUntilReady({ url }: { readonly url: string }): Promise<void> {
-  await waitFor(async () => (await fetch(`${url}/health/ready`)).ok, { what: 'readiness', timeoutMs: 60_000 });
+/**
+ * Resolves with the answer of `/health/ready` when the process reports that it can work; on a busy machine, a check of a
+ * dependency can time out once.
+ */
+export function waitUntilReady({ url }: { readonly url: string }): Promise<Response> {
+  return waitFor(
+    async () => {
+      const response = await fetch(`${url}/health/ready`);
+      return response.ok ? response : undefined;
+    },
+    { what: 'readiness' },
+  );
 }
