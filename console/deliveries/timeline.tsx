@@ -1,12 +1,12 @@
 import type { AttemptDetailsFragment } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
 import { Button } from '../ui/button.tsx';
-import { countdown } from '../ui/format.ts';
 import { Icon } from '../ui/icons.tsx';
 import { AttemptOutcome } from '../ui/outcome.tsx';
-import { Time, useNow } from '../ui/time.tsx';
+import { Time } from '../ui/time.tsx';
 import type { DeliveryDetails } from './delivery-view.tsx';
 import styles from './timeline.module.css';
+import { NextIn } from './waits.tsx';
 
 const words = messages.delivery;
 
@@ -75,9 +75,4 @@ function Coming({ delivery: { attemptCount, nextAttemptAt, waitingFor } }: { rea
       </span>
     </li>
   );
-}
-
-function NextIn({ at }: { readonly at: string }) {
-  const waitMs = Date.parse(at) - useNow();
-  return waitMs > 0 ? `${words.nextIn} ${countdown(waitMs)}` : words.dueNow;
 }

@@ -15,8 +15,7 @@ export function Waits({ nextAttemptAt, waitingFor, subscription }: WaitsProps) {
   const { health, rateLimitPerSecond, maxInFlight } = subscription;
   const [counted, setCounted] = useState({ health, at: now });
   if (counted.health !== health) setCounted({ health, at: now });
-  const waitMs = Date.parse(nextAttemptAt) - now;
-  if (waitMs > 0) return <>{`${words.nextIn} ${countdown(waitMs)}`}</>;
+  if (Date.parse(nextAttemptAt) > now) return <NextIn at={nextAttemptAt} />;
   const pending = health.isExact ? count(health.pendingCount) : overviewWords.moreThan(count(health.pendingCount));
   if (waitingFor === 'RATE_LIMITED' && rateLimitPerSecond != null) {
     const behind = words.behindRate(pending, rateLimitPerSecond);
@@ -24,5 +23,15 @@ export function Waits({ nextAttemptAt, waitingFor, subscription }: WaitsProps) {
     const lastMs = counted.at + (health.pendingCount / rateLimitPerSecond) * 1_000 - now;
     return <>{health.isExact && lastMs > 0 ? `${behind}, ${words.lastIn(countdown(lastMs))}` : behind}</>;
   }
-  return <>{waitingFor === 'IN_FLIGHT_LIMIT' ? words.behindInFlight(pending, maxInFlight) : words.dueNow}</>;
+  return waitingFor === 'IN_FLIGHT_LIMIT' ? (
+    <>{words.behindInFlight(pending, maxInFlight)}</>
+  ) : (
+    <NextIn at={nextAttemptAt} />
+  );
+}
+
+/** The time until the next attempt; without one, the delivery is due. */
+export function NextIn({ at }: { readonly at: string }) {
+  const waitMs = Date.parse(at) - useNow();
+  return waitMs > 0 ? `${words.nextIn} ${countdown(waitMs)}` : words.dueNow;
 }

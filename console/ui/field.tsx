@@ -174,7 +174,10 @@ type FormProps = {
   readonly children: ReactNode;
 };
 
-/** Fields in one column, then the failure and the actions, which stay in view in a dialog. The first field with a problem gets the focus. */
+/**
+ * Fields in one column, then the failure and the actions, which stay in view in a dialog. The first field with a problem gets
+ * the focus.
+ */
 export function Form({ form, failure = form?.failure, onSubmit, actions, children }: FormProps) {
   const element = useRef<HTMLFormElement>(null);
   const checked = form?.checked;
