@@ -18,7 +18,7 @@ const words = messages.delivery;
 
 /** Request and response of one attempt, side by side on wide screens. */
 export function AttemptView({ attempt }: { readonly attempt: AttemptDetailsFragment }) {
-  const { hidesPayloads, isAdmin } = useViewer();
+  const { seesPayloads, isAdmin } = useViewer();
   return (
     <div className={styles.sides}>
       <Side title={words.request} note={bytes(attempt.payloadSizeBytes)}>
@@ -45,10 +45,10 @@ export function AttemptView({ attempt }: { readonly attempt: AttemptDetailsFragm
             <p className={styles.signed}>{phasesOf(attempt.timing)}</p>
             <Headers headers={attempt.responseHeaders} />
             <Part title={words.body} note={attempt.responseBodyTruncated ? words.truncated : undefined}>
-              {hidesPayloads ? (
-                <p className={styles.none}>{messages.hidden}</p>
-              ) : (
+              {seesPayloads ? (
                 <Body text={attempt.responseBody ?? ''} label={`${words.response}, ${words.body}`} />
+              ) : (
+                <p className={styles.none}>{messages.hidden}</p>
               )}
             </Part>
           </>
@@ -60,7 +60,7 @@ export function AttemptView({ attempt }: { readonly attempt: AttemptDetailsFragm
 
 /** The secrets that signed the request, and what verifies it. */
 function Signed({ attempt: { id: attemptId, signingSecretIds } }: { readonly attempt: AttemptDetailsFragment }) {
-  const { hidesPayloads } = useViewer();
+  const { seesPayloads } = useViewer();
   const [isVerifying, setVerifying] = useState(false);
   return (
     <div className={styles.signed}>
@@ -69,7 +69,7 @@ function Signed({ attempt: { id: attemptId, signingSecretIds } }: { readonly att
         <Id key={id} value={id} length={24} />
       ))}
       {/* The server refuses it to sessions that may not see bodies. */}
-      {!hidesPayloads && (
+      {seesPayloads && (
         <Button kind="quiet" onClick={() => setVerifying(true)}>
           {verifySignatureWords.title}
         </Button>
@@ -80,10 +80,10 @@ function Signed({ attempt: { id: attemptId, signingSecretIds } }: { readonly att
 }
 
 function RequestBody({ attemptId }: { readonly attemptId: string }) {
-  const { hidesPayloads } = useViewer();
+  const { seesPayloads } = useViewer();
   const body = useRequestBody(attemptId);
   if (body === undefined) return <p className={styles.none}>{messages.loading}</p>;
-  if (body === null) return <p className={styles.none}>{hidesPayloads ? messages.hidden : words.eventGone}</p>;
+  if (body === null) return <p className={styles.none}>{seesPayloads ? words.eventGone : messages.hidden}</p>;
   return <Body text={body} label={`${words.request}, ${words.body}`} />;
 }
 

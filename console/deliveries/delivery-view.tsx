@@ -182,7 +182,7 @@ function DeliveryFacts({ delivery }: { readonly delivery: DeliveryDetails }) {
 
 /** Retry, cancel and deliver again, if the state and the credential permit them. */
 function Actions({ delivery }: { readonly delivery: DeliveryDetails }) {
-  const { canWrite, isLimited } = useViewer();
+  const { canWrite, seesAllSubscriptions } = useViewer();
   const [, navigate] = useLocation();
   const [isDelivering, setDelivering] = useState(false);
   const retry = useAction(RetryDeliveryDocument, (data) => data.retryDelivery);
@@ -200,7 +200,7 @@ function Actions({ delivery }: { readonly delivery: DeliveryDetails }) {
   return (
     <>
       {/* A cancelled delivery stays cancelled; its event gets a new one. */}
-      {status === 'CANCELLED' && event != null && !isLimited && (
+      {status === 'CANCELLED' && event != null && seesAllSubscriptions && (
         <Button icon="delivery" onClick={() => setDelivering(true)}>
           {words.deliverAgain}
         </Button>

@@ -87,10 +87,10 @@ type ExampleProps = { readonly event: NonNullable<EventTypeDetailsQuery['eventTy
 
 /** The data of the last event of the type. */
 function Example({ event }: ExampleProps) {
-  const { isAdmin, isLimited } = useViewer();
+  const { isAdmin, seesAllSubscriptions } = useViewer();
   const { tenant } = useTenantFilter();
   // The server never returns an example to a limited session.
-  if (isLimited) return null;
+  if (!seesAllSubscriptions) return null;
   if (event == null) return <p>{isAdmin && tenant === undefined ? words.noRecentExample : words.noExample}</p>;
   return (
     <div className={styles.example}>

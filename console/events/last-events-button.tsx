@@ -26,11 +26,11 @@ type LastEventsProps = {
  */
 export function LastEventsButton({ name, eventTypes, tenant, onEvents }: LastEventsProps) {
   const client = useClient();
-  const { isLimited, hidesPayloads } = useViewer();
+  const { seesAllSubscriptions, seesPayloads } = useViewer();
   const { hidesValues } = useStore(preferences);
   const [isReading, setReading] = useState(false);
   const [problem, setProblem] = useState('');
-  if (isLimited || hidesPayloads || hidesValues) return null;
+  if (!seesAllSubscriptions || !seesPayloads || hidesValues) return null;
   const read = async () => {
     setReading(true);
     const filter = { eventTypes: [...eventTypes], ...(tenant !== undefined && { tenant }) };

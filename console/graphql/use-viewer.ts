@@ -1,26 +1,24 @@
 import { useQuery } from 'urql';
 import { ViewerDocument } from '../generated/graphql.ts';
 
-type ViewerState = {
-  /** Whether the credential is valid for every tenant. False until the server has answered. */
+/** The rights of the credential; it has none until the server has answered. */
+type ViewerRights = {
+  /** Valid for every tenant. */
   readonly isAdmin: boolean;
   readonly canWrite: boolean;
-  /** The only tenant that the credential sees; undefined for an operator, and until the server has answered. */
-  readonly tenant: string | undefined;
-  /** Whether the session is limited to some webhook subscriptions. */
-  readonly isLimited: boolean;
-  readonly hidesPayloads: boolean;
+  /** False for a session that is limited to some webhook subscriptions. */
+  readonly seesAllSubscriptions: boolean;
+  readonly seesPayloads: boolean;
 };
 
-/** The rights of the credential. The server enforces them; pages hide actions that it would reject. */
-export function useViewer(): ViewerState {
+/** The rights of the credential. The server enforces them; pages hide what it would refuse. */
+export function useViewer(): ViewerRights {
   const [{ data }] = useQuery({ query: ViewerDocument, requestPolicy: 'cache-first' });
-  const scope = data?.viewer.scope;
+  const viewer = data?.viewer;
   return {
-    isAdmin: scope === 'ADMIN',
-    canWrite: scope === 'ADMIN' || scope === 'TENANT_WRITE',
-    tenant: data?.viewer.tenant ?? undefined,
-    isLimited: data?.viewer.subscriptionIds != null,
-    hidesPayloads: data?.viewer.hidePayloads === true,
+    isAdmin: viewer?.scope === 'ADMIN',
+    canWrite: viewer?.scope === 'ADMIN' || viewer?.scope === 'TENANT_WRITE',
+    seesAllSubscriptions: viewer?.subscriptionIds === null,
+    seesPayloads: viewer?.hidePayloads === false,
   };
 }

@@ -25,15 +25,12 @@ export function useTenantFilter(chosen?: string | null): { readonly tenant?: str
   return tenant === undefined ? {} : { tenant };
 }
 
-/** The columns without that of the tenant where all rows have the same: of a tenant's own key, or while an operator acts as one. */
+/** The columns without that of the tenant, unless the rows can be of several: for an operator who acts as no tenant. */
 export function useTenantColumns<Row>(columns: readonly Column<Row>[]): readonly Column<Row>[] {
   const acting = useActingTenant();
-  const { tenant } = useViewer();
-  const hasOneTenant = (acting ?? tenant) !== undefined;
-  return useMemo(
-    () => (hasOneTenant ? columns.filter(({ key }) => key !== 'tenant') : columns),
-    [columns, hasOneTenant],
-  );
+  const { isAdmin } = useViewer();
+  const showsTenant = isAdmin && acting === undefined;
+  return useMemo(() => (showsTenant ? columns : columns.filter(({ key }) => key !== 'tenant')), [columns, showsTenant]);
 }
 
 /** Starts to act as a tenant, at the overview. Without a tenant, returns to the same page for all tenants. */

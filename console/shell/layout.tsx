@@ -56,10 +56,10 @@ const ENTRIES: readonly Entry[] = [
 export function Layout({ children }: { readonly children: ReactNode }) {
   const [isOpen, setOpen] = useState(false);
   const [location] = useLocation();
-  const { isAdmin, isLimited } = useViewer();
+  const { isAdmin, seesAllSubscriptions } = useViewer();
   const entries = ENTRIES.filter(
     ({ isForAdmins = false, isInPortal = false, isOfTenant = false }) =>
-      (isAdmin || !isForAdmins) && (isInPortal || !IS_PORTAL) && !(isLimited && isOfTenant),
+      (isAdmin || !isForAdmins) && (isInPortal || !IS_PORTAL) && (seesAllSubscriptions || !isOfTenant),
   );
   const [openedAt, setOpenedAt] = useState(location);
   // The drawer closes when a page is chosen.

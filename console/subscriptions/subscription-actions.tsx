@@ -30,7 +30,7 @@ type Open = 'test' | 'edit' | 'pause' | 'replay' | 'missed' | 'deactivate' | 'de
 
 /** The actions on a subscription, for credentials that may change it. */
 export function SubscriptionActions({ subscription }: { readonly subscription: SubscriptionDetails }) {
-  const { canWrite, isLimited, hidesPayloads } = useViewer();
+  const { canWrite, seesAllSubscriptions, seesPayloads } = useViewer();
   const [open, setOpen] = useState<Open>();
   const update = useAction(UpdateSubscriptionDocument, (data) => data.updateWebhookSubscription);
   const close = () => setOpen(undefined);
@@ -59,7 +59,7 @@ export function SubscriptionActions({ subscription }: { readonly subscription: S
           onClick={async () => {
             const isDone = (await update.run({ id, input: { isActive: true } })) !== undefined;
             // Events that were published meanwhile are not sent without a request.
-            if (isDone && !isLimited && !hidesPayloads) setOpen('missed');
+            if (isDone && seesAllSubscriptions && seesPayloads) setOpen('missed');
           }}
         >
           {words.activate}

@@ -55,7 +55,7 @@ function streamsOf({ webhookSubscription }: SubscriptionDetailsQuery, changed: (
 
 /** One subscription: its state, settings, secrets and deliveries, and what can be done with it. */
 export function SubscriptionPage({ id }: { readonly id: string }) {
-  const { isLimited, hidesPayloads } = useViewer();
+  const { seesAllSubscriptions, seesPayloads } = useViewer();
   const [{ from, to }] = useState(() => rangeOf('24h', Date.now()));
   const [{ data, error, fetching }] = useWatchedQuery({
     query: SubscriptionDetailsDocument,
@@ -116,7 +116,9 @@ export function SubscriptionPage({ id }: { readonly id: string }) {
       <Section
         title={words.filter}
         hint={subscription.filter == null ? words.noFilter : words.filterHint}
-        actions={!isLimited && !hidesPayloads && <Link to={paths.filter(subscription.id)}>{words.tryFilter}</Link>}
+        actions={
+          seesAllSubscriptions && seesPayloads && <Link to={paths.filter(subscription.id)}>{words.tryFilter}</Link>
+        }
       >
         {subscription.filter != null && <JsonView value={subscription.filter} label={words.filter} />}
       </Section>
@@ -180,14 +182,14 @@ function Statistics({ stats }: { readonly stats: SubscriptionDetails['stats'] })
 export type SubscriptionDetails = NonNullable<SubscriptionDetailsQuery['webhookSubscription']>;
 
 function Deliveries({ subscription }: { readonly subscription: SubscriptionDetails }) {
-  const { canWrite, isLimited, hidesPayloads } = useViewer();
+  const { canWrite, seesAllSubscriptions, seesPayloads } = useViewer();
   const [isOpen, setOpen] = useState(false);
   const rows = subscription.deliveries.nodes;
   const more = (
     <>
       <Link to={paths.liveLog(`sub:${subscription.id}`)}>{words.watch}</Link>
       <Link to={paths.deliveries({ subscription: subscription.id })}>{words.allDeliveries}</Link>
-      {subscription.isActive && canWrite && !isLimited && !hidesPayloads && (
+      {subscription.isActive && canWrite && seesAllSubscriptions && seesPayloads && (
         <Button kind="quiet" onClick={() => setOpen(true)}>
           {missedEventsWords.title}
         </Button>

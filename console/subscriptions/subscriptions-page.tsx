@@ -80,7 +80,7 @@ export function SubscriptionsPage() {
   const columns = useTenantColumns(COLUMNS);
   const [params, setParams] = useUrlParams();
   const [, navigate] = useLocation();
-  const { canWrite, isLimited } = useViewer();
+  const { canWrite, seesAllSubscriptions } = useViewer();
   const [isCreating, setCreating] = useState(false);
   const [state, search] = [readState(params.get('state')), params.get('search') ?? ''];
   const eventType = params.get('type');
@@ -125,7 +125,7 @@ export function SubscriptionsPage() {
             { value: 'inactive', name: words.inactive },
           ]}
         />
-        {canWrite && !isLimited && (
+        {canWrite && seesAllSubscriptions && (
           <Button kind="primary" icon="plus" onClick={() => setCreating(true)}>
             {words.create}
           </Button>
