@@ -4,8 +4,7 @@ import { type JobFilter, JobListDocument, type JobRowFragment, JobRowsDocument }
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
-import { filterInWords } from '../replays/filter-in-words.ts';
-import { ListedProgress } from '../replays/job-progress.tsx';
+import { JobDeliveries, ListedProgress } from '../replays/job-progress.tsx';
 import { replaysWords } from '../replays/messages.ts';
 import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
@@ -33,7 +32,7 @@ const COLUMNS: readonly Column<JobRowFragment>[] = [
     header: replaysWords.deliveries,
     width: 'minmax(140px, 2fr)',
     from: 420,
-    cell: ({ filter }) => visibleLine(filterInWords(filter)),
+    cell: ({ filter }) => <JobDeliveries filter={filter} />,
   },
   {
     key: 'progress',

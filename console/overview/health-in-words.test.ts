@@ -13,11 +13,11 @@ test('a server whose parts all work has one line', () => {
   });
 });
 
-test('a needed part that fails is named with its message', () => {
+test('a needed part that fails is named with its message, which does not repeat the name', () => {
   expect(healthInWords({ isReady: false, parts: [part, nats] })).toEqual({
     tone: 'failure',
     summary: 'The server is not ready',
-    problems: [{ part: 'NATS', tone: 'failure', text: 'NATS does not answer' }],
+    problems: [{ part: 'NATS', tone: 'failure', text: 'does not answer' }],
   });
 });
 
@@ -32,7 +32,7 @@ test('a part that the process does not need says so, and warnings are listed', (
     summary: 'The server works, with problems',
     problems: [
       { part: 'Postgres', tone: 'waiting', text: 'the disk is nearly full' },
-      { part: 'NATS', tone: 'waiting', text: 'NATS does not answer. The process that answered does not need it' },
+      { part: 'NATS', tone: 'waiting', text: 'does not answer. The process that answered does not need it' },
       { part: 'new part', tone: 'failure', text: 'It does not work' },
     ],
   });

@@ -16,15 +16,21 @@ export type HealthInWords = {
 export function healthInWords({ isReady, parts }: HealthFragment): HealthInWords {
   const problems = parts.flatMap(({ name, isOk, isNeeded, message, warnings }): Problem[] => {
     const part = words.parts[name] ?? name;
-    const text = [message ?? words.broken, ...(isNeeded ? [] : [words.notNeeded])].join('. ');
+    const reason = message == null ? words.broken : withoutName(message, part);
+    const text = [reason, ...(isNeeded ? [] : [words.notNeeded])].join('. ');
     return [
       ...(isOk ? [] : [{ part, tone: isNeeded ? ('failure' as const) : ('waiting' as const), text }]),
-      ...warnings.map((warning) => ({ part, tone: 'waiting' as const, text: warning })),
+      ...warnings.map((warning) => ({ part, tone: 'waiting' as const, text: withoutName(warning, part) })),
     ];
   });
   if (!isReady) return { tone: 'failure', summary: words.notReady, problems };
   if (problems.length > 0) return { tone: 'waiting', summary: words.withProblems, problems };
   return { tone: 'success', summary: words.works, problems };
+}
+
+/** A message of the server without the name of the part, which stands before it. */
+function withoutName(message: string, part: string): string {
+  return message.startsWith(`${part} `) ? message.slice(part.length + 1) : message;
 }
 
 export type ProcessList = NonNullable<ServerProcessesQuery['server']['processes']>;

@@ -22,6 +22,14 @@ export const overviewWords = {
     return subscriptions === 1 ? 'One failing subscription' : `${count(subscriptions)} failing subscriptions`;
   },
   allFailing: 'All failing subscriptions',
+  deactivated: (subscriptions: number, hasMore: boolean) => {
+    const number = count(subscriptions);
+    if (hasMore) return `More than ${number} subscriptions deactivated by the engine`;
+    return subscriptions === 1
+      ? 'One subscription deactivated by the engine'
+      : `${number} subscriptions deactivated by the engine`;
+  },
+  allInactive: 'All inactive subscriptions',
   oldest: 'Oldest pending',
   deactivation: 'Deactivation',
   reasons: 'Most frequent failure reasons',

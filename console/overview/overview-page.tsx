@@ -18,6 +18,7 @@ import { useActingTenant } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { preferences } from '../shell/preferences.ts';
 import { useUrlParams } from '../shell/use-url-params.ts';
+import { subscriptionsWords } from '../subscriptions/messages.ts';
 import { SubscriptionState } from '../subscriptions/subscription-state.tsx';
 import { Bars } from '../ui/bars.tsx';
 import { Endpoint } from '../ui/endpoint.tsx';
@@ -85,6 +86,7 @@ function Parts({ data, range }: { readonly data: OverviewQuery; readonly range: 
       ) : (
         <Outcomes stats={data.deliveryStats} range={range} />
       )}
+      <Deactivated {...data.deactivated} />
       <Failing {...data.webhookSubscriptions} />
       <div className={styles.columns}>
         <Reasons groups={data.failures.groups} range={range} />
@@ -139,6 +141,31 @@ function Outcomes({ stats, range }: { readonly stats: OverviewQuery['deliverySta
           succeeded: bucket.successCount,
           failed: bucket.failureCount,
           note: bucket.responseTimeMs == null ? undefined : latencyOf(bucket.responseTimeMs),
+        }))}
+      />
+    </Section>
+  );
+}
+
+function Deactivated({ nodes, pageInfo }: OverviewQuery['deactivated']) {
+  if (nodes.length === 0) return null;
+  const title = words.deactivated(nodes.length, pageInfo.hasNextPage);
+  return (
+    <Section title={title} actions={<Link to={paths.subscriptions({ state: 'inactive' })}>{words.allInactive}</Link>}>
+      <Table
+        label={title}
+        head={[messages.columns.status, messages.columns.endpoint, messages.columns.tenant, subscriptionsWords.changed]}
+        grow={messages.columns.endpoint}
+        rows={nodes.map((row) => ({
+          key: row.id,
+          cells: [
+            <SubscriptionState key="state" subscription={row} />,
+            <Link key="endpoint" to={paths.subscription(row.id)}>
+              <Endpoint url={row.url} />
+            </Link>,
+            visibleLine(row.tenant),
+            <Time key="changed" at={row.updatedAt} />,
+          ],
         }))}
       />
     </Section>

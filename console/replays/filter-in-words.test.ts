@@ -3,12 +3,12 @@ import { filterInWords, listParams } from './filter-in-words.ts';
 
 test('a filter is one sentence part, without the tenant', () => {
   const filter = { tenant: 'acme', statuses: ['FAILURE'], eventTypes: ['order.*'], from: '2026-01-31T12:00:00.000Z' };
-  expect(filterInWords(filter)).toBe('failed deliveries of order.* from 2026-01-31T12:00:00.000Z');
+  expect(filterInWords(filter, 'utc')).toBe('failed deliveries of order.* from 2026-01-31 12:00:00.000 UTC');
 });
 
 test('without conditions it is all deliveries, and other conditions are shown as they are', () => {
-  expect(filterInWords({ tenant: 'acme' })).toBe('all deliveries');
-  expect(filterInWords({ statusCodes: [{ from: 500, to: 599 }] })).toBe(
+  expect(filterInWords({ tenant: 'acme' }, 'utc')).toBe('all deliveries');
+  expect(filterInWords({ statusCodes: [{ from: 500, to: 599 }] }, 'utc')).toBe(
     'all deliveries, statusCodes [{"from":500,"to":599}]',
   );
 });

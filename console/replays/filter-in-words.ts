@@ -1,14 +1,15 @@
+import { exactTime, type Zone } from '../ui/format.ts';
 import { replayFilterWords as words } from './messages.ts';
 
 /** A delivery filter, as the server returns it, in words: "failed deliveries of order.* from … until …". */
-export function filterInWords(filter: unknown): string {
+export function filterInWords(filter: unknown, zone: Zone): string {
   const { statuses, eventTypes, subscriptionIds, from, to, ...others } = asRecord(filter);
   const parts = [
     words.deliveries(listOf(statuses).map((status) => words.statuses[status] ?? status)),
     listOf(eventTypes).length > 0 && words.ofTypes(listOf(eventTypes)),
     listOf(subscriptionIds).length > 0 && words.toSubscriptions(listOf(subscriptionIds)),
-    typeof from === 'string' && words.from(from),
-    typeof to === 'string' && words.until(to),
+    typeof from === 'string' && words.from(exactTime(Date.parse(from), zone)),
+    typeof to === 'string' && words.until(exactTime(Date.parse(to), zone)),
     ...Object.entries(others)
       .filter(([name, value]) => name !== 'tenant' && value != null)
       .map(([name, value]) => words.other(name, JSON.stringify(value))),

@@ -20,8 +20,7 @@ import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { liveRows, usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
-import { filterInWords } from './filter-in-words.ts';
-import { ListedProgress } from './job-progress.tsx';
+import { JobDeliveries, ListedProgress } from './job-progress.tsx';
 import { replaysWords as words } from './messages.ts';
 import { StartReplay } from './start-replay.tsx';
 
@@ -35,7 +34,7 @@ const COLUMNS: readonly Column<ReplayRowFragment>[] = [
     key: 'filter',
     header: words.deliveries,
     width: 'minmax(140px, 2fr)',
-    cell: ({ filter }) => visibleLine(filterInWords(filter)),
+    cell: ({ filter }) => <JobDeliveries filter={filter} />,
   },
   {
     key: 'progress',

@@ -86,6 +86,7 @@ export const subscriptionWords = {
     nextProbe: (wait: string) => `only probes, next in ${wait}`,
     probeDue: 'only probes; the next delivery is a probe',
     failingFor: (time: string) => `for ${time}`,
+    byUser: 'a user deactivated it',
     deactivated: { GONE: 'the endpoint answered 410 Gone', FAILING: 'it failed for five days' },
   },
 } as const;

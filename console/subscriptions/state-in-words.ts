@@ -12,7 +12,7 @@ export function inWords(subscription: SubscriptionStateFragment, nowMs: number):
   const { isActive, deactivationReason, failingSince, pausedUntil, circuit } = subscription;
   if (!isActive) {
     return deactivationReason == null
-      ? { tone: 'neutral', word: words.inactive }
+      ? { tone: 'neutral', word: words.inactive, detail: words.byUser }
       : { tone: 'failure', word: words.inactive, detail: words.deactivated[deactivationReason] };
   }
   if (pausedUntil != null) {

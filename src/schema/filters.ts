@@ -1,5 +1,11 @@
 import { MIN_SLOW_MS } from '../delivery-log/filter-input.ts';
-import { DeliveryStatus, FailureReason, RejectionReason, WaitReason } from '../generated/prisma/client.ts';
+import {
+  DeactivationReason,
+  DeliveryStatus,
+  FailureReason,
+  RejectionReason,
+  WaitReason,
+} from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
 import { CircuitStateEnum } from './circuit.ts';
 
@@ -42,6 +48,14 @@ export const DeliveryStatusEnum = builder.enumType('DeliveryStatus', {
     [DeliveryStatus.CANCELLED]: {
       description: 'A user cancelled the delivery, or the webhook subscription was deactivated or deleted.',
     },
+  },
+});
+
+export const DeactivationReasonEnum = builder.enumType('DeactivationReason', {
+  description: 'The reason why the engine deactivated a webhook subscription.',
+  values: {
+    [DeactivationReason.GONE]: { description: 'The endpoint answered with 410 Gone.' },
+    [DeactivationReason.FAILING]: { description: 'No attempt had succeeded for five days.' },
   },
 });
 
@@ -168,6 +182,10 @@ export const WebhookSubscriptionFilterInput = builder.inputType('WebhookSubscrip
     tenant: t.string({ description: TENANT }),
     subscriptionIds: t.idList({ description: 'Any of these webhook subscriptions.' }),
     isActive: t.boolean({ description: 'Only active webhook subscriptions, or only inactive ones.' }),
+    deactivationReasons: t.field({
+      type: [DeactivationReasonEnum],
+      description: 'Any of these reasons of a deactivation by the engine.',
+    }),
     search: t.string({
       description: 'A part of the URL or the description, at most 200 characters, without regard to case.',
     }),

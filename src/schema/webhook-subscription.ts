@@ -4,7 +4,7 @@ import { TargetRejectedError } from '../delivery/http/egress-policy.ts';
 import { attemptWhere } from '../delivery-log/filter.ts';
 import { checkFilterOfDeliveries, readFilterOfSubscription } from '../delivery-log/filter-input.ts';
 import { findDeliveries } from '../delivery-log/search.ts';
-import { DeactivationReason, type WebhookSubscription } from '../generated/prisma/client.ts';
+import type { WebhookSubscription } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import { NEWEST_FIRST, pageOf } from '../postgres/keyset.ts';
@@ -33,7 +33,7 @@ import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import { CircuitType } from './circuit.ts';
 import { DeliveryConnection, DeliveryType } from './delivery.ts';
-import { DeliveryFilterInput, WebhookSubscriptionFilterInput } from './filters.ts';
+import { DeactivationReasonEnum, DeliveryFilterInput, WebhookSubscriptionFilterInput } from './filters.ts';
 import { LOG_PAGE, PAGE } from './page.ts';
 
 type Types = typeof builder.$inferSchemaTypes;
@@ -51,14 +51,6 @@ export const SigningSecretType = builder.prismaObject('SigningSecret', {
       description: 'The end of its validity; null for the current secret.',
     }),
   }),
-});
-
-const DeactivationReasonEnum = builder.enumType('DeactivationReason', {
-  description: 'The reason why the engine deactivated a webhook subscription.',
-  values: {
-    [DeactivationReason.GONE]: { description: 'The endpoint answered with 410 Gone.' },
-    [DeactivationReason.FAILING]: { description: 'No attempt had succeeded for five days.' },
-  },
 });
 
 export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription', {

@@ -1,5 +1,5 @@
 import { isEventType, patternsOf } from '../events/event-type.ts';
-import type { Prisma } from '../generated/prisma/client.ts';
+import type { DeactivationReason, Prisma } from '../generated/prisma/client.ts';
 import type { InputProblem } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
 
@@ -9,6 +9,8 @@ type Optional<T> = { readonly [K in keyof T]?: T[K] | null | undefined };
 export type SubscriptionFilter = Optional<{
   subscriptionIds: readonly string[];
   isActive: boolean;
+  /** Why the engine deactivated it. */
+  deactivationReasons: readonly DeactivationReason[];
   /** A part of the URL or the description, case-insensitive. */
   search: string;
   circuitStates: readonly ('OPEN' | 'CLOSED')[];
@@ -37,10 +39,11 @@ export function problemsOfSubscriptionFilter({ search, eventType }: Subscription
 
 /** The filter as a condition on the table of webhook subscriptions. */
 export function subscriptionWhere(filter: SubscriptionFilter, now: Date): Prisma.WebhookSubscriptionWhereInput {
-  const { subscriptionIds, isActive, search, circuitStates, failing, eventType, paused } = filter;
+  const { subscriptionIds, isActive, deactivationReasons, search, circuitStates, failing, eventType, paused } = filter;
   const conditions: Prisma.WebhookSubscriptionWhereInput[] = [];
   if (subscriptionIds != null) conditions.push({ id: { in: subscriptionIds.filter(isUuid) } });
   if (isActive != null) conditions.push({ isActive });
+  if (deactivationReasons != null) conditions.push({ deactivationReason: { in: [...deactivationReasons] } });
   if (search != null && search !== '') {
     // Prisma passes the text to LIKE without escaping it.
     const text = { contains: search.replace(/[\\%_]/g, '\\$&'), mode: 'insensitive' } as const;

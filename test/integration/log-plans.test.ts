@@ -383,6 +383,7 @@ test.each([
   ['{ webhookSubscriptions(filter: { tenant: "big" }) { nodes { secrets { usage { attemptCount } } } } }', 2],
   ['{ webhookSubscriptions(filter: { circuitStates: [OPEN] }) { nodes { id } } }', 2],
   ['{ webhookSubscriptions(filter: { failing: true }) { nodes { id } } }', 2],
+  ['{ webhookSubscriptions(filter: { deactivationReasons: [GONE, FAILING] }) { nodes { id } } }', 1],
   ['{ observedEventTypes }', 1],
   ['{ observedEventTypes(days: 30) }', 1],
   ['{ observedEventTypes(tenant: "small-7") }', 1],

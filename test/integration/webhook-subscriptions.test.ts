@@ -523,7 +523,7 @@ test('deliveries are counted by status', async () => {
   expect(await countsFor('statusCodes: [{ from: 201, to: 201 }]')).toEqual({ ...none, success: 2 });
 });
 
-test('subscriptions are found by text, circuit, failures and event type', async () => {
+test('subscriptions are found by text, circuit, failures, deactivation and event type', async () => {
   const tenant = 'filtered';
   const { prisma } = api.database;
   const open = (await create({ tenant, url: 'https://example.com/100%_a', eventTypes: ['order.*'] })).subscription.id;
@@ -552,6 +552,14 @@ test('subscriptions are found by text, circuit, failures and event type', async 
   expect(await found('eventType: "order.paid"')).toEqual([well, failing, open]);
   expect(await found('eventType: "order.sent"')).toEqual([well, open]);
   expect(await found('eventType: "webhook_subscription.failing"')).toEqual([]);
+  await prisma.webhookSubscription.update({
+    where: { id: failing },
+    data: { isActive: false, deactivationReason: 'GONE' },
+  });
+  await prisma.webhookSubscription.update({ where: { id: well }, data: { isActive: false } });
+  expect(await found('isActive: false')).toEqual([well, failing]);
+  expect(await found('deactivationReasons: [GONE, FAILING]')).toEqual([failing]);
+  expect(await found('deactivationReasons: [FAILING]')).toEqual([]);
   const bad = '{ webhookSubscriptions(filter: { search: "\u0000", eventType: "a b" }) { nodes { id } } }';
   const { errors } = await post(api.graphql, JSON.stringify({ query: bad }));
   const problems = [{ path: 'filter.search' }, { path: 'filter.eventType' }];

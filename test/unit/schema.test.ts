@@ -201,6 +201,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   WebhookSubscriptionFilter: [
     ...['tenant: String', 'subscriptionIds: [ID!]', 'isActive: Boolean', 'search: String', 'failing: Boolean'],
     ...['circuitStates: [CircuitState!]', 'eventType: String', 'paused: Boolean'],
+    'deactivationReasons: [DeactivationReason!]',
   ],
   StatusCodeRange: ['from: Int!', 'to: Int!'],
   WebhookSubscription: [
