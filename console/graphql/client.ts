@@ -1,10 +1,10 @@
 import { cacheExchange } from '@urql/exchange-graphcache';
-import { retryExchange } from '@urql/exchange-retry';
 import type { Client as LiveClient } from 'graphql-ws';
 import { type Client, createClient, fetchExchange, mapExchange, subscriptionExchange } from 'urql';
 import { endSession } from '../session/session.ts';
 import { createLiveClient } from './connection.ts';
 import { POSSIBLE_TYPES } from './possible-types.ts';
+import { retryQueries } from './retry.ts';
 import { GRAPHQL_URL } from './urls.ts';
 
 export type Clients = {
@@ -56,6 +56,7 @@ const PAGES = [
 /** The clients of one person, with the current token. Another person gets new clients, so no cached answer is shared. */
 export function createClients(getKey: () => string): Clients {
   const live = createLiveClient(getKey);
+  const retry = retryQueries((operation) => urql.reexecuteOperation(operation));
   const urql = createClient({
     url: GRAPHQL_URL,
     fetchOptions: () => ({
@@ -72,8 +73,11 @@ export function createClients(getKey: () => string): Clients {
           // `as`: urql types the response of any platform.
           if (isRefused || (response as Response | undefined)?.status === 401) endSession();
         },
-        // GraphQL has null if no part of a query could be answered; pages know undefined only.
-        onResult: (result) => (result.data === null ? { ...result, data: undefined } : result),
+        onResult: (result) => {
+          retry(result);
+          // GraphQL has null if no part of a query could be answered; pages know undefined only.
+          return result.data === null ? { ...result, data: undefined } : result;
+        },
       }),
       cacheExchange({
         possibleTypes: POSSIBLE_TYPES,
@@ -88,11 +92,6 @@ export function createClients(getKey: () => string): Clients {
           SearchResult: NONE,
           Tenant: ({ name }) => (typeof name === 'string' ? name : null),
         },
-      }),
-      // The server has not begun a refused operation. The waits double from 2 s; after the last one the page shows the error.
-      retryExchange({
-        maxNumberAttempts: 6,
-        retryIf: ({ graphQLErrors }) => graphQLErrors.some(({ extensions }) => extensions.code === 'RATE_LIMITED'),
       }),
       fetchExchange,
       subscriptionExchange({

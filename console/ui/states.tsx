@@ -1,5 +1,6 @@
 import type { ReactNode } from 'react';
 import type { CombinedError } from 'urql';
+import { isTemporary } from '../graphql/retry.ts';
 import type { InputProblem } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
 import { CopyIcon } from './copy.tsx';
@@ -25,17 +26,23 @@ export function EmptyState({ title, children, command }: EmptyProps) {
   );
 }
 
-/** A failed query: the server's message, and a way to try again. */
+/** A failed query: the server's message, and whether the query is tried again. */
 export function ErrorState({ error, children }: { readonly error: CombinedError; readonly children?: ReactNode }) {
   return (
     <div className={styles.state} role="alert">
       <h2 className={styles.failure}>
-        <Icon name="rejected" /> {error.networkError === undefined ? messages.queryFailed : messages.serverUnreachable}
+        <Icon name="rejected" /> {titleOf(error)}
       </h2>
       <p>{visibleText(describeError(error))}</p>
+      {isTemporary(error) && <p>{messages.triedAgain}</p>}
       {children}
     </div>
   );
+}
+
+function titleOf(error: CombinedError): string {
+  if (error.networkError !== undefined) return messages.serverUnreachable;
+  return isTemporary(error) ? messages.noAnswerNow : messages.queryFailed;
 }
 
 /** The problems of the input that a failed query names; any other failure is one at `path`. */

@@ -989,11 +989,15 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       return asked <= 2 ? route.fulfill({ json: limited }) : route.continue();
     });
     await goTo(page, `${scene.app.url}/console/tenants`);
+    await page.getByRole('alert').getByText('too many operations').waitFor();
     await page.getByRole('gridcell', { name: 'acme' }).waitFor();
     expect(asked).toBeGreaterThan(2);
     await page.unrouteAll({ behavior: 'ignoreErrors' });
 
-    const unavailable = { data: null, errors: [{ message: 'Postgres is unavailable' }] };
+    const unavailable = {
+      data: null,
+      errors: [{ message: 'Postgres is unavailable', extensions: { code: 'SERVICE_UNAVAILABLE' } }],
+    };
     await page.route('**/graphql', (route) => route.fulfill({ json: unavailable }));
     await goTo(page, `${scene.app.url}/console/`);
     await page.getByRole('alert').getByText('Postgres is unavailable').waitFor();
@@ -1001,9 +1005,10 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.type(delivery.id);
     await page.getByRole('dialog').getByText('Postgres is unavailable').waitFor();
     await page.keyboard.press('Escape');
+    await page.unrouteAll({ behavior: 'ignoreErrors' });
+    await page.getByRole('heading', { name: /succeeded, .* failed/ }).waitFor();
     expect(complaints).toEqual([]);
 
-    await page.unrouteAll({ behavior: 'ignoreErrors' });
     await page.route('**/graphql', async (route) => {
       const response = await route.fetch();
       await route.fulfill({ response, body: (await response.text()).replaceAll(/"from":"[^"]*"/g, '"from":"never"') });
