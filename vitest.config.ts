@@ -47,8 +47,9 @@ export default defineConfig({
           // between files. A file has a database and a nats-server of its own.
           isolate: false,
           // Limits for tests that hang: each wait within a test has a shorter limit and says what it waited for.
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          expect: { poll: { timeout: 120_000 } },
           // Most tests wait for timers, processes and servers: more files at a time than cores.
           maxWorkers: 5,
           // The same for concurrent tests of a file.

@@ -12,9 +12,9 @@ const RESUMED_WITHIN_MS = 5_000;
 const DETECTED_WITHIN_MS = 1_500;
 /**
  * Tolerance for comparing the time of a request, an answer or an attempt with that of a cut or pause: on an overloaded machine,
- * the clocks of the processes differ by some 200 ms.
+ * senders estimate Postgres's clock to within a second.
  */
-const CUT_WITHIN_MS = 500;
+const CUT_WITHIN_MS = 2_000;
 /** Maximum age of an unread answer when a timeout fires: on an overloaded machine, processes read late. */
 const READ_WITHIN_MS = 2_000;
 

@@ -45,7 +45,6 @@ type Brokers = { readonly url: string; readonly victims: readonly Victim[]; stop
 
 const KEPT_DATA = join(import.meta.dirname, '../../.data');
 const STREAMS = ['EVENTS', 'DELIVERIES'];
-const START_MS = 120_000;
 const KEEP_ACK_WAIT_MS = 500;
 
 /** Postgres, the nats-servers and the program, with separate processes for each role. */
@@ -117,7 +116,7 @@ export class Stack {
       kill9: () => this.#endEngine(name, 'kill9'),
       terminate: () => this.#endEngine(name, 'terminate'),
       start: () => this.#launch(name),
-      ready: () => isReady(this.#engines.get(name)?.url ?? '', START_MS),
+      ready: () => isReady(this.#engines.get(name)?.url ?? ''),
       pause: () => this.#engines.get(name)?.pause(),
       resume: () => this.#engines.get(name)?.resume(),
     };
@@ -177,7 +176,7 @@ export class Stack {
       this.#ports.set(name, await findOwnPort());
       await this.#launch(name);
     }
-    await Promise.all([...this.#engines.values()].map(({ url }) => isReady(url, START_MS)));
+    await Promise.all([...this.#engines.values()].map(({ url }) => isReady(url)));
     if (this.#options.ackWaitMs === undefined) return;
     await this.#shortenAckWait(this.#options.ackWaitMs);
     this.#keepAckWait = setInterval(() => {
@@ -226,7 +225,7 @@ export class Stack {
       const clusters = await Promise.all(STREAMS.map(async (stream) => (await streams.info(stream)).cluster));
       return clusters.every((cluster) => cluster?.replicas?.every(({ current }) => current) ?? true);
     };
-    await waitFor(isCurrent, { what: 'the replicas of the streams', timeoutMs: START_MS });
+    await waitFor(isCurrent, { what: 'the replicas of the streams' });
   }
 
   async #shortenAckWait(ms: number): Promise<void> {

@@ -1,13 +1,12 @@
 import { connect } from 'nats';
 import pg from 'pg';
-import { afterEach, expect, it, vi } from 'vitest';
+import { afterEach, expect, it } from 'vitest';
 import { copyTestDatabase } from '../support/database.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 // Three starts of the program on a busy machine.
-vi.setConfig({ testTimeout: 180_000 });
 
 const cleanUps: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -62,7 +61,7 @@ it('the events after a backup are restored from EVENTS, as docs/backup.md descri
   await publish('after');
   await services.publish('events.acme.order.paid', '{"without":"an id"}');
   await publishOverGraphql(app, 'over-graphql');
-  await receiver.waitForRequests(6, 60_000);
+  await receiver.waitForRequests(6);
   for (const id of ['pending', 'after', 'over-graphql']) await ended(id);
   const withoutId = receiver.requests
     .map(({ headers }) => String(headers['webhook-id']))
@@ -75,7 +74,7 @@ it('the events after a backup are restored from EVENTS, as docs/backup.md descri
   await deleteDispatcherConsumer(services.nats.url);
   app = await startTestApp({ ...services, databaseUrl: backup.url }, { env });
   cleanUps.push(() => app.stop());
-  await receiver.waitForRequests(8, 60_000);
+  await receiver.waitForRequests(8);
   await ended('after');
   await ended(withoutId ?? '');
   // Deliveries that succeeded before the backup are not sent again; pending ones are sent.

@@ -101,9 +101,7 @@ async function wanting({ id, tenant, type, data, matchedVersion }: Omit<EventRow
   return ids;
 }
 
-it('the stored settings of its time explain the deliveries of every event, during constant changes', {
-  timeout: 90_000,
-}, async () => {
+it('the stored settings of its time explain the deliveries of every event, during constant changes', async () => {
   const ids: string[] = [];
   for (let index = 0; index < SUBSCRIPTIONS; index += 1) {
     ids.push((await app.subscribe({ url, ...settings(`first ${index}`) })).id);

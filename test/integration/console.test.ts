@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { Browser, BrowserContext, Route } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, type TestContext, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, type TestContext, test } from 'vitest';
 import { createIdSequence } from '../../src/lib/uuid7.ts';
 import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
 import { buildConsole, CHROMIUM, launchChromium, NO_CHROMIUM } from '../support/chromium.ts';
@@ -22,7 +22,6 @@ import { ADMIN_API_KEY, startTestApp } from '../support/test-app.ts';
 import { waitFor, waitUntilReady } from '../support/wait-for.ts';
 
 // Limits for a busy machine: each test opens many pages.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000, expect: { poll: { timeout: 60_000 } } });
 
 const DIST = join(import.meta.dirname, '../../dist/console');
 /** Texts of receivers and publishers that attack the page that shows them. */
@@ -841,7 +840,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
           await press(page, state.getByRole('button', { name: 'Check again' }));
           return check();
         },
-        { what, timeoutMs: 60_000 },
+        { what },
       );
     try {
       await checkUntil(async () => (await processes.count()) > 0, 'the processes');

@@ -24,7 +24,7 @@ function startDemo(): Program {
 }
 
 async function codeOf({ child }: Program): Promise<number | null> {
-  await waitFor(() => child.exitCode !== null, { what: 'the demo to end', timeoutMs: 60_000 });
+  await waitFor(() => child.exitCode !== null, { what: 'the demo to end' });
   return child.exitCode;
 }
 
@@ -32,13 +32,12 @@ test('a second demo in the same folder is an error, and the first one shows all 
   const first = startDemo();
   const parts = join(folder.path, '.data/demo');
   const hasBegun = async () => (await readdir(parts)).includes('nats');
-  await waitFor(hasBegun, { what: 'the first demo to begin', timeoutMs: 60_000 });
+  await waitFor(hasBegun, { what: 'the first demo to begin' });
   const second = startDemo();
   expect(await codeOf(second)).toBe(1);
   expect(second.output()).toContain(`is in use by process ${first.child.pid}`);
   const consoleUrl = await waitFor(() => /http\S+\/console\S+/.exec(first.output())?.[0], {
     what: 'the address of the console',
-    timeoutMs: 60_000,
   });
   expect(first.output()).toContain('All 3 events are delivered');
   const page = await fetch(consoleUrl);

@@ -95,9 +95,7 @@ it('a dispatcher whose queue is full can stop, and loses nothing', async () => {
   expect(await services.storedIn('EVENTS')).toBe(40);
 });
 
-it('events that waited for a locked table are written within seconds after the lock is released', {
-  timeout: 60_000,
-}, async () => {
+it('events that waited for a locked table are written within seconds after the lock is released', async () => {
   const { services, logLines } = await startDispatcher();
   const unlock = await lockTable(services.databaseUrl, { table: 'events', mode: 'SHARE' });
   const types = ['a', 'b', 'c'];

@@ -65,13 +65,11 @@ describe('the egress guard', () => {
     const { dns, receiver, attempt, agents } = await start(({ count }) => addresses(count === 1 ? PUBLIC : INSIDE));
     expect(await attempt(NAME)).toMatchObject({ statusCode: 200 });
     // Until the first DNS answer expires, new connections go to its address; after that, they are denied.
-    await vi.waitFor(
-      async () => {
-        for (const socket of Object.values(agents.pooled.http.freeSockets).flat()) socket?.destroy();
-        expect(await attempt(NAME)).toMatchObject(BLOCKED);
-      },
-      { timeout: 20_000, interval: 100 },
-    );
+    const attemptAgain = async () => {
+      for (const socket of Object.values(agents.pooled.http.freeSockets).flat()) socket?.destroy();
+      return attempt(NAME);
+    };
+    await expect.poll(attemptAgain, { interval: 100 }).toMatchObject(BLOCKED);
     expect(dns.questions.filter(({ type }) => type === 'A')).toHaveLength(2);
     expect(receiver.requests.length).toBeGreaterThanOrEqual(1);
   });
@@ -96,17 +94,14 @@ describe('the egress guard', () => {
 
   it('caches an answer for at least a second, so that one attempt never uses two answers', async () => {
     // Repeated, in case a busy machine takes longer than a second.
-    await vi.waitFor(
-      async () => {
-        const { dns, agents, attempt, receiver } = await start(() => ({ addresses: [PUBLIC], ttlSeconds: 0 }));
-        await Promise.all([attempt(NAME), attempt(NAME), attempt(NAME)]);
-        for (const socket of Object.values(agents.pooled.http.freeSockets).flat()) socket?.destroy();
-        await attempt(NAME);
-        expect(receiver.connectionCount()).toBe(4);
-        expect(dns.questions).toHaveLength(2);
-      },
-      { timeout: 10_000 },
-    );
+    const count = async () => {
+      const { dns, agents, attempt, receiver } = await start(() => ({ addresses: [PUBLIC], ttlSeconds: 0 }));
+      await Promise.all([attempt(NAME), attempt(NAME), attempt(NAME)]);
+      for (const socket of Object.values(agents.pooled.http.freeSockets).flat()) socket?.destroy();
+      await attempt(NAME);
+      return { connections: receiver.connectionCount(), questions: dns.questions.length };
+    };
+    await expect.poll(count).toEqual({ connections: 4, questions: 2 });
   });
 
   it.each([
@@ -273,9 +268,7 @@ describe('the egress guard', () => {
     });
     const resolver = new Resolver([dns.address]);
     expect(await resolver.resolve(NAME)).toEqual([PUBLIC]);
-    await vi.waitFor(async () => {
-      expect(await resolver.resolve(NAME)).toEqual([PUBLIC, INSIDE_V6]);
-    }, 20_000);
+    await expect.poll(() => resolver.resolve(NAME)).toEqual([PUBLIC, INSIDE_V6]);
     resolver.close();
   });
 
@@ -285,12 +278,7 @@ describe('the egress guard', () => {
     );
     await attempt(NAME);
     const waiting = attempt('silent.example.com', 30_000);
-    await vi.waitFor(
-      () => {
-        expect(dns.questions.some(({ name }) => name === 'silent.example.com')).toBe(true);
-      },
-      { timeout: 20_000 },
-    );
+    await expect.poll(() => dns.questions.some(({ name }) => name === 'silent.example.com')).toBe(true);
     agents.close();
     agents.close();
     expect(await waiting).toMatchObject({ kind: 'failure' });

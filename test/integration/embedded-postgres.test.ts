@@ -112,7 +112,6 @@ it('a server killed with SIGKILL restarts on the same address with its data', as
   process.kill(pid, 'SIGKILL');
   const rows = await waitFor(() => query(url, 'SELECT value FROM kept'), {
     what: 'Postgres to be back',
-    timeoutMs: 40_000,
   });
   expect(rows).toEqual([{ value: 7 }]);
   expect(await readPid()).not.toBe(pid);

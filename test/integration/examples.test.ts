@@ -45,7 +45,7 @@ function start(command: string, args: readonly string[], more: Record<string, st
 
 async function run(command: string, args: readonly string[]): Promise<string> {
   const example = start(command, args);
-  await waitFor(() => example.code() !== null, { what: `${command} to end`, timeoutMs: 40_000 });
+  await waitFor(() => example.code() !== null, { what: `${command} to end` });
   expect(example.code(), example.output()).toBe(0);
   return example.output();
 }
@@ -63,22 +63,22 @@ test('publisher.mjs publishes an event, and urql/watch.ts shows its attempt, eve
   const publish = async (type: string) => {
     await run('node', ['examples/publisher.mjs', type, '{"n": 1}', `id-of-${type}`]);
     const made = async () => (await services.query('SELECT FROM attempts WHERE event_type = $1', [type])).length === 1;
-    await waitFor(made, { what: `the attempt of ${type}`, timeoutMs: 40_000 });
+    await waitFor(made, { what: `the attempt of ${type}` });
   };
   await publish('example.before');
   const watch = start('node', ['--import', 'tsx', 'examples/urql/watch.ts']);
   const shown = () => [...watch.output().matchAll(/^(example\.\w+), attempt 1: SUCCESS 200/gm)].map(([, type]) => type);
   const other = await startTestApp(services);
   try {
-    await waitFor(() => watch.output().includes('watching'), { what: 'the log', timeoutMs: 40_000 });
+    await waitFor(() => watch.output().includes('watching'), { what: 'the log' });
     expect(watch.output()).toContain(`examples: ${receiver.url}`);
     await publish('example.live');
-    await waitFor(() => shown().includes('example.live'), { what: 'the attempt', timeoutMs: 40_000 });
+    await waitFor(() => shown().includes('example.live'), { what: 'the attempt' });
     await app.stop();
     for (const type of ['example.away', 'example.apart']) await publish(type);
     app = await startTestApp(services, { env: { PORT: port } });
     await publish('example.back');
-    await waitFor(() => shown().includes('example.back'), { what: 'the last attempt', timeoutMs: 40_000 });
+    await waitFor(() => shown().includes('example.back'), { what: 'the last attempt' });
     expect(shown()).toEqual(['example.live', 'example.away', 'example.apart', 'example.back']);
   } finally {
     watch.child.kill();

@@ -20,7 +20,7 @@ it.each(['2', '3'])(
     const receiver = await scene.receive((_request, index) => ({ status: index === 0 ? 503 : 200 }));
     await expectCoreWorks({ apps: [scene.app], publish: scene.publish, receiver });
     await scene.publishMany('a', 300);
-    await receiver.waitForRequests(304, 50_000);
+    await receiver.waitForRequests(304);
     await scene.waitForDeliveries(303, `status = 'SUCCESS'`);
     const [row] = await scene.query<{ count: number }>(
       `SELECT count(*)::integer AS count FROM pg_stat_activity

@@ -4,16 +4,13 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import process from 'node:process';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { COMPILED_PROGRAM } from '../support/compiled-program.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { runProgram } from '../support/run-program.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
 import { startTestServices, type TestServices, testEnv } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
-
-// npm installs for about 20 s; a busy machine takes longer.
-vi.setConfig({ testTimeout: 240_000 });
 
 const ROOT = join(import.meta.dirname, '../..');
 const run = promisify(execFile);
@@ -74,7 +71,6 @@ it.runIf(isWanted)(
     try {
       await waitFor(async () => (await fetch(`http://127.0.0.1:${port}/health/ready`)).ok, {
         what: 'the program',
-        timeoutMs: 90_000,
       }).catch((error: unknown) => {
         throw new Error(`the program is not ready: ${program.output()}`, { cause: error });
       });

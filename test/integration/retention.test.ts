@@ -62,7 +62,7 @@ function createJob({ url }: RetentionDatabase, maxPerSubscription?: number): { j
 /** Waits until the rows are deleted. A round that found the tables in use is repeated after 20 s. */
 async function isGone(database: RetentionDatabase, ids: DeliveryIds): Promise<void> {
   const what = 'the old rows to be gone';
-  await waitFor(async () => (await database.remaining(ids)).length === 0, { what, timeoutMs: 50_000 });
+  await waitFor(async () => (await database.remaining(ids)).length === 0, { what });
 }
 
 async function insertSubscription({ pool }: RetentionDatabase, id: string): Promise<void> {

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { EgressAgents } from '../../src/delivery/http/agents.ts';
 import { failureReasonOf, postWithStaleConnectionRetry } from '../../src/delivery/http/request.ts';
 import { loopClock } from '../../src/lib/event-loop.ts';
@@ -44,14 +44,12 @@ async function attempt(hostility: Hostility) {
 /** Expects that `count` connections are pooled and all others are closed. */
 async function expectConnectionsLeft(count: number): Promise<void> {
   receiver?.drain();
-  await vi.waitFor(
-    () => {
-      expect(Object.values(agents?.pooled.http.sockets ?? {}).flat()).toHaveLength(0);
-      expect(Object.values(agents?.pooled.http.freeSockets ?? {}).flat()).toHaveLength(count);
-      expect(receiver?.openConnections()).toBe(count);
-    },
-    { timeout: 10_000 },
-  );
+  const counts = () => ({
+    used: Object.values(agents?.pooled.http.sockets ?? {}).flat().length,
+    pooled: Object.values(agents?.pooled.http.freeSockets ?? {}).flat().length,
+    open: receiver?.openConnections(),
+  });
+  await expect.poll(counts).toEqual({ used: 0, pooled: count, open: count });
 }
 
 const NO_RESPONSE: readonly [Hostility, reason: string, message: string][] = [

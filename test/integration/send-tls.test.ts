@@ -14,9 +14,6 @@ const EXPIRED = createCertificate({ hosts: ['localhost'], notBefore: inHours(-2)
 const FUTURE = createCertificate({ hosts: ['localhost'], notBefore: inHours(1), notAfter: inHours(2) });
 const OTHER_HOST = createCertificate({ hosts: ['example.com'], notBefore: inHours(-1), notAfter: inHours(1) });
 
-/** Test timeout for receivers that hang. */
-const PATIENCE = { timeout: 10_000 };
-
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -101,9 +98,7 @@ describe('send over TLS', () => {
     const receiver = await startTlsReceiver(certificate);
     const outcome = await attempt(`https://localhost:${receiver.port}/`, trusted);
     expect(outcome).toMatchObject({ kind: 'failure', reason: 'TLS_FAILURE', message });
-    await vi.waitFor(() => {
-      expect(receiver.sockets.size).toBe(0);
-    }, PATIENCE);
+    await expect.poll(() => receiver.sockets.size).toBe(0);
   });
 
   it.each<[what: string, TlsOptions]>([
@@ -115,9 +110,7 @@ describe('send over TLS', () => {
     const receiver = await startTlsReceiver({ ...VALID, ...options });
     const outcome = await attempt(`https://localhost:${receiver.port}/`, VALID.cert);
     expect(outcome).toMatchObject({ kind: 'failure', reason: 'TLS_FAILURE', message: 'the TLS handshake failed' });
-    await vi.waitFor(() => {
-      expect(receiver.sockets.size).toBe(0);
-    }, PATIENCE);
+    await expect.poll(() => receiver.sockets.size).toBe(0);
   });
 
   it('ignores NODE_TLS_REJECT_UNAUTHORIZED', async () => {
@@ -139,9 +132,7 @@ describe('send over TLS', () => {
     const outcome = await attempt(`https://127.0.0.1:${receiver.port}/`, undefined, 1_000);
     expect(outcome).toMatchObject({ kind: 'failure', reason, message });
     receiver.drain();
-    await vi.waitFor(() => {
-      expect(receiver.openConnections()).toBe(0);
-    }, PATIENCE);
+    await expect.poll(() => receiver.openConnections()).toBe(0);
   });
 
   it('to a port without a listener fails as refused', async () => {

@@ -7,9 +7,6 @@ import { HOSTILITIES, portOf, startHostileReceiver } from '../support/hostile-re
 import { startReceiver } from '../support/receiver.ts';
 import { startUnansweredPort } from '../support/unanswered-port.ts';
 
-/** Test timeout for receivers that hang. */
-const PATIENCE = { timeout: 10_000 };
-
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -199,9 +196,9 @@ describe('send', () => {
     await postWithStaleConnectionRetry(agents, request(receiver.url));
     const [idle] = Object.values(agents.pooled.http.freeSockets).flat();
     const bytesBefore = idle?.bytesRead ?? 0;
-    await vi.waitFor(() => {
-      expect(idle?.destroyed === true || (idle?.bytesRead ?? 0) >= bytesBefore + UNASKED.length).toBe(true);
-    }, PATIENCE);
+    await expect
+      .poll(() => idle?.destroyed === true || (idle?.bytesRead ?? 0) >= bytesBefore + UNASKED.length)
+      .toBe(true);
     expect(await postWithStaleConnectionRetry(agents, request(receiver.url))).toMatchObject({ statusCode: 500 });
   });
 
@@ -216,10 +213,9 @@ describe('send', () => {
     );
     expect(outcome).toMatchObject({ reason: 'TIMEOUT', message: 'no connection within 1000 ms' });
     expect(loopClock.now() - startedAt).toBeLessThan(4_000);
-    await vi.waitFor(() => {
-      const sockets = [agents.pooled.http.sockets, agents.pooled.https.sockets].flatMap(Object.values).flat();
-      expect(sockets).toHaveLength(0);
-    }, PATIENCE);
+    const openSockets = () =>
+      [agents.pooled.http.sockets, agents.pooled.https.sockets].flatMap((pool) => Object.values(pool).flat());
+    await expect.poll(openSockets).toHaveLength(0);
   });
 
   it('is aborted by its signal, and closes the connection', async () => {
@@ -227,14 +223,10 @@ describe('send', () => {
     cleanups.push(() => receiver.close());
     const abort = new AbortController();
     const sending = postWithStaleConnectionRetry(createAgents(), request(receiver.url, { signal: abort.signal }));
-    await vi.waitFor(() => {
-      expect(receiver.openConnections()).toBe(1);
-    }, PATIENCE);
+    await expect.poll(() => receiver.openConnections()).toBe(1);
     abort.abort();
     expect(await sending).toMatchObject({ kind: 'failure', reason: 'OTHER' });
-    await vi.waitFor(() => {
-      expect(receiver.openConnections()).toBe(0);
-    }, PATIENCE);
+    await expect.poll(() => receiver.openConnections()).toBe(0);
   });
 
   it('does not start if its signal is already aborted', async () => {
@@ -257,9 +249,7 @@ describe('send', () => {
       createAgents(),
       request(receiver.url, { signal: abort.signal, timeoutMs: 30_000 }),
     );
-    await vi.waitFor(() => {
-      expect(receiver.openConnections()).toBe(1);
-    }, PATIENCE);
+    await expect.poll(() => receiver.openConnections()).toBe(1);
     const startedAt = loopClock.now();
     const timer = setTimeout(() => {
       abort.abort();

@@ -18,7 +18,7 @@ it('an attempt that takes longer than the ack wait is not started a second time'
   });
   await scene.app.subscribe({ url: receiver.url, timeoutMs: 30_000 });
   await scene.publishMany('slow', 1);
-  await scene.waitForDeliveries(1, `status = 'SUCCESS'`, 60_000);
+  await scene.waitForDeliveries(1, `status = 'SUCCESS'`);
   expect(await scene.deliveredBy('DELIVERIES', 'sender')).toBe(1);
   expect(receiver.requests).toHaveLength(1);
 });

@@ -8,7 +8,7 @@ import process from 'node:process';
 import { promisify } from 'node:util';
 import { connect, type NatsConnection } from 'nats';
 import { pino } from 'pino';
-import { afterEach, describe, expect, inject, it, vi } from 'vitest';
+import { afterEach, describe, expect, inject, it } from 'vitest';
 import { startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config/config.ts';
 import { findProcesses } from '../../src/embedded/running-process.ts';
@@ -30,7 +30,6 @@ const UNPRIVILEGED = 1;
 
 /** Long enough to create new databases on a busy machine. */
 const START_MS = 90_000;
-vi.setConfig({ testTimeout: 300_000 });
 
 const programs: Program[] = [];
 const folders: TempFolder[] = [];

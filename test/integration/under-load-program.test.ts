@@ -30,7 +30,7 @@ it('under load, a program that is killed three times loses nothing, and repeats 
     doubled: interrupted,
     unrecorded: interrupted,
   });
-}, 150_000);
+});
 
 it('under load, a program that is stopped three times loses nothing, and sends nothing twice', async () => {
   const services = await startServices(cleanUps);
@@ -47,4 +47,4 @@ it('under load, a program that is stopped three times loses nothing, and sends n
     },
   });
   expect(await load.count(), load.label).toEqual(EXACTLY_ONCE);
-}, 150_000);
+});

@@ -13,8 +13,8 @@ afterEach(async () => {
 
 it('under load, when one of two programs is killed three times, nothing is lost, and only attempts in flight are repeated', async () => {
   const services = await startServices(cleanUps);
-  // Long enough for every message of the running program.
-  const ackWaitMs = 5_000;
+  // Longer than the stalls of a busy machine: the running program keeps its messages.
+  const ackWaitMs = 10_000;
   let next = await startEngine(cleanUps, services, ackWaitMs);
   let last = await startEngine(cleanUps, services, ackWaitMs);
   const load = await startLoad(cleanUps, services, next);
@@ -31,7 +31,7 @@ it('under load, when one of two programs is killed three times, nothing is lost,
   const { doubled, succeededTwice } = count;
   expect(doubled, load.label).toBeLessThanOrEqual(Math.min(inFlight, 3 * MAX_IN_FLIGHT));
   expect(count, load.label).toEqual({ ...EXACTLY_ONCE, doubled, succeededTwice, unrecorded: doubled });
-}, 150_000);
+});
 
 it('under load, when one of two programs stalls for four seconds, nothing is lost, and only its own messages are sent twice', async () => {
   const services = await startServices(cleanUps);
@@ -41,8 +41,6 @@ it('under load, when one of two programs stalls for four seconds, nothing is los
   let inHand = 0;
   await publishAndDisturb(load, {
     times: 1,
-    // Usually a few seconds; a stalled transaction can take a minute.
-    settleMs: 90_000,
     disturb: async () => {
       one.pause();
       inHand = await services.unackedBy('DELIVERIES', 'sender');
@@ -57,4 +55,4 @@ it('under load, when one of two programs stalls for four seconds, nothing is los
   // Both programs record their attempts. A request whose connection broke is sent again within its attempt.
   const recordedTwice = doubled - unrecorded;
   expect(count, load.label).toEqual({ ...EXACTLY_ONCE, doubled, succeededTwice, unrecorded, recordedTwice });
-}, 180_000);
+});

@@ -56,15 +56,13 @@ export async function startLoad(
 export type Disturbances = {
   readonly times: number;
   readonly disturb: () => Promise<void>;
-  /** Maximum milliseconds until all deliveries have ended after the last disturbance. */
-  readonly settleMs?: number;
 };
 
 /**
  * Publishes the events in equal portions and disturbs each except the last half-way, then waits until every delivery has
  * ended. The next portion starts after the disturbance, so that a slow machine also has requests in flight.
  */
-export async function publishAndDisturb(load: Load, { times, disturb, settleMs }: Disturbances): Promise<void> {
+export async function publishAndDisturb(load: Load, { times, disturb }: Disturbances): Promise<void> {
   const portion = EVENTS / (times + 1);
   const published: Promise<void>[] = [];
   for (let time = 0; time < times; time += 1) {
@@ -76,5 +74,5 @@ export async function publishAndDisturb(load: Load, { times, disturb, settleMs }
     await disturb();
   }
   await Promise.all([...published, load.publish(portion)]);
-  await load.settle(settleMs);
+  await load.settle();
 }

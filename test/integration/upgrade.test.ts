@@ -1,6 +1,6 @@
 import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { migrate } from '../../src/postgres/migrate.ts';
 import { scrape } from '../support/metrics.ts';
 import { startReceiver } from '../support/receiver.ts';
@@ -9,7 +9,6 @@ import { ADMIN_API_KEY, startTestApp, startTestServices, type TestApp } from '..
 import { waitFor } from '../support/wait-for.ts';
 
 // Three starts of the program on a busy machine.
-vi.setConfig({ testTimeout: 180_000 });
 
 /** Maximum events that are published and not received. */
 const MAX_OUTSTANDING = 50;
@@ -53,7 +52,6 @@ test('a rolling upgrade and downgrade lose nothing; an unknown wait reason stops
       // Publish no faster than the receiver gets the events, or the test would wait for a backlog.
       await waitFor(() => published.length - received().size < MAX_OUTSTANDING, {
         what: 'deliveries',
-        timeoutMs: 90_000,
       });
       const id = `e${published.length}`;
       await services.publish('events.acme.order.paid', '{}', { 'Nats-Msg-Id': id });

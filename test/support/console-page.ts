@@ -1,9 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
+import { WAIT_TIMEOUT_MS } from './wait-for.ts';
 
-/** Limit of each wait in a page, in milliseconds; long enough for a busy machine. */
-const PAGE_TIMEOUT_MS = 60_000;
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 
 export type ConsolePage = {
@@ -58,7 +57,7 @@ export async function createSharedProfile(browser: Browser, url: string): Promis
 
 async function createProfile(browser: Browser): Promise<BrowserContext> {
   const profile = await browser.newContext();
-  profile.setDefaultTimeout(PAGE_TIMEOUT_MS);
+  profile.setDefaultTimeout(WAIT_TIMEOUT_MS);
   return profile;
 }
 

@@ -71,9 +71,6 @@ export function launchEngineProcess(services: Services, { port, env, program: pa
   };
 }
 
-export async function isReady(url: string, timeoutMs = 40_000): Promise<void> {
-  await waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200, {
-    what: 'the program',
-    timeoutMs,
-  });
+export async function isReady(url: string): Promise<void> {
+  await waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200, { what: 'the program' });
 }

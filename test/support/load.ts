@@ -39,6 +39,8 @@ const TICK_MS = 50;
 const SHARE_OF_503 = 0.04;
 const SHARE_OF_SLOW = 0.03;
 const MAX_SLOW_MS = 1_200;
+/** Usually a few seconds; the sweeper needs up to two minutes for messages that a killed nats-server has lost. */
+const SETTLE_TIMEOUT_MS = 200_000;
 
 const CREATE = `mutation ($url: String!, $type: String!) {
   createWebhookSubscription(input: { tenant: "acme", url: $url, eventTypes: [$type] }) { __typename }
@@ -105,7 +107,6 @@ export class Load {
   async reach(requests: number): Promise<void> {
     await waitFor(() => this.requests >= requests && this.#open > 0, {
       what: `request ${requests} (${this.requests} so far), ${this.label}`,
-      timeoutMs: 60_000,
     });
   }
 
@@ -116,13 +117,13 @@ export class Load {
   }
 
   /** Waits until every delivery of the published events has ended and no request is open. */
-  async settle(timeoutMs = 80_000): Promise<void> {
+  async settle(): Promise<void> {
     const ended = `SELECT count(*)::int FROM deliveries WHERE status <> 'PENDING'`;
     const wanted = this.#published.length * FAN_OUT;
     try {
       await waitFor(
         async () => this.#open === 0 && (await this.#options.query<{ count: number }>(ended))[0]?.count === wanted,
-        { what: `the end of ${wanted} deliveries, ${this.label}`, timeoutMs },
+        { what: `the end of ${wanted} deliveries, ${this.label}`, timeoutMs: SETTLE_TIMEOUT_MS },
       );
     } catch (error) {
       throw new Error(`${this.#open} requests are open; ${await this.#describePending()}`, { cause: error });

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
-import { WAIT_TIMEOUT_MS, waitFor } from './wait-for.ts';
+import { waitFor } from './wait-for.ts';
 
 type ReceivedRequest = {
   readonly method: string;
@@ -26,7 +26,7 @@ export type Receiver = {
   readonly url: string;
   readonly requests: readonly ReceivedRequest[];
   /** Resolves with all requests once there are at least `count`. */
-  waitForRequests(count: number, timeoutMs?: number): Promise<readonly ReceivedRequest[]>;
+  waitForRequests(count: number): Promise<readonly ReceivedRequest[]>;
   /** Number of connections opened since the start. */
   connectionCount(): number;
   /** Closes the server and all connections. A second call does nothing. */
@@ -53,11 +53,8 @@ export async function startReceiver(respond: Respond = () => ({ status: 200 })):
   return {
     url: `http://127.0.0.1:${port ?? 0}`,
     requests,
-    waitForRequests: (count, timeoutMs = WAIT_TIMEOUT_MS) =>
-      waitFor(() => requests.length >= count && requests, {
-        what: `${count} requests (${requests.length} so far)`,
-        timeoutMs,
-      }),
+    waitForRequests: (count) =>
+      waitFor(() => requests.length >= count && requests, { what: `${count} requests (${requests.length} so far)` }),
     connectionCount: () => connections,
     close: async () => {
       const closed = new Promise<void>((resolve) => {

@@ -25,7 +25,7 @@ export type Scene = TestServices & {
   readonly publishMany: (type: string, count: number) => Promise<void>;
   /** Number of deliveries that satisfy an SQL condition. */
   readonly countDeliveries: (where: string, values?: unknown[]) => Promise<number>;
-  readonly waitForDeliveries: (count: number, where: string, timeoutMs?: number) => Promise<void>;
+  readonly waitForDeliveries: (count: number, where: string) => Promise<void>;
   readonly stateOf: (subscriptionId: string) => Promise<QueueState>;
 };
 
@@ -66,10 +66,9 @@ export async function startScene(
       return receiver;
     },
     publishMany: (type, count) => publishMany(services, { type, count }),
-    waitForDeliveries: async (count, where, timeoutMs = 30_000) => {
+    waitForDeliveries: async (count, where) => {
       await waitFor(async () => (await countDeliveries(where)) === count, {
         what: `${count} deliveries with ${where}`,
-        timeoutMs,
       });
     },
     stateOf: (subscriptionId) => stateOf(services, subscriptionId),

@@ -8,6 +8,7 @@ import type { JobLimits } from '../../src/jobs.ts';
 import { createMessageSeal } from '../../src/nats/names.ts';
 import { createTestDatabase } from './database.ts';
 import { startTestNats, type TestNats, type TestNatsOptions } from './nats.ts';
+import { WAIT_TIMEOUT_MS } from './wait-for.ts';
 
 export const ADMIN_API_KEY = 'test-admin-key-test-admin-key-test-admin-key';
 export const SECRETS_KEY = randomBytes(32).toString('base64');
@@ -48,7 +49,7 @@ export async function startTestServices(natsOptions: TestNatsOptions = {}): Prom
     (connected ??= connect({ servers: nats.url, maxReconnectAttempts: -1, reconnectTimeWait: 100 }));
   const manage = async <T>(work: (manager: JetStreamManager) => Promise<T>) => {
     const manager = await (await connection()).jetstreamManager({ timeout: 1_000, checkAPI: false });
-    return repeatLost(10, () => work(manager));
+    return repeatIf(isLost, { times: 10, work: () => work(manager) });
   };
   const stateOf = async (stream: string) => (await manage((manager) => manager.streams.info(stream))).state;
   const consumerOf = (stream: string, name: string) => manage((manager) => manager.consumers.info(stream, name));
@@ -58,11 +59,12 @@ export async function startTestServices(natsOptions: TestNatsOptions = {}): Prom
     publish: async (subject, body, headers = {}) => {
       const messageHeaders = natsHeaders();
       for (const [name, value] of Object.entries(headers)) messageHeaders.set(name, value);
-      const jetStream = (await connection()).jetstream();
       const isRepeatable = headers['Nats-Msg-Id'] !== undefined;
-      await repeatLost(isRepeatable ? 4 : 1, () =>
-        jetStream.publish(subject, Buffer.from(body), { headers: messageHeaders }),
-      );
+      const jetStream = (await connection()).jetstream({ timeout: isRepeatable ? 5_000 : WAIT_TIMEOUT_MS });
+      await repeatIf(isLost, {
+        times: isRepeatable ? 4 : 1,
+        work: () => jetStream.publish(subject, Buffer.from(body), { headers: messageHeaders }),
+      });
     },
     storedIn: async (stream) => (await stateOf(stream)).last_seq,
     unackedBy: async (stream, consumer) => (await consumerOf(stream, consumer)).num_ack_pending,
@@ -82,13 +84,19 @@ export async function startTestServices(natsOptions: TestNatsOptions = {}): Prom
   };
 }
 
-/** Tries up to `times` times: data sent while the connection is being re-established is dropped without an error. */
-async function repeatLost<T>(times: number, work: () => Promise<T>): Promise<T> {
-  for (let timeouts = 1; ; timeouts += 1) {
+/** Data sent while the connection is being re-established is dropped without an error. */
+function isLost(error: unknown): boolean {
+  return error instanceof NatsError && error.code === 'TIMEOUT';
+}
+
+type Repeated<T> = { readonly times: number; readonly work: () => Promise<T> };
+
+async function repeatIf<T>(isTemporary: (error: unknown) => boolean, { times, work }: Repeated<T>): Promise<T> {
+  for (let failures = 1; ; failures += 1) {
     try {
       return await work();
     } catch (error) {
-      if (!(error instanceof NatsError && error.code === 'TIMEOUT') || timeouts === times) throw error;
+      if (!isTemporary(error) || failures === times) throw error;
     }
   }
 }
@@ -166,9 +174,12 @@ export async function subscribe(
   graphql: TestApp['graphql'],
   input: SubscribeInput,
 ): Promise<{ id: string; secret: string }> {
-  const { createWebhookSubscription: result } = await graphql<{
-    createWebhookSubscription: { secret?: string; subscription?: { id: string }; message?: string };
-  }>(CREATE, { input: { tenant: 'acme', eventTypes: ['*'], ...input } });
+  type Answer = { createWebhookSubscription: { secret?: string; subscription?: { id: string }; message?: string } };
+  const variables = { input: { tenant: 'acme', eventTypes: ['*'], ...input } };
+  // On a slow machine, one of many waits for a connection to Postgres for longer than its limit, and is not created.
+  const isBusy = (error: unknown) => error instanceof Error && error.message.includes('SERVICE_UNAVAILABLE');
+  const answer = await repeatIf(isBusy, { times: 10, work: () => graphql<Answer>(CREATE, variables) });
+  const { createWebhookSubscription: result } = answer;
   if (result.subscription === undefined || result.secret === undefined) throw new Error(result.message);
   return { id: result.subscription.id, secret: result.secret };
 }

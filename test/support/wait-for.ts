@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 type Falsy = undefined | null | false;
 
 /** Limit of a wait that hangs, in milliseconds: shorter than a test's limit, and long enough for a slow machine. */
-export const WAIT_TIMEOUT_MS = 45_000;
+export const WAIT_TIMEOUT_MS = 120_000;
 
 /** `timeoutMs`: WAIT_TIMEOUT_MS by default. */
 export type WaitForOptions = { readonly timeoutMs?: number; readonly what: string };
