@@ -174,8 +174,8 @@ describe('the crash test', () => {
     const refusing = (times: [number, number]) => [incident('refuse', `endpoint-${ENDPOINT}`, times)];
     expect(judged({ ...evidence, incidents: refusing([-100, 100]) })).toMatchObject({ unseen: 1, problems: [] });
     // The clocks of the processes differ.
-    expect(judged({ ...evidence, incidents: refusing([400, 600]) })).toMatchObject({ unseen: 1, problems: [] });
-    expect(judged({ ...evidence, incidents: refusing([700, 900]) }).problems).toHaveLength(1);
+    expect(judged({ ...evidence, incidents: refusing([1_900, 2_100]) })).toMatchObject({ unseen: 1, problems: [] });
+    expect(judged({ ...evidence, incidents: refusing([2_200, 2_400]) }).problems).toHaveLength(1);
   });
 
   it('does not match the request of the next sender to the attempt of a sender that paused before its request', () => {
