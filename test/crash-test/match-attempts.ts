@@ -18,7 +18,7 @@ export type Matches = {
 /** Tolerance before the logged start: senders estimate Postgres's clock to within half of a round trip. */
 const EARLY_MS = 100;
 /** Tolerance after the logged end: an overloaded receiver reads requests late, even after their timeout. */
-const LATE_MS = 2_000;
+const LATE_MS = 10_000;
 
 /** Finds the line of each request in the delivery log: by delivery and number, and among several lines by time. */
 export function matchAttempts(requests: readonly SeenRequest[], attempts: readonly LoggedAttempt[]): Matches {
