@@ -151,7 +151,7 @@ describe('a session of the portal', () => {
 
   it('ends when it expires, even while it is in the cache', async () => {
     const { session, token } = await issue();
-    await services.query(`UPDATE api_keys SET expires_at = now() + interval '1 s' WHERE id = $1`, [session.id]);
+    await services.query(`UPDATE api_keys SET expires_at = now() + interval '5 s' WHERE id = $1`, [session.id]);
     expect(await statusOf(token)).toBe(200);
     const stream = await openSocket(app.url, { credentials: token, query: 'subscription { deliveryLog { id } }' });
     await waitFor(() => stream.isOver(), { what: 'the end' });
