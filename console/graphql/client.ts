@@ -4,7 +4,7 @@ import { type Client, createClient, fetchExchange, mapExchange, subscriptionExch
 import { endSession } from '../session/session.ts';
 import { createLiveClient } from './connection.ts';
 import { POSSIBLE_TYPES } from './possible-types.ts';
-import { retryQueries } from './retry.ts';
+import { retryQueries, statusOf } from './retry.ts';
 import { GRAPHQL_URL } from './urls.ts';
 
 export type Clients = {
@@ -68,10 +68,9 @@ export function createClients(getKey: () => string): Clients {
     requestPolicy: 'cache-and-network',
     exchanges: [
       mapExchange({
-        onError: ({ graphQLErrors, response }) => {
-          const isRefused = graphQLErrors.some(({ extensions }) => extensions.code === 'UNAUTHENTICATED');
-          // `as`: urql types the response of any platform.
-          if (isRefused || (response as Response | undefined)?.status === 401) endSession();
+        onError: (error) => {
+          const isRefused = error.graphQLErrors.some(({ extensions }) => extensions.code === 'UNAUTHENTICATED');
+          if (isRefused || statusOf(error) === 401) endSession();
         },
         onResult: (result) => {
           retry(result);

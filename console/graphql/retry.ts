@@ -5,10 +5,16 @@ const WAIT_MS = 5_000;
 /** Codes of GraphQL errors with which the server has not begun the operation, or lacked Postgres. */
 const TEMPORARY: readonly unknown[] = ['RATE_LIMITED', 'SERVICE_UNAVAILABLE'];
 
-/** Whether the same query can succeed later. */
-export function isTemporary({ graphQLErrors, networkError, response }: CombinedError): boolean {
+/** The HTTP status; undefined if there is no response. */
+export function statusOf({ response }: CombinedError): number | undefined {
   // `as`: urql types the response of any platform.
-  const status = (response as Response | undefined)?.status ?? 0;
+  return (response as Response | undefined)?.status;
+}
+
+/** Whether the same query can succeed later. */
+export function isTemporary(error: CombinedError): boolean {
+  const { graphQLErrors, networkError } = error;
+  const status = statusOf(error) ?? 0;
   const isUnreachable = networkError !== undefined && (status < 400 || status === 429 || status >= 500);
   return isUnreachable || graphQLErrors.some(({ extensions }) => TEMPORARY.includes(extensions.code));
 }

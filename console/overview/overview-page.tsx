@@ -1,7 +1,8 @@
-import { useState } from 'react';
+import { type ReactNode, useState } from 'react';
 import {
   OverviewDocument,
   type OverviewQuery,
+  type SubscriptionStateFragment,
   WatchDeliveriesDocument,
   WatchRejectedEventsDocument,
   WatchSubscriptionsDocument,
@@ -152,67 +153,72 @@ function Deactivated({ nodes, pageInfo }: OverviewQuery['deactivated']) {
   const title = words.deactivated(nodes.length, pageInfo.hasNextPage);
   return (
     <Section title={title} actions={<Link to={paths.subscriptions({ state: 'inactive' })}>{words.allInactive}</Link>}>
-      <Table
+      <SubscriptionTable
         label={title}
-        head={[messages.columns.status, messages.columns.endpoint, messages.columns.tenant, subscriptionsWords.changed]}
-        grow={messages.columns.endpoint}
-        rows={nodes.map((row) => ({
-          key: row.id,
-          cells: [
-            <SubscriptionState key="state" subscription={row} />,
-            <Link key="endpoint" to={paths.subscription(row.id)}>
-              <Endpoint url={row.url} />
-            </Link>,
-            visibleLine(row.tenant),
-            <Time key="changed" at={row.updatedAt} />,
-          ],
-        }))}
+        nodes={nodes}
+        head={[subscriptionsWords.changed]}
+        cellsOf={({ updatedAt }) => [<Time key="changed" at={updatedAt} />]}
       />
     </Section>
   );
 }
 
 function Failing({ nodes, pageInfo }: OverviewQuery['webhookSubscriptions']) {
+  const title = words.failing(nodes.length, pageInfo.hasNextPage);
   const all = pageInfo.hasNextPage && <Link to={paths.subscriptions({ state: 'failing' })}>{words.allFailing}</Link>;
   return (
-    <Section title={words.failing(nodes.length, pageInfo.hasNextPage)} actions={all}>
+    <Section title={title} actions={all}>
       {nodes.length > 0 && (
-        <Table
-          label={words.failing(nodes.length, pageInfo.hasNextPage)}
-          head={[
-            messages.columns.status,
-            messages.columns.endpoint,
-            messages.columns.tenant,
-            words.pending,
-            words.oldest,
-            words.deactivation,
-          ]}
-          grow={messages.columns.endpoint}
+        <SubscriptionTable
+          label={title}
+          nodes={nodes}
+          head={[words.pending, words.oldest, words.deactivation]}
           numbers={[words.pending]}
-          rows={nodes.map((row) => ({
-            key: row.id,
-            cells: [
-              <SubscriptionState key="state" subscription={row} />,
-              <Link key="endpoint" to={paths.subscription(row.id)}>
-                <Endpoint url={row.url} />
-              </Link>,
-              visibleLine(row.tenant),
-              row.health.isExact ? count(row.health.pendingCount) : words.moreThan(count(row.health.pendingCount)),
-              row.health.oldestPendingAt == null ? (
-                messages.none
-              ) : (
-                <Time key="oldest" at={row.health.oldestPendingAt} />
-              ),
-              row.health.willDeactivateAt == null ? (
-                messages.none
-              ) : (
-                <Time key="deactivation" at={row.health.willDeactivateAt} />
-              ),
-            ],
-          }))}
+          cellsOf={({ health: { pendingCount, isExact, oldestPendingAt, willDeactivateAt } }) => [
+            isExact ? count(pendingCount) : words.moreThan(count(pendingCount)),
+            oldestPendingAt == null ? messages.none : <Time key="oldest" at={oldestPendingAt} />,
+            willDeactivateAt == null ? messages.none : <Time key="deactivation" at={willDeactivateAt} />,
+          ]}
         />
       )}
     </Section>
+  );
+}
+
+type SubscriptionTableProps<Row> = {
+  readonly label: string;
+  readonly nodes: readonly Row[];
+  /** The columns after state, endpoint and tenant, and their cells. */
+  readonly head: readonly string[];
+  readonly cellsOf: (row: Row) => readonly ReactNode[];
+  readonly numbers?: readonly string[];
+};
+
+function SubscriptionTable<Row extends SubscriptionStateFragment & { readonly url: string; readonly tenant: string }>({
+  label,
+  nodes,
+  head,
+  cellsOf,
+  numbers = [],
+}: SubscriptionTableProps<Row>) {
+  return (
+    <Table
+      label={label}
+      head={[messages.columns.status, messages.columns.endpoint, messages.columns.tenant, ...head]}
+      grow={messages.columns.endpoint}
+      numbers={numbers}
+      rows={nodes.map((row) => ({
+        key: row.id,
+        cells: [
+          <SubscriptionState key="state" subscription={row} />,
+          <Link key="endpoint" to={paths.subscription(row.id)}>
+            <Endpoint url={row.url} />
+          </Link>,
+          visibleLine(row.tenant),
+          ...cellsOf(row),
+        ],
+      }))}
+    />
   );
 }
 
