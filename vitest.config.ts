@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 import { bundledSchemaThread } from './test/support/bundled-schema-thread.ts';
 import { SlowestFiles } from './test/support/slowest-files.ts';
 import { SlowestFirst } from './test/support/slowest-first.ts';
+import { WAIT_TIMEOUT_MS } from './test/support/wait-for.ts';
 
 // Vite would take the package's ES modules for our code, while Node takes CommonJS for that of libraries: two copies,
 // of which neither knows the other's types.
@@ -51,7 +52,7 @@ export default defineConfig({
           // Limits for tests that hang: each wait within a test has a shorter limit and says what it waited for.
           testTimeout: 300_000,
           hookTimeout: 300_000,
-          expect: { poll: { timeout: 120_000 } },
+          expect: { poll: { timeout: WAIT_TIMEOUT_MS } },
           // Most tests wait for timers, processes and servers: more files at a time than cores.
           maxWorkers: 5,
           // The same for concurrent tests of a file.

@@ -3,12 +3,12 @@ import process from 'node:process';
 import { connect, type NatsConnection, nanos } from 'nats';
 import { pino } from 'pino';
 import { findNatsServer } from '../../src/embedded/nats-binary.ts';
-import { type EngineProcess, isReady, launchEngineProcess } from '../support/engine-process.ts';
+import { type EngineProcess, launchEngineProcess } from '../support/engine-process.ts';
 import { startTestNats } from '../support/nats.ts';
 import { startNatsCluster } from '../support/nats-cluster.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { startTestPostgres, type TestPostgres } from '../support/postgres.ts';
-import { waitFor } from '../support/wait-for.ts';
+import { waitFor, waitUntilReady } from '../support/wait-for.ts';
 import { streamOfLeader, type Topology } from './schedule.ts';
 
 export type StackOptions = {
@@ -116,7 +116,9 @@ export class Stack {
       kill9: () => this.#endEngine(name, 'kill9'),
       terminate: () => this.#endEngine(name, 'terminate'),
       start: () => this.#launch(name),
-      ready: () => isReady(this.#engines.get(name)?.url ?? ''),
+      ready: async () => {
+        await waitUntilReady({ url: this.#engines.get(name)?.url ?? '' });
+      },
       pause: () => this.#engines.get(name)?.pause(),
       resume: () => this.#engines.get(name)?.resume(),
     };
@@ -176,7 +178,7 @@ export class Stack {
       this.#ports.set(name, await findOwnPort());
       await this.#launch(name);
     }
-    await Promise.all([...this.#engines.values()].map(({ url }) => isReady(url)));
+    await Promise.all([...this.#engines.values()].map(waitUntilReady));
     if (this.#options.ackWaitMs === undefined) return;
     await this.#shortenAckWait(this.#options.ackWaitMs);
     this.#keepAckWait = setInterval(() => {

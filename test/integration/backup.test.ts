@@ -6,8 +6,6 @@ import { startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-// Three starts of the program on a busy machine.
-
 const cleanUps: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();

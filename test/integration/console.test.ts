@@ -21,8 +21,6 @@ import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { ADMIN_API_KEY, startTestApp } from '../support/test-app.ts';
 import { waitFor, waitUntilReady } from '../support/wait-for.ts';
 
-// Limits for a busy machine: each test opens many pages.
-
 const DIST = join(import.meta.dirname, '../../dist/console');
 /** Texts of receivers and publishers that attack the page that shows them. */
 const HOSTILE = [

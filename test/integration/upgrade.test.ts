@@ -8,8 +8,6 @@ import { createTempFolder } from '../support/temp-folder.ts';
 import { ADMIN_API_KEY, startTestApp, startTestServices, type TestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-// Three starts of the program on a busy machine.
-
 /** Maximum events that are published and not received. */
 const MAX_OUTSTANDING = 50;
 

@@ -3,7 +3,7 @@ import { BUNDLED_PROGRAM } from './compiled-program.ts';
 import { findOwnPort } from './own-port.ts';
 import { runProgram } from './run-program.ts';
 import { postGraphql, type TestServices, testEnv } from './test-app.ts';
-import { waitFor } from './wait-for.ts';
+import { waitUntilReady } from './wait-for.ts';
 
 export type EngineProcess = {
   readonly url: string;
@@ -40,7 +40,7 @@ export async function startEngineProcess(
     env: { LOG_LEVEL: 'info', ...env },
     program: BUNDLED_PROGRAM,
   });
-  await isReady(engine.url).catch((error: unknown) => {
+  await waitUntilReady(engine).catch((error: unknown) => {
     throw new Error(`the program is not ready: ${engine.output()}`, { cause: error });
   });
   return engine;
@@ -69,8 +69,4 @@ export function launchEngineProcess(services: Services, { port, env, program: pa
     },
     hasEnded: () => program.child.exitCode !== null || program.child.signalCode !== null,
   };
-}
-
-export async function isReady(url: string): Promise<void> {
-  await waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200, { what: 'the program' });
 }
