@@ -175,11 +175,19 @@ it('no transaction is open while events are checked and matched', async () => {
   await scene.query(`CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     INSERT INTO waits VALUES (NEW.type, extract(epoch FROM clock_timestamp() - now()) * 1000); RETURN NEW; END $$`);
   await scene.query('CREATE TRIGGER note BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION note()');
-  await scene.publish('events.acme.checked', JSON.stringify({ slow: `${'a'.repeat(100)}b` }));
+  const slow = JSON.stringify({ slow: `${'a'.repeat(100)}b` });
+  for (let count = 0; count < 3; count += 1) await scene.publish('events.acme.checked', slow);
   const items = JSON.stringify({ items: Array.from({ length: 180 }, () => ({})) });
   await Promise.all(Array.from({ length: 50 }, () => scene.publish('events.acme.matched', items)));
-  const read = () => scene.query<{ type: string; ms: number }>('SELECT type, ms FROM waits');
-  await waitFor(async () => (await read()).length === 51, { what: 'the events' });
-  // Checking the data takes 500 ms, and matching a batch takes about as long.
-  expect(Math.max(...(await read()).map(({ ms }) => ms))).toBeLessThan(400);
+  const medianOf = async (type: string) => {
+    const [row] = await scene.query<{ count: number; ms: number }>(
+      'SELECT count(*)::integer, percentile_disc(0.5) WITHIN GROUP (ORDER BY ms) AS ms FROM waits WHERE type = $1',
+      [type],
+    );
+    return row;
+  };
+  await waitFor(async () => (await medianOf('checked'))?.count === 3, { what: 'the checked events' });
+  await waitFor(async () => (await medianOf('matched'))?.count === 50, { what: 'the matched events' });
+  // Checking the data takes 500 ms, and matching a batch takes about as long. A stall of the machine may delay one of them.
+  for (const type of ['checked', 'matched']) expect((await medianOf(type))?.ms, type).toBeLessThan(400);
 });
