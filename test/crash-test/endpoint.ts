@@ -49,7 +49,9 @@ export class Endpoint {
 
   constructor(options: EndpointOptions) {
     this.#options = options;
-    this.#server = createServer((request, response) => void this.#receive(request, response));
+    // Without limits: Node would answer 408 on the connection of a sender that is paused for a minute before its request.
+    const limits = { headersTimeout: 0, requestTimeout: 0 };
+    this.#server = createServer(limits, (request, response) => void this.#receive(request, response));
     this.#server.on('connection', (socket: Socket) => {
       this.#watch(socket);
     });
