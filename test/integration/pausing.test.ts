@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTestApp } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const cleanUps: (() => Promise<void>)[] = [];
 let scene: Scene;
@@ -89,6 +90,9 @@ it('deactivating a paused subscription cancels its deliveries', async () => {
     `mutation { updateWebhookSubscription(id: "${id}", input: { isActive: false }) { __typename } }`,
   );
   await scene.waitForDeliveries(3, `event_type = 'inactive' AND status = 'CANCELLED'`);
+  // It is still paused, which gives the sweeper nothing to do.
+  const isAtRest = async () => ((await scene.stateOf(id)).dueInMs ?? 0) > MINUTE_MS;
+  await waitFor(isAtRest, { what: 'the sweeper to leave it alone' });
 });
 
 it('the end of a pause is checked, 30 days from now at the latest, and can be changed', async () => {

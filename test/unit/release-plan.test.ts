@@ -180,8 +180,8 @@ describe('while it is paused', () => {
     expect(paused({ pausedForMs: -1, publishWindow: null })).toMatchObject({ count: 80, mustRecheck: false });
   });
 
-  it('the rest of its deliveries is cancelled if it is inactive, despite the pause', () => {
-    expect(paused({ isActive: false })).toMatchObject({ count: 0, mustRecheck: false });
+  it('it stays paused if it is inactive, with the same checks', () => {
+    expect(paused({ isActive: false })).toMatchObject({ count: 0, recheckMs: 12_346, mustRecheck: true });
   });
 });
 

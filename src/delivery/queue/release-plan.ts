@@ -53,10 +53,10 @@ export function planRelease(queue: DueQueue, maxCount: number): Release {
     recheckMs: RECHECK_MS,
     publishWindow: null,
   };
-  if (!queue.isActive) return plan;
   if (isPaused(queue)) {
     return { ...plan, recheckMs: Math.min(MAX_PAUSED_RECHECK_MS, Math.ceil(queue.pausedForMs ?? 0)) };
   }
+  if (!queue.isActive) return plan;
   if (probe !== null) {
     const recheckMs = Math.max(RECHECK_MS, Math.ceil(probe.inMs));
     return { ...plan, count: probe.inMs <= 0 ? 1 : 0, isProbe: true, recheckMs, publishWindow: 1 };
@@ -77,8 +77,9 @@ export function planRelease(queue: DueQueue, maxCount: number): Release {
   return { ...plan, count, publishWindow, recheckMs: isRampingUp ? RAMP_UP_RECHECK_MS : RECHECK_MS };
 }
 
-function isPaused({ isActive, pausedForMs }: DueQueue): boolean {
-  return isActive && pausedForMs !== null && pausedForMs > 0;
+/** Also true for an inactive subscription, which is still paused when it is activated again. */
+function isPaused({ pausedForMs }: DueQueue): boolean {
+  return pausedForMs !== null && pausedForMs > 0;
 }
 
 /**

@@ -164,7 +164,7 @@ async function releaseDue(db: Queryable, { room, maxInlineDataBytes, clock }: Ro
   const hasMore = await cancelInactive(db, queues);
   const changes = plans.map(({ queue, release }) => {
     const change = changeAfter(queue, { release, released: ids.get(queue.subscriptionId)?.length ?? 0 });
-    return { ...change, mustRecheck: change.mustRecheck || hasMore.has(queue.subscriptionId) };
+    return hasMore.has(queue.subscriptionId) ? { ...change, mustRecheck: true, recheckMs: RECHECK_MS } : change;
   });
   await saveQueues(db, changes);
   const messages = toMessages(pending, { releases, ids, now: clock.now() });
