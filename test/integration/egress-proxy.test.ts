@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, it } from 'vitest';
 import { EgressAgents } from '../../src/delivery/http/agents.ts';
+import { dial } from '../../src/delivery/http/dial.ts';
 import type { EgressPolicy } from '../../src/delivery/http/egress-policy.ts';
 import { postWithStaleConnectionRetry } from '../../src/delivery/http/request.ts';
 import { startDnsServer } from '../support/dns-server.ts';
@@ -178,6 +180,26 @@ describe.each(KINDS)('through a proxy ($protocol)', (kind) => {
     const outcome = await post(`http://${NAME}/`);
     expect(outcome).toMatchObject({ kind: 'failure', reason });
     expect(JSON.stringify(outcome)).not.toMatch(/127\.0\.0\.1|pass word|secret/);
+  });
+});
+
+describe.each([...KINDS, { protocol: 'none' } as const])('a connection (proxy: $protocol)', (kind) => {
+  it('is closed by its signal only until it is open', async () => {
+    const { address } = await startHttpReceiver();
+    const [host = '', port] = address.split(':');
+    const route =
+      kind.protocol === 'none'
+        ? { sourceAddresses: ['127.0.0.77'] }
+        : { proxy: proxyAt(kind, (await startProxy(kind, { route: () => address })).port) };
+    const dialing = new AbortController();
+    // The first address of several has a time limit of its own.
+    const target = { hosts: [host, '127.0.0.2'], port: Number(port), signal: dialing.signal };
+    const { socket } = await dial(route, target);
+    dialing.abort();
+    expect(socket.destroyed).toBe(false);
+    socket.write('POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+    expect(await text(socket)).toMatch(/^HTTP\/1.1 200/);
+    await expect(dial(route, target)).rejects.toThrow();
   });
 });
 

@@ -86,15 +86,36 @@ function sourceOf({ sourceAddresses = [] }: EgressRoute, host: string): { localA
   return source === undefined ? {} : { localAddress: source, family: isIP(source) };
 }
 
-function open(options: TcpNetConnectOpts & { readonly signal: AbortSignal }): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(options);
+/**
+ * Destroys a socket or request if the signal aborts before `opened` settles. The option `signal` of Node.js would also
+ * destroy the socket afterwards, while it is in use.
+ */
+async function abortable<T>(
+  signal: AbortSignal,
+  { opening, opened }: { readonly opening: Socket | http.ClientRequest; readonly opened: Promise<T> },
+): Promise<T> {
+  const abort = () => {
+    opening.destroy(new Error('aborted', { cause: signal.reason }));
+  };
+  signal.addEventListener('abort', abort);
+  if (signal.aborted) abort();
+  try {
+    return await opened;
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+function open({ signal, ...options }: TcpNetConnectOpts & { readonly signal: AbortSignal }): Promise<Socket> {
+  const socket = connect(options);
+  const opened = new Promise<Socket>((resolve, reject) => {
     // Stays for the lifetime of the socket: an error between two owners would otherwise end the process.
     socket.on('error', reject);
     socket.once('connect', () => {
       resolve(socket);
     });
   });
+  return abortable(signal, { opening: socket, opened });
 }
 
 /** Connects through an HTTP proxy with CONNECT (RFC 9110, 9.3.6). */
@@ -110,10 +131,9 @@ function dialByConnect(route: EgressRoute, proxy: EgressProxy, { host, port, sig
     headers: { host: authority, ...(username !== '' && { 'proxy-authorization': `Basic ${credentials}` }) },
     agent: false,
     maxHeaderSize: MAX_HEADER_BYTES,
-    signal,
     ...sourceOf(route, proxy.host),
   });
-  return new Promise((resolve, reject) => {
+  const opened = new Promise<Socket>((resolve, reject) => {
     // Node.js emits `connect` for every status.
     request.once('connect', (response, socket: Socket, head: Buffer) => {
       const status = response.statusCode ?? 0;
@@ -132,6 +152,7 @@ function dialByConnect(route: EgressRoute, proxy: EgressProxy, { host, port, sig
     });
     request.end();
   });
+  return abortable(signal, { opening: request, opened });
 }
 
 /** Connects through a SOCKS5 proxy (RFC 1928 and RFC 1929). */
@@ -140,18 +161,19 @@ async function dialBySocks(route: EgressRoute, proxy: EgressProxy, { host, port,
   const socket = await open(address).catch(() => {
     throw proxyFailure('cannot be reached');
   });
+  const opened = SocksClient.createConnection({
+    command: 'connect',
+    destination: { host, port },
+    proxy: {
+      host: proxy.host,
+      port: proxy.port,
+      type: 5,
+      ...(proxy.username !== '' && { userId: proxy.username, password: proxy.password }),
+    },
+    existing_socket: socket,
+  });
   try {
-    await SocksClient.createConnection({
-      command: 'connect',
-      destination: { host, port },
-      proxy: {
-        host: proxy.host,
-        port: proxy.port,
-        type: 5,
-        ...(proxy.username !== '' && { userId: proxy.username, password: proxy.password }),
-      },
-      existing_socket: socket,
-    });
+    await abortable(signal, { opening: socket, opened });
     return socket;
   } catch (error) {
     socket.destroy();
