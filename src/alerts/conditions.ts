@@ -46,17 +46,23 @@ const MAX_COUNTED = 1_000;
 /** Minimum part of the disk that is free. */
 const MIN_FREE = 0.1;
 
-/** Reads every condition that holds now. */
-export async function findConditions(sources: ConditionSources): Promise<readonly Condition[]> {
-  const found = [
-    await findCircuits(sources),
-    await findDeactivated(sources),
-    await findOverdue(sources),
-    await findRejected(sources),
-    findStreams(sources),
-    await findDisk(sources),
-  ];
-  return found.flat();
+/**
+ * Reads every condition that holds now. A kind that cannot be read, such as a count of an overloaded Postgres, does not hide
+ * the others; `onFailure` gets its error.
+ */
+export async function findConditions(
+  sources: ConditionSources,
+  onFailure: (kind: AlertKind, error: unknown) => void,
+): Promise<readonly Condition[]> {
+  const found: Condition[] = [];
+  for (const kind of ALERT_KINDS) {
+    try {
+      found.push(...(await FINDERS[kind](sources)));
+    } catch (error) {
+      onFailure(kind, error);
+    }
+  }
+  return found;
 }
 
 type SubscriptionRow = {
@@ -127,3 +133,12 @@ async function findDisk({ diskFolder }: ConditionSources): Promise<Condition[]> 
     { kind: 'DISK_NEARLY_FULL', subject: '', detail: { freeMegabytes: Math.round((bavail * bsize) / 1024 ** 2) } },
   ];
 }
+
+const FINDERS: Readonly<Record<AlertKind, (sources: ConditionSources) => Condition[] | Promise<Condition[]>>> = {
+  CIRCUIT_OPENED: findCircuits,
+  SUBSCRIPTION_DEACTIVATED: findDeactivated,
+  DELIVERIES_OVERDUE: findOverdue,
+  EVENTS_REJECTED: findRejected,
+  STREAM_NEARLY_FULL: findStreams,
+  DISK_NEARLY_FULL: findDisk,
+};

@@ -4,7 +4,7 @@ import type { EgressRoute } from '../delivery/http/dial.ts';
 import { failureReasonOf, postWithStaleConnectionRetry } from '../delivery/http/request.ts';
 import { Loop } from '../lib/loop.ts';
 import type { Database } from '../postgres/client.ts';
-import { isTransient } from '../postgres/errors.ts';
+import { isUnavailable } from '../postgres/errors.ts';
 import { type ConditionSources, findConditions } from './conditions.ts';
 import { type AlertFormat, createAlertMessage } from './message.ts';
 import { type Alert, claimCheck, claimDue, markSent, recordConditions } from './store.ts';
@@ -42,7 +42,7 @@ export class AlertJob extends Loop {
 
   constructor(options: AlertJobOptions) {
     const limits = { ...LIMITS, ...options.limits };
-    super({ log: options.log, work: 'alert check', retryMs: limits.checkMs, isExpected: isTransient });
+    super({ log: options.log, work: 'alert check', retryMs: limits.checkMs, isExpected: isUnavailable });
     this.#options = options;
     this.#limits = limits;
     // The operator's URL may be in a private network. Addresses of metadata services are still blocked.
@@ -58,7 +58,10 @@ export class AlertJob extends Loop {
   protected async round(signal: AbortSignal): Promise<number> {
     const { pool } = this.#options.database;
     if (await claimCheck(pool, this.#limits.checkMs)) {
-      await recordConditions(pool, await findConditions(this.#options));
+      const conditions = await findConditions(this.#options, (kind, err) => {
+        this.#options.log.warn({ err, kind }, 'alert condition not checked; retrying');
+      });
+      await recordConditions(pool, conditions);
       const due = await claimDue(pool, this.#limits);
       if (due.length > 0 && (await this.#send(due, signal))) await markSent(pool, due);
     }

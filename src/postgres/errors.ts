@@ -70,7 +70,7 @@ export function isUnavailable(error: unknown): boolean {
   return error instanceof Prisma.PrismaClientKnownRequestError && PRISMA_UNAVAILABLE.has(error.code);
 }
 
-/** Whether the same work may succeed later, because Postgres was unavailable or busy and did not reject the values. */
+/** Whether the same work may succeed when it is repeated. Also true for unknown errors without an SQLSTATE. */
 export function isTransient(error: unknown): boolean {
   if (error instanceof PermanentError) return false;
   const state = sqlStateOf(error);

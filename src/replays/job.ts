@@ -6,6 +6,7 @@ import { IdlePause, Loop } from '../lib/loop.ts';
 import { idRange, uuid7, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import { recordChanges } from '../postgres/changes.ts';
 import { type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
+import { isUnavailable } from '../postgres/errors.ts';
 import { cancelDeliveries, retryDeliveries } from './bulk.ts';
 
 type ReplayJobOptions = Pick<ReplayBatchOptions, 'whereOf'> & {
@@ -45,8 +46,7 @@ export class ReplayJob extends Loop {
   readonly #idlePause = new IdlePause();
 
   constructor(options: ReplayJobOptions) {
-    // An error before a claim means that Postgres is unavailable, which other parts log.
-    super({ log: options.log, work: 'replay batch', retryMs: FAILED_MS, isExpected: () => true });
+    super({ log: options.log, work: 'replay batch', retryMs: FAILED_MS, isExpected: isUnavailable });
     this.#options = options;
   }
 

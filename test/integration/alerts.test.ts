@@ -15,6 +15,9 @@ import { createTempFolder } from '../support/temp-folder.ts';
 import { startTestApp, startTestServices, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
+const throwError = (_kind: unknown, error: unknown) => {
+  throw error;
+};
 const SECRET = `whsec_${Buffer.alloc(32, 5).toString('base64')}`;
 const QUICK = { checkMs: 20, minIntervalMs: 50, retryMs: 30_000, maxRetryMs: 30_000 };
 
@@ -181,7 +184,7 @@ test('deliveries are reported as overdue when one has been due for five minutes'
      INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, enqueued_at, next_attempt_at)
      SELECT gen_random_uuid(), 'acme', s.id, event.id, 'a', now(), now() FROM webhook_subscriptions s, event`,
   );
-  const find = () => findConditions({ database, streamWarnings: () => [], diskFolder: undefined });
+  const find = () => findConditions({ database, streamWarnings: () => [], diskFolder: undefined }, throwError);
   const dueSince = (seconds: number) =>
     services.query(
       `UPDATE deliveries SET enqueued_at = now() - $1 * interval '1 s', next_attempt_at = now() - $1 * interval '1 s'`,
@@ -206,7 +209,7 @@ test.runIf(process.getuid?.() === 0)(
       context.skip('this user may not mount a file system');
     }
     try {
-      const find = () => findConditions({ database, streamWarnings: () => [], diskFolder: folder.path });
+      const find = () => findConditions({ database, streamWarnings: () => [], diskFolder: folder.path }, throwError);
       await writeFile(join(folder.path, 'half'), Buffer.alloc(2 * 1024 * 1024));
       expect(await find()).toEqual([]);
       await writeFile(join(folder.path, 'rest'), Buffer.alloc(1_800 * 1024));
@@ -217,6 +220,18 @@ test.runIf(process.getuid?.() === 0)(
     }
   },
 );
+
+test('a condition that cannot be read is logged, and does not hide the others', async () => {
+  const receiver = await startReceiver();
+  await openCircuits(1);
+  await whileRunning({ url: receiver.url, diskFolder: '/nowhere' }, async (logLines) => {
+    await receiver.waitForRequests(1);
+    const line = logLines.find((each) => each.includes('alert condition not checked'));
+    expect(line).toContain('DISK_NEARLY_FULL');
+  });
+  expect(payloadsOf(receiver.requests)[0]?.data.alerts.map(({ kind }) => kind)).toEqual(['CIRCUIT_OPENED']);
+  await receiver.close();
+});
 
 test('several kinds of conditions are in one message', async () => {
   const receiver = await startReceiver();

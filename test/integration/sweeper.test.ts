@@ -52,6 +52,21 @@ it('remaining deliveries of a deactivated subscription are cancelled without del
   expect(receiver.requests).toHaveLength(1);
 });
 
+it('a sweep that fails although Postgres is available is logged, and repeated', async () => {
+  const scene = await startScene(cleanUps);
+  const receiver = await scene.receive();
+  const { id } = await scene.app.subscribe({ url: receiver.url });
+  await insertWaiting(scene, id, 1);
+  await scene.query(`CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION 'a deadlock' USING ERRCODE = '40P01'; END $$`);
+  await scene.query('CREATE TRIGGER fail BEFORE UPDATE OF enqueued_at ON deliveries EXECUTE FUNCTION fail()');
+  await wake(scene, id);
+  await waitFor(() => scene.logLines.some((line) => line.includes('sweep failed')), { what: 'the log line' });
+  expect(scene.logLines.find((line) => line.includes('sweep failed'))).toContain('40P01');
+  await scene.query('DROP TRIGGER fail ON deliveries');
+  await receiver.waitForRequests(1);
+});
+
 it('a subscription with a single delivery is served before the end of a backlog of thousands', async () => {
   const scene = await startScene(cleanUps);
   const busy = await scene.receive();

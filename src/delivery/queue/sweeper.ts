@@ -1,10 +1,11 @@
+import { NatsError } from 'nats';
 import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
 import { groupBy } from '../../lib/collections.ts';
 import { IdlePause, Loop } from '../../lib/loop.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
 import type { Clock } from '../../postgres/clock.ts';
-import { isTransient } from '../../postgres/errors.ts';
+import { isUnavailable } from '../../postgres/errors.ts';
 import { cancelPending } from './cancel.ts';
 import { type DeliveryMessage, publishOrRequeue, toDeliveryMessage } from './message.ts';
 import { changeAfter, planRelease, RECHECK_MS, type Release } from './release-plan.ts';
@@ -74,7 +75,12 @@ export class Sweeper extends Loop {
   #isIdle = false;
 
   constructor(options: SweeperOptions) {
-    super({ log: options.log, work: 'sweep', retryMs: FAILED_MS, isExpected: isTransient });
+    super({
+      log: options.log,
+      work: 'sweep',
+      retryMs: FAILED_MS,
+      isExpected: (error) => isUnavailable(error) || error instanceof NatsError,
+    });
     this.#options = options;
     this.#metrics = createSweeperMetrics(options.metrics);
   }
