@@ -586,6 +586,22 @@ test('an update is rejected if the subscription was changed after it was read', 
   expect(await update(updatedAt, 3_000)).toEqual({ updateWebhookSubscription: { subscription: { timeoutMs: 3_000 } } });
 });
 
+test('each change has a later time than the one before, even if its transaction began earlier', async () => {
+  const { id } = (await create()).subscription;
+  const read = async (db: Pick<typeof api.database.prisma, 'webhookSubscription'>) =>
+    (await db.webhookSubscription.findUniqueOrThrow({ where: { id } })).updatedAt.getTime();
+  const change = { where: { id }, data: { description: 'changed' } };
+  await api.database.prisma.$transaction(async (earlier) => {
+    await earlier.$queryRaw`SELECT now()`;
+    await api.database.prisma.webhookSubscription.update(change);
+    const readByOthers = await read(api.database.prisma);
+    await earlier.webhookSubscription.update(change);
+    const [first, second] = [await read(earlier), await earlier.webhookSubscription.update(change)];
+    expect(first).toBeGreaterThan(readByOthers);
+    expect(second.updatedAt.getTime()).toBeGreaterThan(first);
+  });
+});
+
 test('the overlap of an old secret ends early, and the current secret stays', async () => {
   const { id } = (await create()).subscription;
   await api.run(ROTATE, { id });

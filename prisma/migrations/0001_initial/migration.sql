@@ -59,7 +59,9 @@ BEGIN
   INSERT INTO tenants (name, version) VALUES (NEW.tenant, 1)
     ON CONFLICT (name) DO UPDATE SET version = tenants.version + 1
     RETURNING version INTO NEW.version;
-  NEW.updated_at := now();
+  -- Not the time at which the transaction began: a transaction that began earlier may have waited for this row.
+  NEW.updated_at := CASE TG_OP WHEN 'INSERT' THEN now()
+    ELSE greatest(clock_timestamp(), OLD.updated_at + interval '1 millisecond') END;
   PERFORM pg_notify('webhook_subscription_changed', NEW.id::text);
   INSERT INTO changes (subscriptions) VALUES (ARRAY[NEW.id]);
   RETURN NEW;
