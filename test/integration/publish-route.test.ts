@@ -35,6 +35,7 @@ it('a publishing mutation has the same answer with and without the Fetch API in 
     [{ query: PUBLISH, variables: 1 }],
     [{ query: `${PUBLISH} query Other { server { version } }`, variables: { input } }],
     [{ query: 'mutation { publishEvent }' }],
+    [{ query: `${PUBLISH} # ${'x'.repeat(65_536)}`, variables: { input } }],
     [{ query: 'mutation { publishEvent( }' }],
     [{ query: 'query { publishEvent: server { version } }' }],
     ['{"query": "publishEvent'],

@@ -77,14 +77,12 @@ export function limitOperations({ introspection }: LimitOptions, cpuShares: CpuS
     if (errors.length > 0) stop({ errors });
   };
   return {
-    onParams: ({ params }) => {
-      const actual = params.query?.length ?? 0;
-      if (actual > MAX_CHARACTERS) throw limitError('characters', { max: MAX_CHARACTERS, actual });
-    },
     onParse: ({ context, params: { source }, parseFn, setParseFn }) => {
-      const { operation, characterOfDocument } = CPU_ESTIMATES_MS;
       // Yoga leaves its type open.
-      cpuShares(context.viewer)?.spend(operation + String(source).length * characterOfDocument);
+      const actual = textOf(source as string | Source).length;
+      if (actual > MAX_CHARACTERS) throw limitError('characters', { max: MAX_CHARACTERS, actual });
+      const { operation, characterOfDocument } = CPU_ESTIMATES_MS;
+      cpuShares(context.viewer)?.spend(operation + actual * characterOfDocument);
       // Yoga leaves the types of these functions open, and of those below.
       setParseFn((source, options): unknown => {
         const parse = (noLocation: boolean): unknown =>
@@ -136,8 +134,12 @@ function hasTooManyTokens(source: string | Source): boolean {
   }
 }
 
+function textOf(source: string | Source): string {
+  return typeof source === 'string' ? source : source.body;
+}
+
 function isLocatable(source: string | Source, document: DocumentNode): boolean {
-  const text = typeof source === 'string' ? source : source.body;
+  const text = textOf(source);
   let lines = 1;
   for (let index = 0; index < text.length; index += 1) {
     const code = text.charCodeAt(index);
