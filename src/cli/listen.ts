@@ -39,20 +39,25 @@ export const listen: Run<'listen'> = async (context, { values }) => {
   };
   const created = payloadOf((await api.request(CREATE_SUBSCRIPTION, { input })).createWebhookSubscription);
   const { subscription, secret } = created;
+  const { id } = subscription;
   const activate = async () => {
     payloadOf(
-      (await api.request(UPDATE_SUBSCRIPTION, { id: subscription.id, input: { isActive: true } }))
+      (await api.request(UPDATE_SUBSCRIPTION, { id, input: { isActive: true } }))
         .updateWebhookSubscription,
     );
     context.out.note(`Relaying events of tenant ${subscription.tenant} to ${target.href}. Signing secret: ${secret}`);
   };
-  const renewing = renew({ api, sink, id: subscription.id }, context);
+  const over = new AbortController();
+  const renewing = renew({ api, sink, id }, { ...context, signal: AbortSignal.any([context.signal, over.signal]) });
   try {
-    await relay(context, { api, subscriptionId: subscription.id, target, secret, activate });
+    await relay(context, { api, subscriptionId: id, target, secret, activate });
     return 0;
   } finally {
-    await api.request(DELETE_SUBSCRIPTION, { id: subscription.id });
+    over.abort();
     await renewing;
+    await api.request(DELETE_SUBSCRIPTION, { id }).catch((error: unknown) => {
+      context.out.note(`The temporary subscription could not be deleted, and ends within an hour: ${messageOf(error)}`);
+    });
   }
 };
 

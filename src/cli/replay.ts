@@ -2,6 +2,7 @@ import { connectApi, payloadOf } from './api.ts';
 import { usageError } from './failure.ts';
 import { REPLAY_PROGRESS, START_REPLAY } from './operations.ts';
 import type { Run } from './run.ts';
+import { follow } from './tail.ts';
 
 const STATUSES = ['SUCCESS', 'FAILURE', 'CANCELLED', 'PENDING'] as const;
 
@@ -17,12 +18,20 @@ export const replay: Run<'replay'> = async ({ env, out, signal }, { values }) =>
   const input = { filter, dryRun: values['dry-run'] === true, ratePerSecond: parseRate(values.rate) };
   const api = await connectApi(values, env);
   let { replay: current } = payloadOf((await api.request(START_REPLAY, { input })).startReplay);
-  if (values['no-wait'] !== true && current.status === 'RUNNING') {
-    for await (const { replayProgress } of api.watch(REPLAY_PROGRESS, { variables: { id: current.id }, signal })) {
-      current = replayProgress;
-      const { replayedCount, skippedCount, deliveryCount } = current;
-      out.note(`${replayedCount + skippedCount} of ${deliveryCount}`);
-    }
+  if (values['no-wait'] !== true) {
+    await follow(
+      { out, signal },
+      {
+        isOver: () => current.status !== 'RUNNING',
+        open: () => api.watch(REPLAY_PROGRESS, { variables: { id: current.id }, signal }),
+        onValue: ({ replayProgress }) => {
+          current = replayProgress;
+          const { replayedCount, skippedCount, deliveryCount } = current;
+          out.note(`${replayedCount + skippedCount} of ${deliveryCount}`);
+          return undefined;
+        },
+      },
+    );
   }
   const { id, tenant, status, deliveryCount, replayedCount, skippedCount, ratePerSecond } = current;
   out.rows([{ id, tenant, status, deliveryCount, replayedCount, skippedCount, ratePerSecond }]);

@@ -36,20 +36,25 @@ function describe(attempt: Attempt): string {
 }
 
 type Following<Value> = {
-  readonly after: string | undefined;
+  readonly after?: string | undefined;
   readonly open: (after: string | undefined) => ReturnType<Api['watch']> & AsyncIterable<Value>;
-  /** Returns the cursor to continue from. */
-  readonly onValue: (value: Value) => Promise<string> | string;
+  /** Returns the cursor to continue from, if the stream has cursors. */
+  readonly onValue: (value: Value) => Promise<string> | string | undefined;
+  /** Whether the stream has ended with its last value. Left out: it never ends. */
+  readonly isOver?: () => boolean;
 };
 
-/** Reads a live stream until the signal aborts. After an interruption it reconnects and continues after the last value. */
+/**
+ * Reads a live stream until it is over or the signal aborts. After an interruption it reconnects and continues after the
+ * last value.
+ */
 export async function follow<Value>(
-  { out, signal }: Context,
-  { after, open, onValue }: Following<Value>,
+  { out, signal }: Pick<Context, 'out' | 'signal'>,
+  { after, open, onValue, isOver = () => false }: Following<Value>,
 ): Promise<void> {
   let cursor = after;
   let isInterrupted = false;
-  while (!signal.aborted) {
+  while (!signal.aborted && !isOver()) {
     try {
       for await (const value of open(cursor)) {
         if (isInterrupted) out.note('Connected again.');
@@ -61,6 +66,6 @@ export async function follow<Value>(
       if (!isInterrupted) out.note(`Interrupted: ${error.message}; reconnecting every second.`);
       isInterrupted = true;
     }
-    await delay(RECONNECT_MS, undefined, { signal }).catch(() => undefined);
+    if (!isOver()) await delay(RECONNECT_MS, undefined, { signal }).catch(() => undefined);
   }
 }

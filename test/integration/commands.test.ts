@@ -16,6 +16,7 @@ import type { Run } from '../../src/cli/run.ts';
 import { tail } from '../../src/cli/tail.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { startReceiver } from '../support/receiver.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices, testEnv } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -161,6 +162,40 @@ it('tail prints attempts live, and replay sends a delivery again and prints its 
     tailing.stop();
     expect(await tailing.exitCode).toBe(0);
   } finally {
+    await receiver.close();
+  }
+});
+
+it('listen ends with the reason, and deletes its subscription, if the subscription cannot be activated', async () => {
+  await services.query(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$`);
+  await services.query(`CREATE TRIGGER refuse BEFORE UPDATE ON webhook_subscriptions FOR EACH ROW
+    WHEN (NEW.tenant = 'refused' AND NEW.is_active) EXECUTE FUNCTION refuse()`);
+  const args = ['listen', '--forward-to', 'http://127.0.0.1:9999/', '--tenant', 'refused'];
+  await expect(start(listen, args).exitCode).rejects.toThrow('The engine refused');
+  expect(await descriptionsOf('refused')).toEqual([]);
+  await services.query('DROP FUNCTION refuse CASCADE');
+});
+
+it('replay continues to watch its progress after an interruption', async () => {
+  const receiver = await startReceiver();
+  const port = Number(new URL(app.url).port);
+  let proxy = await startTcpProxy({ port });
+  try {
+    await app.subscribe({ tenant: 'interrupted', url: receiver.url });
+    for (const id of ['1', '2', '3', '4']) await publish(id, 'interrupted');
+    await receiver.waitForRequests(4);
+    const replaying = start(replay, ['replay', '--tenant', 'interrupted', '--from', '1h', '--rate', '1'], {
+      ...env,
+      WEBHOOKS_ENGINE_URL: `http://127.0.0.1:${proxy.port}`,
+    });
+    await waitFor(() => replaying.notes().includes(' of 4'), { what: 'the progress' });
+    await proxy.stop();
+    proxy = await startTcpProxy({ port, ownPort: proxy.port });
+    expect(await replaying.exitCode).toBe(0);
+    expect(replaying.notes()).toContain('Interrupted: ');
+    expect(replaying.rows()[0]).toMatchObject({ status: 'COMPLETED', replayedCount: 4 });
+  } finally {
+    await proxy.stop();
     await receiver.close();
   }
 });
