@@ -77,7 +77,7 @@ function checkAttributes(attribute: (name: string) => string | undefined): void 
   if (missing.length > 0) throw new InvalidCloudEventError(`required attributes are missing: ${missing.join(', ')}`);
   const version = attribute('specversion');
   if (version !== '1.0') {
-    throw new InvalidCloudEventError(`specversion must be 1.0, not ${JSON.stringify(version ?? null)}`);
+    throw new InvalidCloudEventError(`specversion must be 1.0, not ${JSON.stringify(version?.slice(0, 20) ?? null)}`);
   }
 }
 

@@ -140,6 +140,13 @@ describe('a CloudEvent', () => {
     });
   });
 
+  it('is rejected with the beginning of an unknown version', () => {
+    const headers = { ...binary, 'ce-specversion': 'x'.repeat(1_000) };
+    expect(parse({ headers, body: '{}' })).toMatchObject({
+      message: `specversion must be 1.0, not "${'x'.repeat(20)}"`,
+    });
+  });
+
   it.each([
     ['an attribute is missing', { ...binary, 'ce-source': '' }, '{}'],
     ['the version is unknown', { ...binary, 'ce-specversion': '0.3' }, '{}'],
