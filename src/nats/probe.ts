@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { connect, Events, type JetStreamManager, type NatsConnection, NatsError } from 'nats';
 import { assessServerVersion, connectionOptions, type LoginFiles } from './link.ts';
 import type { NatsNames } from './names.ts';
@@ -49,9 +50,13 @@ export async function probeNats({ servers, files, names }: ProbeTarget): Promise
     };
     const jsm = await connection.jetstreamManager({ timeout: REQUEST_MS, checkAPI: false });
     const streams = await probeStreams(jsm, names);
-    for (const subject of [names.allLogSubjects, names.sendersSubject, names.readersSubject])
+    const { allLogSubjects, sendersSubject, readersSubject, processesSubject } = names;
+    for (const subject of [allLogSubjects, sendersSubject, readersSubject, processesSubject('*')]) {
       connection.subscribe(subject);
+    }
     await connection.flush();
+    // The client queues the denials that arrived before the answer to the flush.
+    await nextTurn();
     const refusals = denied().map((text): NatsFinding => ({ subject: 'permissions', result: 'failed', text }));
     return [server, ...streams, ...refusals];
   } finally {

@@ -4,6 +4,8 @@ import { connect, Events, type NatsConnection } from 'nats';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
+import { natsNames } from '../../src/nats/names.ts';
+import { probeNats } from '../../src/nats/probe.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
@@ -99,6 +101,19 @@ it('an attempt is announced to the watchers of the log in every process', async 
   await orders.connection.jetstream().publish('events.acme.order.paid', '{}');
   await waitFor(() => announced.includes('log.acme'), { what: 'the announcement' });
   expect(await spy.refused()).toEqual([]);
+});
+
+it('doctor finds the permissions that a user lacks', async () => {
+  const findDenied = async (user: User) => {
+    const server = `nats://${user}:${encodeURIComponent(PASSWORDS[user])}@127.0.0.1:${port}`;
+    const findings = await probeNats({ servers: [server], names: natsNames() });
+    return findings.flatMap(({ subject, text }) => (subject === 'permissions' ? [text] : []));
+  };
+  expect(await findDenied('engine')).toEqual([]);
+  const denied = (await findDenied('orders')).join('\n');
+  for (const subject of ['log.*', 'senders', 'readers', 'processes.*']) {
+    expect(denied).toContain(`subscribe to ${subject}`);
+  }
 });
 
 it('the processes of the installation ask each other for their state', async () => {
