@@ -59,7 +59,7 @@ async function prepare(config: Config, options: InfrastructureOptions): Promise<
   return {
     databaseUrls: databaseUrls(databaseUrl, config.databaseDirectUrl),
     natsServers,
-    adminApiKeys: config.adminApiKeys ?? (await storedKeys(dataDir, { name: 'admin-api-key', create: newApiKey })),
+    adminApiKeys: config.adminApiKeys ?? (await storedKeys(dataDir, { name: 'admin-api-key', create: newAdminApiKey })),
     secretsKeys: config.secretsKeys ?? (await storedKeys(dataDir, { name: 'secrets-key', create: newSecretsKey })),
   };
 }
@@ -113,7 +113,7 @@ async function startPostgres(dataDir: string, { log, report, signal, onStop }: I
   return postgres.url;
 }
 
-function newApiKey(): string {
+function newAdminApiKey(): string {
   return `whk_${randomBytes(32).toString('hex')}`;
 }
 

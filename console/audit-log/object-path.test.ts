@@ -7,7 +7,7 @@ test.each([
   ['WebhookSubscription', ID, `/subscriptions/${ID}`],
   ['Delivery', ID, `/deliveries/${ID}`],
   ['Event', 'order/1', '/event?tenant=acme&id=order%2F1'],
-  ['CataloguedEventType', 'order.paid', '/event-types?type=order.paid'],
+  ['EventType', 'order.paid', '/event-types?type=order.paid'],
   ['Replay', ID, `/replays/${ID}`],
   ['DeliveryJob', ID, `/jobs/${ID}`],
   ['ApiKey', ID, `/keys?key=${ID}`],

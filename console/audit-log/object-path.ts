@@ -13,7 +13,7 @@ export function objectPath({ objectType, objectId: id, tenant }: Named, isAdmin:
       return paths.delivery(id);
     case 'Event':
       return tenant == null ? undefined : paths.event(tenant, id);
-    case 'CataloguedEventType':
+    case 'EventType':
       return paths.eventType(id);
     case 'Replay':
       return paths.replay(id);

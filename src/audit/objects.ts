@@ -76,7 +76,7 @@ const RULES: Readonly<Record<string, SnapshotRule>> = {
       FROM api_keys t WHERE t.id = $1::uuid AND t.kind <> 'KEY' ${OF_TENANT} ${LOCK}`,
     isId: isUuid,
   },
-  CataloguedEventType: {
+  EventType: {
     sql: `SELECT NULL AS tenant, ${settings({ description: 't.description', schema: 't.schema', isArchived: 't.is_archived' })}
       FROM event_types t WHERE t.name = $1 AND $2::text IS NULL ${LOCK}`,
     isId: (name) => !name.includes('\0'),

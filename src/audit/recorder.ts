@@ -101,7 +101,7 @@ function objectIdOf({ objectType, args }: MutationCall, result: unknown): string
   const id =
     textIn(args, 'id') ??
     textIn(args['input'], 'subscriptionId') ??
-    (objectType === 'CataloguedEventType' ? textIn(args['input'], 'name') : undefined) ??
+    (objectType === 'EventType' ? textIn(args['input'], 'name') : undefined) ??
     (objectType === 'Tenant' ? textIn(args, 'tenant') : undefined) ??
     textIn(result, 'id');
   return id?.replaceAll('\0', '').slice(0, MAX_ID_LENGTH);

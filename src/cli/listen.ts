@@ -41,10 +41,7 @@ export const listen: Run<'listen'> = async (context, { values }) => {
   const { subscription, secret } = created;
   const { id } = subscription;
   const activate = async () => {
-    payloadOf(
-      (await api.request(UPDATE_SUBSCRIPTION, { id, input: { isActive: true } }))
-        .updateWebhookSubscription,
-    );
+    payloadOf((await api.request(UPDATE_SUBSCRIPTION, { id, input: { isActive: true } })).updateWebhookSubscription);
     context.out.note(`Relaying events of tenant ${subscription.tenant} to ${target.href}. Signing secret: ${secret}`);
   };
   const over = new AbortController();

@@ -50,7 +50,7 @@ export const SUBSCRIPTIONS = graphql(`
 export const RELAY = graphql(`
   subscription CliRelay($filter: DeliveryFilter!, $after: String) {
     deliveryLog(filter: $filter, after: $after) {
-      cursor number requestHeaders
+      cursor number
       delivery { id event { id type occurredAt data } }
     }
   }

@@ -228,7 +228,8 @@ export class Dispatcher {
     for (let failures = 0; ; failures += 1) {
       if (this.#stopping.signal.aborted && failures > 0) return;
       try {
-        for (const { message } of await this.#dispatch(batch, onWritten)) this.#acknowledge(message);
+        // The client drops acks when the connection is closed; JetStream redelivers the events then.
+        for (const { message } of await this.#dispatch(batch, onWritten)) this.#acked = this.#acks.add(message);
         for (const item of batch) this.#inFlight.delete(item.key);
         return;
       } catch (error) {
@@ -243,13 +244,6 @@ export class Dispatcher {
         if (isAvailable()) failuresWhileAvailable += 1;
       }
     }
-  }
-
-  /** ack() throws when the connection is closed; JetStream redelivers the event then. */
-  #acknowledge(message: JsMsg): void {
-    this.#acked = this.#acks.add(message).catch((error: unknown) => {
-      this.#options.log.debug({ err: error }, 'acknowledgement failed; event is redelivered');
-    });
   }
 
   /** Dispatches the events one by one, because one that cannot be written must not block the others. */

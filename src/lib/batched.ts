@@ -24,10 +24,10 @@ function startBatch<Query, Answer>(
   { load, query }: { readonly load: Load<Query, Answer>; readonly query: Query },
 ): Batch<Answer> {
   const keys = new Set<string>();
-  const isFull = new Promise<void>((resolve) => {
+  const endOfTurn = new Promise<void>((resolve) => {
     setImmediate(resolve);
   });
-  const answers = isFull.then(() => {
+  const answers = endOfTurn.then(() => {
     close();
     return load([...keys], query);
   });

@@ -43,6 +43,11 @@ const CODE_REASONS: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'no answer from the server',
 };
 
+/** Whether the error is one of NATS, which the connection logs. */
+export function isNatsError(error: unknown): boolean {
+  return error instanceof NatsError;
+}
+
 /** Whether JetStream does not work on this server, but may work on another server of its cluster. */
 export function isServerUnavailable(error: unknown): boolean {
   if (!(error instanceof NatsError)) return false;

@@ -1,8 +1,9 @@
 /*
  * The journal of changes, which live streams read (delivery-log/changes, ADR 31). Each statement that changes events,
  * rejected events or deliveries records their ids in one row of `changes`, in the same transaction, while readers exist
- * (`change_readers`). Triggers record changes of webhook subscriptions and of jobs: webhook_subscription_changed,
- * subscription_state_changed and job_changed (prisma/migrations/0001_initial/migration.sql).
+ * (`change_readers`). Triggers record changes of jobs while readers exist (job_changed), and the rare ones of webhook
+ * subscriptions always (webhook_subscription_changed, subscription_state_changed): see
+ * prisma/migrations/0001_initial/migration.sql.
  */
 
 /** The columns of `changes`; each contains the ids of changed rows of the table with its name. */

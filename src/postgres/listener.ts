@@ -4,8 +4,9 @@ import { pause } from '../lib/loop.ts';
 import { openSession } from './connection.ts';
 
 /**
- * The triggers of the same name (prisma/migrations/0001_initial/migration.sql) notify the first two channels; openCircuit
- * and closeCircuit also notify the first; delivery/queue/cancel.ts notifies the third.
+ * The triggers of the same name (prisma/migrations/0001_initial/migration.sql) notify the first two channels; changes of
+ * a circuit or a pause (delivery/queue/state.ts, delivery/circuit/store.ts) also notify the first; delivery/queue/cancel.ts
+ * notifies the third.
  */
 type NoticeChannel = 'webhook_subscription_changed' | 'api_key_revoked' | 'delivery_cancelled';
 

@@ -28,7 +28,7 @@ export async function deliverEvents(
   if (rowIds.length === 0) return [];
   const now = database.clock.now();
   const ids = rowIds.map(() => uuid7(now));
-  const parameters = [ids, rowIds, tenant, subscriptionId, eventIds, ...idRange(rowIds)];
+  const parameters = [ids, rowIds, tenant, subscriptionId, ...idRange(rowIds)];
   const { rows } = await change(database, (db) => db.query<{ ids: string[] | null }>(DELIVER_EVENTS, parameters));
   return rows[0]?.ids ?? [];
 }
@@ -37,8 +37,7 @@ export async function deliverEvents(
 const DELIVER_EVENTS = `
   WITH event AS (
     SELECT id, type FROM events
-    WHERE id = ANY ($2::uuid[]) AND id BETWEEN $6::uuid AND $7::uuid AND tenant = $3 AND event_id = ANY ($5::text[])
-      AND redacted_at IS NULL
+    WHERE id = ANY ($2::uuid[]) AND id BETWEEN $5::uuid AND $6::uuid AND tenant = $3 AND redacted_at IS NULL
     FOR SHARE
   ), inserted AS (
     INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, next_attempt_at)

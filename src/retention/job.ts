@@ -57,10 +57,10 @@ export class RetentionJob extends Loop {
     const audit = { nowMs: retention.nowMs, days: this.#options.auditLogDays, deadline };
     const auditEntries = await deleteOldAuditEntries(client, audit);
     const trimmed = await this.#trim(client, deadline);
-    const hasDropped = [dropped.length, deletedRows.count, auditEntries.count, trimmed.count].some(
+    const hasDeleted = [dropped.length, deletedRows.count, auditEntries.count, trimmed.count].some(
       (count) => count > 0,
     );
-    if (hasDropped || isBusy || created.length > 0) {
+    if (hasDeleted || isBusy || created.length > 0) {
       const counts = {
         deletedRows: deletedRows.count,
         deletedAuditEntries: auditEntries.count,

@@ -157,7 +157,7 @@ const Payload = builder
 
 builder.mutationField('putEventType', (t) =>
   t.field({
-    audit: 'CataloguedEventType',
+    audit: 'EventType',
     type: Payload,
     authScopes: { admin: true },
     description:

@@ -1,4 +1,4 @@
-import type { Role } from '../config/values.ts';
+import { ROLES, type Role } from '../config/values.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { cachedRead } from '../lib/cached-read.ts';
 import { VERSION } from '../lib/version.ts';
@@ -44,7 +44,6 @@ export type HealthServices = {
 };
 
 const TIMEOUT_MS = 2_000;
-const EVERY_ROLE: readonly Role[] = ['api', 'dispatcher', 'sender'];
 /** `publishEvent` and every query work without NATS: deliveries wait in Postgres, and live streams read from there. */
 export const NEED_NATS: readonly Role[] = ['dispatcher', 'sender'];
 
@@ -57,7 +56,7 @@ export function readinessChecks({
   workers,
 }: HealthServices): readonly ReadinessCheck[] {
   return [
-    { part: 'database', title: 'Postgres', neededBy: EVERY_ROLE, findProblems: createDatabaseCheck(database) },
+    { part: 'database', title: 'Postgres', neededBy: ROLES, findProblems: createDatabaseCheck(database) },
     {
       part: 'nats',
       title: 'NATS',
@@ -66,7 +65,7 @@ export function readinessChecks({
       findWarnings: () => [...bus.warnings, ...deliveries.warnings],
     },
     ...(workers === undefined ? [] : [createWorkerCheck(workers)]),
-    { part: 'start', title: 'the start', neededBy: EVERY_ROLE, findProblems: startProblems },
+    { part: 'start', title: 'the start', neededBy: ROLES, findProblems: startProblems },
   ];
 }
 
@@ -74,7 +73,7 @@ function createWorkerCheck(workers: NonNullable<HealthServices['workers']>): Rea
   return {
     part: 'workers',
     title: 'a worker process',
-    neededBy: EVERY_ROLE,
+    neededBy: ROLES,
     findProblems: () => workers.findProblems(),
     findWarnings: () => workers.findWarnings?.() ?? [],
   };

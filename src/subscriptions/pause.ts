@@ -1,8 +1,7 @@
 import { pauseQueue, resumeQueue } from '../delivery/queue/state.ts';
-import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
-import { isUuid } from '../lib/uuid7.ts';
-import { change, type Database, type Queryable } from '../postgres/client.ts';
-import type { SubscriptionKey } from './service.ts';
+import { InvalidInputError } from '../lib/errors.ts';
+import { change, type Database } from '../postgres/client.ts';
+import { assertExists, type SubscriptionKey } from './service.ts';
 
 /**
  * Maximum length of a pause in days, and the length of a pause without a given end. It bounds the backlog, because pending
@@ -46,15 +45,4 @@ export async function resumeWebhookSubscription(
     await assertExists(db, key);
     await resumeQueue(db, key.id);
   });
-}
-
-/** Throws NotFoundError if the subscription does not exist, is deleted, or belongs to another tenant. */
-export async function assertExists(db: Queryable, { id, tenant }: SubscriptionKey): Promise<void> {
-  const { rows } = isUuid(id)
-    ? await db.query(
-        `SELECT FROM webhook_subscriptions WHERE id = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR tenant = $2)`,
-        [id, tenant ?? null],
-      )
-    : { rows: [] };
-  if (rows.length === 0) throw new NotFoundError('webhook subscription');
 }

@@ -22,7 +22,7 @@ type Sealed = { readonly id: string; readonly tenant: string; readonly sealed: s
 
 /** A column with sealed values. */
 type Column = {
-  /** $1: the first id that is excluded; $2: the prefix of values of the current key; $3: the number of rows. */
+  /** $1: only greater ids; $2: the prefix of values of the current key; $3: the number of rows. */
   readonly select: string;
   /** $1: ids; $2: old values, without which a row is left unchanged; $3: new values. Returns the changed rows. */
   readonly update: string;

@@ -6,7 +6,7 @@ import { problemsOfEventTypes } from '../events/catalogue/service.ts';
 import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
 import { DomainError, type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
-import { changeWithPrisma, type Database, inPrismaTransaction } from '../postgres/client.ts';
+import { changeWithPrisma, type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
 import { readClock } from '../postgres/connection.ts';
 import {
   type CustomHeader,
@@ -233,6 +233,17 @@ async function lockSubscription(
     : [];
   if (row === undefined) throw new NotFoundError('webhook subscription');
   return row;
+}
+
+/** Throws NotFoundError if the subscription does not exist, is deleted, or belongs to another tenant. */
+export async function assertExists(db: Queryable, { id, tenant }: SubscriptionKey): Promise<void> {
+  const { rows } = isUuid(id)
+    ? await db.query(
+        `SELECT FROM webhook_subscriptions WHERE id = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR tenant = $2)`,
+        [id, tenant ?? null],
+      )
+    : { rows: [] };
+  if (rows.length === 0) throw new NotFoundError('webhook subscription');
 }
 
 /** Cancels pending deliveries of an inactive subscription. The sweeper cancels the rest of a large backlog. */

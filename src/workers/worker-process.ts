@@ -25,7 +25,6 @@ export class WorkerProcess {
   readonly #child: ChildProcess;
   readonly #answers = new Map<number, (answer: Answers[Question]) => void>();
   #lastId = 0;
-  #isReady = false;
 
   constructor({ start, onReady, writeLines }: WorkerOptions) {
     // The main process writes all logs, because lines that several processes write to one pipe can be mixed.
@@ -35,18 +34,10 @@ export class WorkerProcess {
     forwardLines(this.#child.stdout as Readable, writeLines);
     this.exited = exitOf(this.#child);
     this.#child.on('message', (message: FromWorker) => {
-      if (message.kind === 'ready') {
-        this.#isReady = true;
-        onReady();
-      } else {
-        this.#answers.get(message.id)?.(message.answer);
-      }
+      if (message.kind === 'ready') onReady();
+      else this.#answers.get(message.id)?.(message.answer);
     });
     this.#send(start);
-  }
-
-  get isReady(): boolean {
-    return this.#isReady;
   }
 
   /** Resolves with undefined if the worker does not answer within 1.5 s. */

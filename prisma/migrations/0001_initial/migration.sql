@@ -152,7 +152,7 @@ CREATE TABLE changes (
 );
 CREATE INDEX changes_xid_idx ON changes (xid);
 
--- One row while readers exist and for some time after. Without the row, changes are not recorded.
+-- One row while readers exist and for some time after. Without the row, only changes of webhook subscriptions are recorded.
 CREATE TABLE change_readers (
   until         timestamptz(3) NOT NULL,
   -- The changes of all transactions that are not visible in this snapshot were recorded and are not deleted.

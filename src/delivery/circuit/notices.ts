@@ -19,7 +19,12 @@ export class OmittedNotices extends Loop {
   readonly #options: OmittedNoticesOptions;
 
   constructor(options: OmittedNoticesOptions) {
-    super({ log: options.log, work: 'sending omitted notices', retryMs: OMITTED_INTERVAL_MS, isExpected: isUnavailable });
+    super({
+      log: options.log,
+      work: 'sending omitted notices',
+      retryMs: OMITTED_INTERVAL_MS,
+      isExpected: isUnavailable,
+    });
     this.#options = options;
   }
 

@@ -1,7 +1,6 @@
 import { DomainError } from '../../lib/errors.ts';
 import { change, type Database } from '../../postgres/client.ts';
-import { assertExists } from '../../subscriptions/pause.ts';
-import type { SubscriptionKey } from '../../subscriptions/service.ts';
+import { assertExists, type SubscriptionKey } from '../../subscriptions/service.ts';
 import { requestProbe } from './store.ts';
 
 /** The circuit is closed, so deliveries are sent without a probe. */

@@ -136,7 +136,9 @@ class GuardedHttpsAgent extends https.Agent {
     const refusal = guard.refuse(options);
     if (refusal !== undefined) return refusedSocket(refusal);
     if (dialer === undefined) return super.createConnection(guarded(options, guard), callback);
-    dialer(options).then((socket) => callback?.(null, this.#secure(options, socket)), failed(callback));
+    dialer(options)
+      .then((socket) => this.#secure(options, socket))
+      .then((socket) => callback?.(null, socket), failed(callback));
     return undefined;
   }
 

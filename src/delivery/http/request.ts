@@ -93,7 +93,7 @@ function postOnce(agents: AgentPair, options: PostOptions): Promise<PostResult> 
       endLimit();
       endBodyLimit?.();
       signal?.removeEventListener('abort', onAbort);
-      resolve({ outcome: { ...outcome, trace: traceOf(stream, connection) }, isInconclusive: isInconclusive });
+      resolve({ outcome: { ...outcome, trace: traceOf(stream, connection) }, isInconclusive });
     }
     function stop(failure: Failure, isInconclusive = false): void {
       settle(conclude(failure), isInconclusive);

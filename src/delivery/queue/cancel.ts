@@ -44,12 +44,15 @@ export class Cancellations {
   }
 }
 
+/** The assignments of an UPDATE that cancels deliveries. */
+const CANCELLED = `status = 'CANCELLED', completed_at = now(), next_attempt_at = NULL, waiting_for = NULL,
+  enqueued_at = NULL, leased_until = NULL`;
+
 /** Marks pending deliveries as cancelled. */
 export async function markCancelled(db: Queryable, deliveryIds: readonly string[]): Promise<void> {
   await db.query(
     `WITH cancelled AS (
-       UPDATE deliveries SET status = 'CANCELLED', completed_at = now(), next_attempt_at = NULL, waiting_for = NULL,
-         enqueued_at = NULL, leased_until = NULL
+       UPDATE deliveries SET ${CANCELLED}
        WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2::uuid AND $3::uuid AND status = 'PENDING'
        RETURNING id
      ), ${recordChanges({ deliveries: 'cancelled' })}
@@ -81,8 +84,7 @@ const CANCEL_PENDING = `
   ), waiting AS (
     ${WAITING} LIMIT $2::integer FOR UPDATE SKIP LOCKED
   ), cancelled AS (
-    UPDATE deliveries d SET status = 'CANCELLED', completed_at = now(), next_attempt_at = NULL, waiting_for = NULL,
-      enqueued_at = NULL
+    UPDATE deliveries d SET ${CANCELLED}
     WHERE d.id = ANY (ARRAY(SELECT id FROM enqueued UNION ALL SELECT id FROM waiting LIMIT $2::integer))
     RETURNING d.id
   ), ${recordChanges({ deliveries: 'cancelled' })}

@@ -16,7 +16,7 @@ export class SendTimes {
     });
   }
 
-  /** A send time in milliseconds since 1970 by Postgres's clock; undefined if all within SLOT_HORIZON_MS are reserved. */
+  /** A send time in milliseconds since 1970 by Postgres's clock; undefined if all within SLOT_HORIZON_MS are reserved, or if there is no limit now. */
   reserve(subscriptionId: string): Promise<number | undefined> {
     return this.#batcher.add(subscriptionId);
   }

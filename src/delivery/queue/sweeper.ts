@@ -1,8 +1,8 @@
-import { NatsError } from 'nats';
 import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
 import { groupBy } from '../../lib/collections.ts';
 import { IdlePause, Loop } from '../../lib/loop.ts';
+import { isNatsError } from '../../nats/refusal.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
 import type { Clock } from '../../postgres/clock.ts';
 import { isUnavailable } from '../../postgres/errors.ts';
@@ -79,7 +79,7 @@ export class Sweeper extends Loop {
       log: options.log,
       work: 'sweep',
       retryMs: FAILED_MS,
-      isExpected: (error) => isUnavailable(error) || error instanceof NatsError,
+      isExpected: (error) => isUnavailable(error) || isNatsError(error),
     });
     this.#options = options;
     this.#metrics = createSweeperMetrics(options.metrics);

@@ -75,7 +75,7 @@ export type DeliveryStatements = {
   cancel(deliveryId: string): Promise<void>;
   /** The data of its event; undefined if the event was deleted. */
   loadData(deliveryId: string): Promise<Buffer | undefined>;
-  /** The time in Unix milliseconds at which the rate limit allows a request; undefined if that is over a second ahead. */
+  /** The time in Unix milliseconds at which the rate limit allows a request; undefined if that is over a second ahead, or if there is no limit now. */
   reserveSendTime(subscriptionId: string): Promise<number | undefined>;
 };
 
@@ -162,7 +162,7 @@ async function tryAttempt(deps: HandlerDeps, inFlight: InFlightDelivery): Promis
     const current = await subscriptions.get(subscriptionId, subscriptionVersion);
     const newObstacle = obstacleOf(deps, delivery, current);
     if (current === undefined || newObstacle !== undefined) return newObstacle ?? 'INACTIVE';
-    if (stopTaking.aborted) return 'IN_FLIGHT_LIMIT';
+    if (stopTaking.aborted) return NAK;
     return await attemptIfDue(deps, inFlight, current);
   } finally {
     limiter.release(entry);

@@ -263,27 +263,20 @@ export class Sender {
     this.#inFlight.set(delivery.deliveryId, { taken, done });
   }
 
-  /** All answers to JetStream. The client throws when the connection is closed; JetStream then redelivers the message. */
+  /** All answers to JetStream. The client drops them when the connection is closed; JetStream then redelivers the message. */
   #respond(message: JetStreamMessage, response: Disposition | { readonly kind: 'working' }): void {
-    try {
-      switch (response.kind) {
-        case 'ack':
-          message.ack();
-          break;
-        case 'nak':
-          message.nak(response.delayMs);
-          break;
-        case 'nakUntil':
-          this.#delayedNaks.nakUntil(message, response.dueAt);
-          break;
-        case 'working':
-          message.working();
-      }
-    } catch (error) {
-      this.#options.log.debug(
-        { err: error, response: response.kind },
-        'acknowledgement failed; message is redelivered',
-      );
+    switch (response.kind) {
+      case 'ack':
+        message.ack();
+        break;
+      case 'nak':
+        message.nak(response.delayMs);
+        break;
+      case 'nakUntil':
+        this.#delayedNaks.nakUntil(message, response.dueAt);
+        break;
+      case 'working':
+        message.working();
     }
   }
 }
