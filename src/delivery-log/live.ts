@@ -243,13 +243,13 @@ async function outageInLog(
   db: Queryable,
   { nowMs, sinceMs, lengthMs }: { readonly nowMs: number; readonly sinceMs: number; readonly lengthMs: number },
 ): Promise<number | undefined> {
-  const { rows } = await db.query<{ id: string }>(STATEMENT, [uuid7Floor(sinceMs)]);
+  const { rows } = await db.query<{ id: string }>(TIMES_OF_ATTEMPTS, [uuid7Floor(sinceMs)]);
   const times = rows.map(({ id }) => uuid7Time(id));
   return times.find((time, index) => (times[index + 1] ?? nowMs) - time > lengthMs);
 }
 
 // One attempt per quarter of a second is sufficient: the first ten digits of the ids.
-const STATEMENT = `
+const TIMES_OF_ATTEMPTS = `
   (SELECT id::text FROM attempts WHERE id <= $1 ORDER BY attempts.id DESC LIMIT 1)
   UNION ALL SELECT max(id::text) FROM attempts WHERE id > $1 GROUP BY left(id::text, 11)
   ORDER BY id`;

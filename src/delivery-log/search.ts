@@ -172,7 +172,7 @@ type Answers = {
  * separately, beginning with the oldest partition that can contain its attempts, which is usually the right one.
  */
 async function answeredDeliveries(db: Queryable, { deliveryIds, statusCodes }: Answers): Promise<string[]> {
-  const { rows } = await db.query<{ id: string }>(STATEMENT, [
+  const { rows } = await db.query<{ id: string }>(SEARCH, [
     deliveryIds,
     deliveryIds.map(leastChildId),
     statusCodes.map(({ from }) => from),
@@ -181,7 +181,7 @@ async function answeredDeliveries(db: Queryable, { deliveryIds, statusCodes }: A
   return rows.map(({ id }) => id);
 }
 
-const STATEMENT = `
+const SEARCH = `
   SELECT d.id FROM unnest($1::uuid[], $2::uuid[]) AS d (id, earliest)
   CROSS JOIN LATERAL (
     SELECT FROM attempts a

@@ -42,7 +42,7 @@ export async function countAttempts(client: Queryable, limit: number): Promise<n
     COUNT_LOCK,
   ]);
   if (rows[0]?.isOurs !== true) return undefined;
-  const counted = await client.query<{ count: number }>(STATEMENT, [limit]);
+  const counted = await client.query<{ count: number }>(COUNT_ATTEMPTS, [limit]);
   return counted.rows[0]?.count ?? 0;
 }
 
@@ -64,7 +64,7 @@ export function countsOf(source: string): string {
     GROUP BY GROUPING SETS ((subscription_id, ${COUNT_KEY}), (tenant, ${COUNT_KEY}), (${COUNT_KEY}))`;
 }
 
-const STATEMENT = `
+const COUNT_ATTEMPTS = `
   WITH moved AS (
     DELETE FROM uncounted_attempts WHERE ctid = ANY (ARRAY(SELECT ctid FROM uncounted_attempts LIMIT $1))
     RETURNING *

@@ -55,7 +55,7 @@ type ParsedBatch = {
 };
 
 /** Limits of one transaction. */
-const BATCH = { events: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
+const BATCH = { items: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
 const MAX_BATCHES = 2;
 /** A batch with at least this many deliveries is large: a batch of other tenants is written concurrently. */
 const LARGE_BATCH = 100;
@@ -63,7 +63,7 @@ const LARGE_BATCH = 100;
  * Bounds of the events queued in memory, which are dispatched round-robin by tenant and event type. Other events overtake a
  * burst of up to this size.
  */
-const LOOK_AHEAD = { maxEvents: 32_000, maxBytes: 32 * 1024 * 1024 } as const;
+const LOOK_AHEAD = { maxItems: 32_000, maxBytes: 32 * 1024 * 1024 } as const;
 /** Maximum milliseconds of parsing in one turn of the event loop, exceeded by a single large event (about 20 ms). */
 const MAX_TURN_MS = 10;
 /** Age at which an event's ack deadline is extended. JetStream redelivers after 10 s. */
@@ -107,7 +107,7 @@ export class Dispatcher {
     // Batched, because each write to the socket wakes nats-server. An event that is redelivered because a crash lost its ack
     // is recognised by its id.
     this.#acks = new Batcher<JsMsg, void>({
-      maxItems: BATCH.events,
+      maxItems: BATCH.items,
       pace: { ...BATCH_EVERY_100_MS, isUrgent: () => this.#stopping.signal.aborted },
       write: (messages) => {
         for (const message of messages) message.ack();
@@ -137,7 +137,7 @@ export class Dispatcher {
     const dispatching = this.#dispatchAll();
     await this.#options.bus.consume({
       durable: 'dispatcher',
-      maxMessages: BATCH.events,
+      maxMessages: BATCH.items,
       signal,
       onMessage: async (message) => {
         count(message);

@@ -60,7 +60,7 @@ type Outcome =
 type FinalOutcome = Exclude<Outcome, { readonly kind: 'deferred' }>;
 
 /** Limits of one transaction. */
-const BATCH = { events: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
+const BATCH = { items: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
 /** Maximum bytes of the events of this process that are queued, being written or being published. */
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 /** Estimated bytes of a queued event without its data. */
@@ -142,7 +142,7 @@ type QueuedEvent = Queueable & { readonly event: NewEvent; readonly resolve: (ou
 /** Writes events in batches of one transaction, round-robin by tenant. If it is full, add() fails (PublishingBusyError). */
 class PublishQueue {
   readonly #write: (events: readonly NewEvent[]) => Promise<Outcome[]>;
-  readonly #queue = new TenantQueue<QueuedEvent>({ maxEvents: Number.POSITIVE_INFINITY, maxBytes: MAX_QUEUED_BYTES });
+  readonly #queue = new TenantQueue<QueuedEvent>({ maxItems: Number.POSITIVE_INFINITY, maxBytes: MAX_QUEUED_BYTES });
   /** Bytes of the events queued, being written or being published, by tenant. */
   readonly #bytesOfTenant = new Map<string, number>();
   #bytes = 0;

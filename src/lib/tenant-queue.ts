@@ -9,8 +9,8 @@ export type Queueable = {
   readonly bytes: number;
 };
 
-/** Limits of one batch. A single event may exceed `deliveries` and `bytes`. */
-type BatchLimits = { readonly events: number; readonly deliveries: number; readonly bytes: number };
+/** Limits of one batch. A single item may exceed `deliveries` and `bytes`. */
+type BatchLimits = { readonly items: number; readonly deliveries: number; readonly bytes: number };
 
 type Line<T extends Queueable> = {
   readonly waiting: Lanes<T>;
@@ -20,7 +20,7 @@ type Line<T extends Queueable> = {
 
 type TenantQueueOptions = {
   /** The queue is full when it reaches either limit. */
-  readonly maxEvents: number;
+  readonly maxItems: number;
   readonly maxBytes: number;
 };
 
@@ -120,7 +120,7 @@ export class TenantQueue<T extends Queueable> {
   }
 
   get isFull(): boolean {
-    return this.#keys.size >= this.#options.maxEvents || this.#bytes >= this.#options.maxBytes;
+    return this.#keys.size >= this.#options.maxItems || this.#bytes >= this.#options.maxBytes;
   }
 
   /** Returns false if the item is already in the queue: a redelivered message. */
@@ -135,7 +135,7 @@ export class TenantQueue<T extends Queueable> {
   take(limits: BatchLimits, except: ReadonlySet<string> = NONE): T[] {
     const batch: T[] = [];
     let [deliveries, bytes] = [0, 0];
-    while (batch.length < limits.events) {
+    while (batch.length < limits.items) {
       const line = this.#next(except);
       const item = line?.waiting.first();
       if (line === undefined || item === undefined) break;

@@ -44,15 +44,15 @@ export type StreamCheck = {
   readonly warnings: readonly string[];
   /** `max_bytes` of DELIVERIES; undefined if it has no limit. */
   readonly deliveriesMaxBytes: number | undefined;
-  /** Milliseconds until the next check: shorter while a symptom is observed. */
+  /** Milliseconds until the next check: shorter while a fault is observed. */
   readonly nextInMs: number;
 };
 
-type SeenSymptom = Fault & { readonly since: number };
+type SeenFault = Fault & { readonly since: number };
 
 const INTERVAL_MS = 30_000;
 const MIN_INTERVAL_MS = 1_000;
-/** Number of checks within a symptom's duration. */
+/** Number of checks within a fault's duration. */
 const CHECKS_PER_DURATION = 6;
 /**
  * With any of these settings a consumer skips messages or their data, redelivers them at other times, or limits pull
@@ -71,8 +71,8 @@ export class StreamReconciler {
   readonly #options: StreamReconcilerOptions;
   readonly #names: NatsNames;
   readonly #required: RequiredSetup;
-  /** The symptoms of the last check by consumer, and since when each has persisted. */
-  readonly #seen = new Map<string, readonly SeenSymptom[]>();
+  /** The faults of the last check by consumer, and since when each has persisted. */
+  readonly #seen = new Map<string, readonly SeenFault[]>();
   /** The consumers whose configuration has been compared. */
   readonly #compared = new Set<string>();
   /** The configuration problems of the last check by stream. */
@@ -187,14 +187,14 @@ export class StreamReconciler {
   #problemOf(consumer: string, observation: Observation): string | undefined {
     const now = this.#options.now();
     const before = this.#seen.get(consumer) ?? [];
-    const symptoms = detectFaults(observation).map((symptom) => ({
-      ...symptom,
+    const faults = detectFaults(observation).map((fault) => ({
+      ...fault,
       since:
-        before.find(({ problem, fingerprint }) => problem === symptom.problem && fingerprint === symptom.fingerprint)
+        before.find(({ problem, fingerprint }) => problem === fault.problem && fingerprint === fault.fingerprint)
           ?.since ?? now,
     }));
-    this.#seen.set(consumer, symptoms);
-    return symptoms.find(({ since, mustPersistMs }) => now - since >= mustPersistMs)?.problem;
+    this.#seen.set(consumer, faults);
+    return faults.find(({ since, mustPersistMs }) => now - since >= mustPersistMs)?.problem;
   }
 
   /**
@@ -278,7 +278,7 @@ export function detectFaults(observation: Observation): Fault[] {
     consumerSkippedMessages(observation),
     imbalance(observation),
     stalled(observation),
-  ].filter((symptom) => symptom !== undefined);
+  ].filter((fault) => fault !== undefined);
 }
 
 /** The stream lost its end and reuses sequence numbers, which its consumer will skip. */

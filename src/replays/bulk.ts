@@ -21,7 +21,7 @@ export async function retryDeliveries(db: Queryable, { deliveries, limit }: Repl
     limit,
   ]);
   const { count = 0, last = 0 } = rows[0] ?? {};
-  return { created: count, processed: count < limit ? deliveries.length : last };
+  return { changed: count, processed: count < limit ? deliveries.length : last };
 }
 
 const RETRY = `
@@ -54,7 +54,7 @@ export async function cancelDeliveries(db: Queryable, { deliveries, limit }: Rep
     await markCancelled(db, ids);
     await notifyCancelled(db, ids);
   }
-  return { created: ids.length, processed: considered.length };
+  return { changed: ids.length, processed: considered.length };
 }
 
 const PENDING = `

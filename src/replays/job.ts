@@ -124,14 +124,14 @@ export async function replayBatch(
     subscriptionId,
   }));
   const process = { REPLAY: insertReplayed, RETRY: retryDeliveries, CANCEL: cancelDeliveries }[replay.kind];
-  const { created, processed } =
-    found.length === 0 ? { created: 0, processed: 0 } : await process(db, { replayId: replay.id, deliveries, limit });
-  const hasSkipped = replay.kind === 'REPLAY' && processed > created;
+  const { changed, processed } =
+    found.length === 0 ? { changed: 0, processed: 0 } : await process(db, { replayId: replay.id, deliveries, limit });
+  const hasSkipped = replay.kind === 'REPLAY' && processed > changed;
   await advanceReplay(db, {
     id: replay.id,
     afterId: found[processed - 1]?.id ?? replay.afterId,
-    replayed: created,
-    skipped: processed - created,
+    replayed: changed,
+    skipped: processed - changed,
     ...(hasSkipped && { skippedBy: await countSkipped(db, deliveries.slice(0, processed)) }),
     isLast: found.length < scan && processed === found.length,
   });
@@ -252,10 +252,10 @@ export type ReplayPortion = {
 };
 
 /**
- * `created`: number of new or changed deliveries. `processed`: number of deliveries from the start of the portion that
- * were created, changed or skipped.
+ * `changed`: number of new, retried or cancelled deliveries. `processed`: number of deliveries from the start of the
+ * portion that were replayed, retried, cancelled or skipped.
  */
-export type Replayed = { readonly created: number; readonly processed: number };
+export type Replayed = { readonly changed: number; readonly processed: number };
 
 /**
  * Creates new deliveries of events that still exist, for active subscriptions and for which the replay has created none
@@ -275,7 +275,7 @@ export async function insertReplayed(db: Queryable, { replayId, deliveries, limi
     limit,
   ]);
   const { created = 0, last = 0 } = rows[0] ?? {};
-  return { created, processed: created < limit ? deliveries.length : last };
+  return { changed: created, processed: created < limit ? deliveries.length : last };
 }
 
 // The bound $7 on ids lets Postgres prune partitions. The sub-select that finds a delivery which the replay has already

@@ -14,7 +14,7 @@ function isBelieved({ seq = 11, redelivered = false, ageMs = 0 }: Case): boolean
   deliveries.trustFrom(10);
   // `as`: the guard reads only these fields.
   const message = { seq, redelivered } as JetStreamMessage;
-  return deliveries.isCertainlyFirst(message, { publishedAt: Date.now() - ageMs });
+  return deliveries.isFirstDelivery(message, { publishedAt: Date.now() - ageMs });
 }
 
 it.each<[string, Case]>([
@@ -36,5 +36,5 @@ it('no message is certainly a first delivery until the last earlier message is k
   const deliveries = new RedeliveryGuard(Date.now);
   const now = Date.now();
   const message = { seq: 1_000_000, redelivered: false } as JetStreamMessage;
-  expect([deliveries.distrustsAll, deliveries.isCertainlyFirst(message, { publishedAt: now })]).toEqual([true, false]);
+  expect([deliveries.distrustsAll, deliveries.isFirstDelivery(message, { publishedAt: now })]).toEqual([true, false]);
 });

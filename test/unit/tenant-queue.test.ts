@@ -3,10 +3,10 @@ import { TenantQueue } from '../../src/lib/tenant-queue.ts';
 
 type Item = { readonly key: number; readonly tenant: string; readonly lane: string; readonly bytes: number };
 
-const LIMITS = { events: 256, deliveries: 1_000, bytes: 4_000_000 };
+const LIMITS = { items: 256, deliveries: 1_000, bytes: 4_000_000 };
 let key = 0;
 
-function create(options = { maxEvents: 1_000, maxBytes: 32_000_000 }): TenantQueue<Item> {
+function create(options = { maxItems: 1_000, maxBytes: 32_000_000 }): TenantQueue<Item> {
   return new TenantQueue(options);
 }
 
@@ -34,7 +34,7 @@ it('an event of a quiet tenant comes before the rest of a burst', () => {
   add(queue, 'a', 600);
   queue.take(LIMITS);
   add(queue, 'b', 1);
-  expect(tenantsOf(queue.take({ ...LIMITS, events: 3 }))).toMatch(/^a?b/);
+  expect(tenantsOf(queue.take({ ...LIMITS, items: 3 }))).toMatch(/^a?b/);
 });
 
 it('an event that arrives after a batch of another tenant comes before the next event of that tenant', () => {
@@ -64,7 +64,7 @@ it('an event counts by its deliveries: between two large events, other tenants h
   queue.recordDeliveryCount('a', 100);
   add(queue, 'a', 3);
   add(queue, 'b', 300);
-  const order = tenantsOf(queue.take({ ...LIMITS, events: 150 }));
+  const order = tenantsOf(queue.take({ ...LIMITS, items: 150 }));
   expect(order.indexOf('a', order.indexOf('a') + 1) - order.indexOf('a')).toBeGreaterThan(40);
 });
 
@@ -104,7 +104,7 @@ it('a tenant has no advantage from returned events that have more deliveries tha
 });
 
 it('is full by events and by bytes, and has no event twice', () => {
-  const queue = create({ maxEvents: 3, maxBytes: 1_000 });
+  const queue = create({ maxItems: 3, maxBytes: 1_000 });
   add(queue, 'a', 2);
   expect(queue.isFull).toBe(false);
   expect(queue.add({ key, tenant: 'a', lane: 'only', bytes: 10 })).toBe(false);
@@ -121,15 +121,15 @@ function addTo(queue: TenantQueue<Item>, lane: string, count: number): void {
 const lanesOf = (items: readonly Item[]) => items.map(({ lane }) => lane).join('');
 
 it('the lanes of a tenant are served round-robin, each in order, at any length of a lane', () => {
-  const queue = create({ maxEvents: 10_000, maxBytes: 32_000_000 });
+  const queue = create({ maxItems: 10_000, maxBytes: 32_000_000 });
   addTo(queue, 'x', 2_000);
   queue.take(LIMITS);
   addTo(queue, 'y', 2);
-  const batch = queue.take({ ...LIMITS, events: 6 });
+  const batch = queue.take({ ...LIMITS, items: 6 });
   expect(lanesOf(batch)).toMatch(/^(xy|yx)(xy|yx)xx$/);
   const rest = Array.from({ length: 8 }, () => queue.take(LIMITS)).flat();
   const keys = [...batch, ...rest].filter(({ lane }) => lane === 'x').map((item) => item.key);
-  expect(keys).toHaveLength(2_000 - LIMITS.events);
+  expect(keys).toHaveLength(2_000 - LIMITS.items);
   expect(keys).toEqual([...keys].sort((x, y) => x - y));
   expect([queue.size, queue.values()]).toEqual([0, []]);
 });

@@ -210,7 +210,7 @@ async function attemptIfDue(
   subscription: SenderSubscription,
 ): Promise<Disposition> {
   const { deliveryId, enqueueCount } = inFlight.delivery;
-  if (isCertainlyFirst(deps, inFlight, subscription)) return attempt(deps, inFlight, { subscription, number: 1 });
+  if (isFirstAttempt(deps, inFlight, subscription)) return attempt(deps, inFlight, { subscription, number: 1 });
   const leaseMs = subscription.timeoutMs + LEASE_MARGIN_MS;
   const lease = await deps.statements.lease({ deliveryId, enqueueCount, leaseMs });
   switch (lease.kind) {
@@ -223,8 +223,8 @@ async function attemptIfDue(
   }
 }
 
-/** Whether this certainly is the first attempt, which needs no lease. */
-function isCertainlyFirst(
+/** Whether this is certainly the first attempt, which needs no lease. */
+function isFirstAttempt(
   { redeliveryGuard, cancellations }: HandlerDeps,
   { message, delivery }: InFlightDelivery,
   subscription: SenderSubscription,

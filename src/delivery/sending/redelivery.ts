@@ -34,7 +34,8 @@ export class RedeliveryGuard {
     this.#distrustUpTo = sequence;
   }
 
-  isCertainlyFirst(
+  /** Whether the message certainly was not delivered before. */
+  isFirstDelivery(
     { redelivered, seq }: Pick<JetStreamMessage, 'redelivered' | 'seq'>,
     { publishedAt }: Pick<DeliveryEnvelope, 'publishedAt'>,
   ): boolean {
@@ -49,7 +50,7 @@ export class RedeliveryGuard {
     message: Pick<JetStreamMessage, 'redelivered' | 'seq' | 'headers'>,
     delivery: DeliveryEnvelope,
   ): boolean {
-    if (!this.isCertainlyFirst(message, delivery)) return false;
+    if (!this.isFirstDelivery(message, delivery)) return false;
     return headersOf(message)?.get('Nats-Msg-Id') === messageId(delivery);
   }
 }

@@ -262,7 +262,7 @@ export async function writeResults(db: Queryable, results: readonly Result[]): P
   const attempts = results.map(({ attempt }) => attempt);
   const last = lastResults(results);
   const deliveryIds = last.map(({ attempt }) => attempt.deliveryId);
-  const { rows } = await db.query<{ id: string }>(STATEMENT, [
+  const { rows } = await db.query<{ id: string }>(WRITE_RESULTS, [
     attempts.map((attempt) => attempt.id),
     attempts.map((attempt) => attempt.deliveryId),
     attempts.map((attempt) => attempt.subscriptionId),
@@ -327,7 +327,7 @@ const RECOVERS = '(o.last_success IS NOT NULL AND st.failing_since IS NOT NULL A
 // `counts`: whether a result changes its delivery; evaluated on the row once it is locked.
 // Only states that change are locked, in the order of their ids and after the deliveries (see queue/store.ts): hence
 // `waiting` reads what the update of deliveries returns. The state of a newly queued delivery always changes.
-const STATEMENT = `
+const WRITE_RESULTS = `
   WITH result AS (
     SELECT * FROM unnest(
       $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::integer[], $7::attempt_status[],

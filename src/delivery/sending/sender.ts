@@ -31,8 +31,8 @@ const PERMIT_BYTES = 64 * 1024;
 /** Permits of a delivery whose data, up to 1 MiB, is read from Postgres. */
 const LARGE_PERMITS = 16;
 /** Maximum messages queued in memory, for round-robin by tenant: JetStream delivers a stream in order. */
-const LOOK_AHEAD = { maxEvents: 8_000, maxBytes: 32 * 1024 * 1024 } as const;
-const ONE = { events: 1, deliveries: 1, bytes: 1 } as const;
+const LOOK_AHEAD = { maxItems: 8_000, maxBytes: 32 * 1024 * 1024 } as const;
+const ONE = { items: 1, deliveries: 1, bytes: 1 } as const;
 /** Maximum messages requested at a time. */
 const MAX_BUFFERED = 100;
 /** Age at which a message's ack deadline is extended: a third of the consumer's ack_wait (60 s). */

@@ -35,19 +35,19 @@ function fingerprintsOf(before: Counts, after: Counts = before): string[] {
 }
 
 describe('a work queue', () => {
-  test('has no symptom if every message is pending or unacked', () => {
+  test('has no fault if every message is pending or unacked', () => {
     expect(fingerprintsOf(HEALTHY)).toEqual([]);
   });
 
-  test('has a symptom if its consumer does not count some of its messages', () => {
+  test('has a fault if its consumer does not count some of its messages', () => {
     expect(fingerprintsOf({ ...HEALTHY, pending: 4 })).toEqual(['left out']);
   });
 
-  test('has a symptom if its consumer waits for acks of messages that no longer exist', () => {
+  test('has a fault if its consumer waits for acks of messages that no longer exist', () => {
     expect(fingerprintsOf({ ...HEALTHY, unacked: 6 })).toEqual(['gone']);
   });
 
-  test('has no symptom if messages that arrived or were acked between the readings explain the difference', () => {
+  test('has no fault if messages that arrived or were acked between the readings explain the difference', () => {
     expect(fingerprintsOf({ ...HEALTHY, pending: 4 }, { ...HEALTHY, pending: 6 })).toEqual([]);
     expect(fingerprintsOf({ ...HEALTHY, unacked: 6 }, { ...HEALTHY, unacked: 4 })).toEqual([]);
   });
