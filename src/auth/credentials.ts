@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { InFlight } from '../lib/loop.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import type { Database } from '../postgres/client.ts';
+import { failureLevel } from '../postgres/errors.ts';
 import { ChangeListener } from '../postgres/listener.ts';
 import { ApiKeyLookup, type ApiKeyUse, createApiKeyUse, isApiKey, liveApiKeys } from './api-keys.ts';
 import { createVerifyJwt, type JwtConfig } from './jwt.ts';
@@ -153,7 +154,7 @@ export class Credentials {
         else this.#live.end(id);
       }
     } catch (error) {
-      this.#options.log.debug({ err: error }, 'check for revoked API keys failed');
+      this.#options.log[failureLevel(error)]({ err: error }, 'check for revoked API keys failed');
     } finally {
       this.#checking = false;
     }

@@ -4,6 +4,7 @@ import { LATE_AFTER_MS } from '../delivery/sending/result-writer.ts';
 import { InFlight } from '../lib/loop.ts';
 import { uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
+import { failureLevel } from '../postgres/errors.ts';
 import type { FairReads } from './fair-reads.ts';
 import type { AnnouncedAttempt, AttemptFeed, CommittedAttempt } from './feed.ts';
 
@@ -200,7 +201,7 @@ export class LiveLog {
       }
     } catch (error) {
       // Nothing is committed while Postgres is unavailable; the next check finds earlier commits.
-      this.#options.log.debug({ err: error }, 'live log check failed; retrying');
+      this.#options.log[failureLevel(error)]({ err: error }, 'live log check failed; retrying');
     }
   }
 

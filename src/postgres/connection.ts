@@ -2,6 +2,7 @@ import { Socket } from 'node:net';
 import pg from 'pg';
 import { waitAtMost } from '../lib/loop.ts';
 import type { Queryable } from './client.ts';
+import { TranslatedClient } from './translated.ts';
 
 /** A connection outside the pools, for work that needs a session of its own. */
 export type Connection = {
@@ -19,7 +20,7 @@ const KEEP_ALIVE_MS = 10_000;
 export async function openConnection(config: pg.ClientConfig): Promise<Connection> {
   // An explicit socket, because pg cannot close a connection without an answer of the server.
   const socket = new Socket();
-  const client = new pg.Client({
+  const client = new TranslatedClient({
     connectionTimeoutMillis: CONNECT_MS,
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_MS,

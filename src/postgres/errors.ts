@@ -70,6 +70,11 @@ export function isUnavailable(error: unknown): boolean {
   return error instanceof Prisma.PrismaClientKnownRequestError && PRISMA_UNAVAILABLE.has(error.code);
 }
 
+/** The level at which the failure of repeated work is logged: other parts log that Postgres is unavailable. */
+export function failureLevel(error: unknown): 'debug' | 'error' {
+  return isUnavailable(error) ? 'debug' : 'error';
+}
+
 /** Whether the same work may succeed when it is repeated. Also true for unknown errors without an SQLSTATE. */
 export function isTransient(error: unknown): boolean {
   if (error instanceof PermanentError) return false;

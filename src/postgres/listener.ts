@@ -2,6 +2,7 @@ import type pg from 'pg';
 import type { Logger } from 'pino';
 import { pause } from '../lib/loop.ts';
 import { openSession } from './connection.ts';
+import { failureLevel } from './errors.ts';
 
 /**
  * The triggers of the same name (prisma/migrations/0001_initial/migration.sql) notify the first two channels; changes of
@@ -55,7 +56,7 @@ export class ChangeListener {
       try {
         await this.#listen(signal);
       } catch (error) {
-        this.#options.log.debug({ err: error }, 'listening for changes failed; retrying');
+        this.#options.log[failureLevel(error)]({ err: error }, 'listening for changes failed; retrying');
       }
       this.#options.onGap();
       await pause(RETRY_MS, signal);

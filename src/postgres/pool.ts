@@ -3,7 +3,8 @@ import pg from 'pg';
 import { Gauge, type Registry } from 'prom-client';
 import { cachedRead } from '../lib/cached-read.ts';
 import type { Database } from './client.ts';
-import { closedError, isConnectionLost, isReadOnly, toConnectionError } from './errors.ts';
+import { closedError, isConnectionLost, isReadOnly } from './errors.ts';
+import { toConnectError, toQueryError, translated } from './translated.ts';
 
 /* eslint-disable @typescript-eslint/unbound-method -- Reflect.apply() passes the object of each method */
 
@@ -79,9 +80,6 @@ class Pool extends pg.Pool {
   }
 }
 
-const toConnectError = (error: Error): Error => toConnectionError(error, '08001');
-const toQueryError = (error: Error): Error => toConnectionError(error, '08006');
-
 type ConnectionOptions = Required<Pick<PoolOptions, 'maxAgeMs' | 'prepares'>>;
 
 function connectionClass({ maxAgeMs, prepares }: ConnectionOptions, group: PoolGroup) {
@@ -139,28 +137,6 @@ function prepared(args: readonly unknown[]): unknown[] {
     names.set(text, name);
   }
   return [{ text, ...(name !== undefined && { name }) }, values, ...rest];
-}
-
-type Translation = {
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- stands for each of pg's signatures
-  readonly method: (...args: any[]) => unknown;
-  readonly self: object;
-  readonly translate: (error: Error) => Error;
-};
-
-/** Calls a method of pg, which takes a callback as its last argument or returns a promise, and translates its errors. */
-function translated(args: unknown[], { method, self, translate }: Translation): unknown {
-  const last = args.at(-1);
-  if (typeof last === 'function') {
-    const onDone = (error: unknown, ...results: unknown[]): unknown =>
-      Reflect.apply(last, undefined, [error instanceof Error ? translate(error) : error, ...results]);
-    return Reflect.apply(method, self, [...args.slice(0, -1), onDone]);
-  }
-  const result: unknown = Reflect.apply(method, self, args);
-  if (!(result instanceof Promise)) return result;
-  return result.catch((error: unknown) => {
-    throw error instanceof Error ? translate(error) : error;
-  });
 }
 
 const UP_WAIT_MS = 1_000;

@@ -6,7 +6,7 @@ import { IdlePause, Loop } from '../lib/loop.ts';
 import { idRange, uuid7, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import { recordChanges } from '../postgres/changes.ts';
 import { type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
-import { isUnavailable } from '../postgres/errors.ts';
+import { failureLevel, isUnavailable } from '../postgres/errors.ts';
 import { cancelDeliveries, retryDeliveries } from './bulk.ts';
 
 type ReplayJobOptions = Pick<ReplayBatchOptions, 'whereOf'> & {
@@ -73,7 +73,7 @@ export class ReplayJob extends Loop {
     try {
       await postponeReplay(this.#options.database.pool, id);
     } catch (error) {
-      this.#options.log.debug({ err: error, replayId: id }, 'replay could not be postponed');
+      this.#options.log[failureLevel(error)]({ err: error, replayId: id }, 'replay could not be postponed');
     }
   }
 }

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Replay } from '../generated/prisma/client.ts';
 import { InFlight } from '../lib/loop.ts';
 import type { Database } from '../postgres/client.ts';
+import { failureLevel } from '../postgres/errors.ts';
 
 /** Called with the replay's row; undefined if it no longer exists. */
 type ReplayWatcher = (replay: Replay | undefined) => void;
@@ -47,7 +48,7 @@ export class ReplayFeed {
       try {
         await this.#reading.track(this.#read());
       } catch (error) {
-        this.#log.debug({ err: error }, 'reading watched replays failed; retrying');
+        this.#log[failureLevel(error)]({ err: error }, 'reading watched replays failed; retrying');
       }
       await delay(INTERVAL_MS, undefined, { ref: false });
     }

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { PrismaClient } from '../../src/generated/prisma/client.ts';
 import { createDatabase, type Database, transaction } from '../../src/postgres/client.ts';
 import { Clock } from '../../src/postgres/clock.ts';
-import { openConnection } from '../../src/postgres/connection.ts';
+import { openConnection, withConnection } from '../../src/postgres/connection.ts';
 import { isReadOnly, isUnavailable } from '../../src/postgres/errors.ts';
 import { ChangeListener } from '../../src/postgres/listener.ts';
 import { PoolGroup, type PoolOptions } from '../../src/postgres/pool.ts';
@@ -169,6 +169,18 @@ it('closing a connection to a stalled server takes a second', async () => {
   await close();
   expect(performance.now() - begun).toBeLessThan(5_000);
   await waitFor(() => hasEnded, { what: 'the socket to be closed' });
+});
+
+it('a connection outside the pools fails with errors that say that Postgres is unavailable', async () => {
+  const { port, via } = proxied(testDatabase.url);
+  const proxy = await startTcpProxy({ port });
+  const broken = withConnection(via(proxy.port), async (client) => {
+    const answer = client.query('SELECT pg_sleep(60)');
+    await proxy.stop();
+    await answer;
+  });
+  await expect(broken).rejects.toSatisfy(isUnavailable);
+  await expect(withConnection(via(proxy.port), () => Promise.resolve())).rejects.toSatisfy(isUnavailable);
 });
 
 it('a LISTEN connection that dies silently is a gap, and is opened again', async () => {

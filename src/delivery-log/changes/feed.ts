@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { InFlight, pause } from '../../lib/loop.ts';
 import type { ChangedTable } from '../../postgres/changes.ts';
 import type { Database } from '../../postgres/client.ts';
+import { failureLevel } from '../../postgres/errors.ts';
 import type { FairReads } from '../fair-reads.ts';
 import { isComplete, keepRecording, RENEW_MS, readChanges } from './journal.ts';
 import { inOrder, type OrderedChange, type Snapshot } from './position.ts';
@@ -94,7 +95,10 @@ export class ChangeFeed<Row> {
         last = await this.#read(last);
       } catch (error) {
         // Nothing is committed while Postgres is unavailable; the next read finds earlier commits.
-        this.options.log.debug({ err: error, table: this.options.table }, 'reading changes failed; retrying');
+        this.options.log[failureLevel(error)](
+          { err: error, table: this.options.table },
+          'reading changes failed; retrying',
+        );
       }
       await pause(INTERVAL_MS, signal);
     }

@@ -7,7 +7,7 @@ import { createIdSequence, idRange, uuid7Time } from '../../lib/uuid7.ts';
 import { BATCH_EVERY_100_MS, Batcher, type Pace } from '../../postgres/batcher.ts';
 import { recordChanges } from '../../postgres/changes.ts';
 import type { Database, Queryable } from '../../postgres/client.ts';
-import { isRowSpecific, isTimeout, isTransient, PermanentError } from '../../postgres/errors.ts';
+import { failureLevel, isRowSpecific, isTimeout, isTransient, PermanentError } from '../../postgres/errors.ts';
 import type { CircuitBreaker } from '../circuit/breaker.ts';
 import { extendLeases } from '../queue/store.ts';
 import type { NewAttempt } from './attempt.ts';
@@ -179,7 +179,7 @@ export class ResultWriter {
       await extendLeases(database.pool, { attempts: old, leaseMs: extendLeasesMs * LEASE_INTERVALS });
     } catch (error) {
       // While Postgres is unavailable no other sender gets a lease.
-      log.debug({ err: error }, 'leases not extended');
+      log[failureLevel(error)]({ err: error }, 'leases not extended');
     }
   }
 
