@@ -1,6 +1,8 @@
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { renderTable } from '../../bench/table.ts';
+import { readNatsVersion } from '../../src/embedded/nats-version.ts';
+import { assessServerVersion } from '../../src/nats/link.ts';
 import { runCrashTest } from './crash-test.ts';
 import { keepResult } from './keep-result.ts';
 import { CLUSTER, CLUSTER_FORM, FULL_FORM, SINGLE } from './schedule.ts';
@@ -35,6 +37,8 @@ async function main(): Promise<boolean> {
   report(
     `seed ${seed}: npm run crash-test -- ${isCluster ? '--cluster ' : ''}--seed ${seed} --events ${events} --minutes ${minutes}`,
   );
+  const natsServer = await findServer(report);
+  if (isCluster) await warnOfOldServer(natsServer);
   const maxDrainMs = Math.min(MAX_DRAIN_MS, (minutes * MINUTE_MS) / 3);
   const result = await runCrashTest({
     seed,
@@ -43,7 +47,7 @@ async function main(): Promise<boolean> {
     form: isCluster ? CLUSTER_FORM : FULL_FORM,
     report,
     signal: interruption.signal,
-    natsServer: await findServer(report),
+    natsServer,
     program: 'dist/main.js',
     ackWaitMs: undefined,
     maxBacklog: 5_000,
@@ -68,6 +72,14 @@ type Options = {
 };
 
 /** Throws on unknown or invalid arguments. */
+async function warnOfOldServer(natsServer: string): Promise<void> {
+  const { text } = await readNatsVersion(natsServer);
+  if (assessServerVersion(text) === 'sound') return;
+  report(
+    `nats-server ${text} can lose acknowledged events in a cluster: put 2.12.5 or newer first on PATH (docs/nats-server.md)`,
+  );
+}
+
 function readArguments(): Options {
   const { values } = parseArgs({
     options: {
