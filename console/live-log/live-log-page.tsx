@@ -33,7 +33,7 @@ export function LiveLogPage() {
   const isWide = useIsWide();
   const query = params.get('q') ?? '';
   const { log, problems, isPartlyLocal } = useLog(query);
-  const { rows, pause, resume, isPaused, waiting } = useRows(log);
+  const { rows, inserted, pause, resume, isPaused, waiting } = useRows(log);
   const grid = useRef<GridHandle>(null);
   const field = useRef<HTMLInputElement>(null);
   useHotkey('/', () => field.current?.focus());
@@ -86,7 +86,7 @@ export function LiveLogPage() {
           onOpen={open}
           onKey={onKey}
           onEnd={isPaused ? undefined : log.loadOlder}
-          inserted={isPaused ? 0 : log.rows.appended}
+          inserted={inserted}
           empty={
             phase === 'loading' ? (
               <SkeletonRows count={16} />
@@ -177,6 +177,7 @@ function useRows(log: LiveLog) {
   }, [log]);
   return {
     rows: isPaused ? paused.rows : log.rows,
+    inserted: isPaused ? paused.appended : log.rows.appended,
     isPaused,
     waiting: isPaused ? log.rows.appended - paused.appended : 0,
     pause,

@@ -263,8 +263,16 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await scene.publishMany('many.third', 100);
     await page.getByText('307 attempts', { exact: true }).waitFor();
     expect(await rowInView()).toBe(row);
+    await page.keyboard.press('p');
+    await scene.publishMany('many.fourth', 5);
+    const resume = page.getByRole('button', { name: 'Resume, 5 new' });
+    await resume.waitFor();
+    expect(await rowInView()).toBe(row);
+    await resume.click();
+    await page.getByText('312 attempts', { exact: true }).waitFor();
+    expect(await rowInView()).toBe(row);
     await scrollTo(0);
-    await context.expect.poll(() => page.getByRole('row').nth(1).textContent()).toContain('many.third');
+    await context.expect.poll(() => page.getByRole('row').nth(1).textContent()).toContain('many.fourth');
   });
 
   test('with the keyboard alone: why an event was not delivered, its filter repaired, the event delivered, a replay', async (context) => {
