@@ -16,6 +16,7 @@ import { exactTime } from '../ui/format.ts';
 import { Grid, type GridHandle } from '../ui/grid.tsx';
 import type { Rows } from '../ui/grid-view.ts';
 import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { useDebounced } from '../ui/use-debounced.ts';
 import { useIsWide } from '../ui/use-is-wide.ts';
 import { COLUMNS, filterTermOf, knownValues } from './columns.tsx';
 import { parseFilter, toggleTerm } from './filter.ts';
@@ -23,8 +24,6 @@ import { FilterField } from './filter-field.tsx';
 import styles from './live-log-page.module.css';
 import { LiveLog, type LogRow } from './live-log-store.ts';
 import { PUBLISH_EXAMPLE } from './publish-example.ts';
-
-const TYPING_PAUSE_MS = 300;
 
 /** All attempts, newest first, shown when they are logged. The URL has the filter and the open row. */
 export function LiveLogPage() {
@@ -186,35 +185,16 @@ function useRows(log: LiveLog) {
   };
 }
 
-/** Shows each letter at once and applies the text when typing pauses, because every text is a new query. */
+/** Applies the filter when typing pauses or the field is left. */
 function FilterInput({ value, onChange, onLeave, ...rest }: Parameters<typeof FilterField>[0]) {
-  const [text, setText] = useState(value);
-  const [passed, setPassed] = useState(value);
-  // The URL was changed by something else: the key `f`, back, or a link.
-  if (passed !== value) {
-    setPassed(value);
-    setText(value);
-  }
-  const pass = (next: string) => {
-    setPassed(next.trim());
-    onChange(next.trim());
-  };
-  const latest = useRef(pass);
-  useEffect(() => {
-    latest.current = pass;
-  });
-  useEffect(() => {
-    if (text.trim() === passed) return undefined;
-    const timer = window.setTimeout(() => latest.current(text), TYPING_PAUSE_MS);
-    return () => window.clearTimeout(timer);
-  }, [text, passed]);
+  const { text, type, pass } = useDebounced(value, onChange);
   return (
     <FilterField
       {...rest}
       value={text}
-      onChange={setText}
+      onChange={type}
       onLeave={() => {
-        pass(text);
+        pass();
         onLeave();
       }}
     />
