@@ -38,7 +38,6 @@ export function LiveLogPage() {
   const field = useRef<HTMLInputElement>(null);
   useHotkey('/', () => field.current?.focus());
   useHotkey('p', isPaused ? resume : pause);
-  useHotkey('Escape', () => setParams({ delivery: undefined, attempt: undefined }));
 
   const open = (row: LogRow) => {
     if (isWide) setParams({ delivery: row.deliveryId, attempt: row.id });

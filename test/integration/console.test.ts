@@ -302,7 +302,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     for (const delivery of newest) await change(`cancelDelivery(id: "${delivery.id}")`);
     await context.expect.poll(() => selected.getAttribute('aria-rowindex')).toBe('39');
     expect(await place()).toBe(before);
-    await panel.getByRole('button', { name: 'Close' }).click();
+    await page.keyboard.press('Escape');
     await panel.waitFor({ state: 'detached' });
     await page.getByRole('grid').press('Enter');
     await panel.waitFor();
