@@ -13,7 +13,7 @@ export const messages = {
   serverUnreachable: 'The server cannot be reached',
   networkHint: 'The connection failed, or a proxy answered instead of the server.',
   noAnswerNow: 'The server cannot answer now',
-  triedAgain: 'The page tries again every five seconds.',
+  triedAgain: 'The page tries again by itself.',
   notFound: 'This page does not exist',
   notFoundHint: 'The address is misspelled, or its object was deleted.',
   loading: 'Loading',

@@ -6,6 +6,7 @@ import { Button } from '../ui/button.tsx';
 import { bytes } from '../ui/format.ts';
 import { Id } from '../ui/id.tsx';
 import { RedactionSwitch } from '../ui/redaction-switch.tsx';
+import { describeError } from '../ui/states.tsx';
 import { Body } from '../ui/text-block.tsx';
 import { visibleLine, visibleText } from '../ui/visible-text.ts';
 import styles from './attempt-view.module.css';
@@ -82,9 +83,10 @@ function Signed({ attempt: { id: attemptId, signingSecretIds } }: { readonly att
 function RequestBody({ attemptId }: { readonly attemptId: string }) {
   const { seesPayloads } = useViewer();
   const body = useRequestBody(attemptId);
-  if (body === undefined) return <p className={styles.none}>{messages.loading}</p>;
-  if (body === null) return <p className={styles.none}>{seesPayloads ? words.eventGone : messages.hidden}</p>;
-  return <Body text={body} label={`${words.request}, ${words.body}`} />;
+  if (body.state === 'loading') return <p className={styles.none}>{messages.loading}</p>;
+  if (body.state === 'failed') return <p className={styles.error}>{visibleText(describeError(body.error))}</p>;
+  if (body.state === 'none') return <p className={styles.none}>{seesPayloads ? words.eventGone : messages.hidden}</p>;
+  return <Body text={body.body} label={`${words.request}, ${words.body}`} />;
 }
 
 /** The phases that took place, such as "connect 12 ms · first byte 40 ms". */

@@ -101,7 +101,7 @@ export function DeliveriesPage() {
       filter,
       rowOf: ({ deliveryChanges }) => deliveryChanges.delivery,
       keyOf: ({ id }) => id,
-      timeOf: ({ createdAt }) => createdAt,
+      orderKeyOf: ({ createdAt }) => createdAt,
       matches: (row) => isOfState(row, state),
     }),
   });

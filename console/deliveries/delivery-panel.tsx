@@ -1,5 +1,6 @@
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
+import { useHotkey } from '../shell/use-hotkey.ts';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { IconButton } from '../ui/button.tsx';
 import { Link } from '../ui/link.tsx';
@@ -14,18 +15,20 @@ type DeliveryPanelProps = {
   readonly onClose: () => void;
 };
 
-/** On wide screens, the delivery of the URL parameter `delivery`, beside a list. */
+/** On wide screens, the delivery of the URL parameter `delivery`, beside a list. Escape closes it. */
 export function OpenDelivery() {
   const [params, setParams] = useUrlParams();
   const isWide = useIsWide();
   const id = params.get('delivery');
+  const close = () => setParams({ delivery: undefined, attempt: undefined });
+  useHotkey('Escape', close);
   if (!isWide || id === null) return null;
   return (
     <DeliveryPanel
       id={id}
       attemptId={params.get('attempt') ?? undefined}
       onAttempt={(attempt) => setParams({ attempt })}
-      onClose={() => setParams({ delivery: undefined, attempt: undefined })}
+      onClose={close}
     />
   );
 }

@@ -135,11 +135,11 @@ function streamsOf({ delivery }: DeliveryDetailsQuery, changed: () => void): rea
   ];
 }
 
-/** A button that copies the request as a curl command. Not shown while the body is read or if the event was deleted. */
+/** A button that copies the request as a curl command, once the body was read. */
 function CopyCurl({ attempt: { id, url, requestHeaders: headers } }: { readonly attempt: AttemptDetailsFragment }) {
-  const body = useRequestBody(id);
-  if (body == null) return null;
-  return <CopyButton text={curlCommand({ url, headers, body })}>{messages.copyCurl}</CopyButton>;
+  const read = useRequestBody(id);
+  if (read.state !== 'read') return null;
+  return <CopyButton text={curlCommand({ url, headers, body: read.body })}>{messages.copyCurl}</CopyButton>;
 }
 
 function DeliveryFacts({ delivery }: { readonly delivery: DeliveryDetails }) {

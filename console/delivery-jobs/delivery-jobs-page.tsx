@@ -70,7 +70,7 @@ export function DeliveryJobsPage() {
       filter: { ...filter, ...JOBS },
       rowOf: ({ jobChanges }) => jobChanges.deliveryJob,
       keyOf: ({ id }) => id,
-      timeOf: ({ createdAt }) => createdAt,
+      orderKeyOf: ({ createdAt }) => createdAt,
       matches: () => true,
     }),
   });

@@ -88,7 +88,7 @@ export function ErasuresPage() {
       filter: { ...filter, ...ERASURES },
       rowOf: ({ jobChanges }) => jobChanges.erasure,
       keyOf: ({ id }) => id,
-      timeOf: ({ createdAt }) => createdAt,
+      orderKeyOf: ({ createdAt }) => createdAt,
       matches: () => true,
     }),
   });

@@ -24,15 +24,13 @@ export function EventTypesPage() {
   const { isAdmin } = useViewer();
   const tenant = useTenantFilter();
   const [edited, setEdited] = useState<EditedType>();
-  const list = params.get('list') ?? '';
+  const list = readList(params);
   const catalogue = useCatalogue();
-  const [{ data: observed }, readObserved] = useQuery({
+  const [{ data: observed, error }, readObserved] = useQuery({
     query: ObservedEventTypesDocument,
     variables: tenant,
-    // Only operators change the catalogue; users of the portal select types from it.
     pause: IS_PORTAL,
   });
-  // Undefined for a session of some subscriptions, which may not read it.
   const unlisted = observed?.observedEventTypes;
   const open = params.get('type');
   return (
@@ -59,9 +57,7 @@ export function EventTypesPage() {
         )}
       </PageTitle>
       {list === 'unlisted' ? (
-        unlisted !== undefined && (
-          <ObservedTypes types={unlisted} onAdd={isAdmin ? (name) => setEdited({ name }) : undefined} />
-        )
+        <ObservedTypes types={unlisted} error={error} onAdd={isAdmin ? (name) => setEdited({ name }) : undefined} />
       ) : (
         <TypeGrid catalogue={catalogue} openName={open} onOpen={(name) => setParams({ type: name })} />
       )}
@@ -90,4 +86,10 @@ export function EventTypesPage() {
       )}
     </>
   );
+}
+
+/** Only operators change the catalogue; users of the portal select types from it. */
+function readList(params: URLSearchParams): string {
+  const list = params.get('list') ?? '';
+  return IS_PORTAL && list === 'unlisted' ? '' : list;
 }

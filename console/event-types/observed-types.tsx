@@ -1,20 +1,24 @@
+import type { CombinedError } from 'urql';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { Button } from '../ui/button.tsx';
 import { Link } from '../ui/link.tsx';
-import { EmptyState } from '../ui/states.tsx';
+import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
 import { Table } from '../ui/table.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
 import { catalogueWords as words } from './messages.ts';
 
 type ObservedTypesProps = {
-  readonly types: readonly string[];
+  /** Undefined until they are read. */
+  readonly types: readonly string[] | undefined;
+  readonly error: CombinedError | undefined;
   /** Undefined if the viewer cannot change the catalogue. */
   readonly onAdd: ((name: string) => void) | undefined;
 };
 
 /** Published types that are not in the catalogue, for example new or misspelled ones. */
-export function ObservedTypes({ types, onAdd }: ObservedTypesProps) {
+export function ObservedTypes({ types, error, onAdd }: ObservedTypesProps) {
+  if (types === undefined) return error === undefined ? <SkeletonRows /> : <ErrorState error={error} />;
   if (types.length === 0) return <EmptyState title={words.noUnlisted}>{words.noUnlistedHint}</EmptyState>;
   return (
     <Table

@@ -56,7 +56,7 @@ export function EventsPage() {
       filter,
       rowOf: ({ eventLog }) => eventLog.event,
       keyOf,
-      timeOf: ({ createdAt }) => createdAt,
+      orderKeyOf: ({ createdAt }) => createdAt,
       matches: () => true,
     }),
   });

@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useState } from 'react';
+import { useMemo, useState } from 'react';
 import { useQuery } from 'urql';
 import { EventData } from '../events/event-data.tsx';
 import { conditionsOf } from '../events/failed-paths.ts';
@@ -24,6 +24,7 @@ import { Link } from '../ui/link.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { EmptyState, ObjectState, problemsOf, SkeletonRows } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
+import { useDebounced } from '../ui/use-debounced.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { compareResults, type EventResult, MATCHES_EVERYTHING, textOfFilter } from './compare.ts';
 import styles from './filter-playground-page.module.css';
@@ -31,8 +32,6 @@ import { filterPlaygroundWords as words } from './messages.ts';
 import { SaveFilter } from './save-filter.tsx';
 
 const names = messages.columns;
-/** Each test evaluates 200 events. */
-const TYPING_PAUSE_MS = 400;
 
 const COLUMNS: readonly Column<EventResult>[] = [
   {
@@ -88,9 +87,9 @@ export function FilterPlaygroundPage({ id }: { readonly id: string }) {
 function Playground({ subscription }: { readonly subscription: SubscriptionSettingsFragment }) {
   const { canWrite } = useViewer();
   const [params] = useUrlParams();
-  const [text, setText] = useState(() => textOfFilter(subscription.filter));
   const [isSaving, setSaving] = useState(false);
-  const tested = useAfterPause(text);
+  const [tested, setTested] = useState(() => textOfFilter(subscription.filter));
+  const { text, type } = useDebounced(tested, setTested);
   const parsed = useMemo(() => parseJsonText(tested), [tested]);
   const filter = parsed === undefined ? undefined : (parsed.value ?? MATCHES_EVERYTHING);
   const { rows, error, isLoading } = useResults(subscription, filter);
@@ -110,7 +109,7 @@ function Playground({ subscription }: { readonly subscription: SubscriptionSetti
         {canWrite && (
           <Button
             kind="primary"
-            disabled={isUnchanged || problems.length > 0 || tested !== text}
+            disabled={isUnchanged || problems.length > 0 || tested !== text.trim()}
             onClick={() => setSaving(true)}
           >
             {words.save}
@@ -127,7 +126,7 @@ function Playground({ subscription }: { readonly subscription: SubscriptionSetti
               problems={problems}
               rows={Math.min(20, Math.max(8, text.split('\n').length + 1))}
               value={text}
-              onChange={setText}
+              onChange={type}
             />
           </div>
           <Sample id={sampleId} tenant={subscription.tenant} filter={problems.length > 0 ? undefined : filter} />
@@ -228,14 +227,4 @@ function Sample({ id, tenant, filter }: SampleProps) {
   const event = data?.event;
   if (id === null || event?.id !== id) return <p className={styles.hint}>{words.pickSample}</p>;
   return <EventData text={event.dataText ?? ''} hint={visibleLine(event.type)} failedPaths={failed?.failedPaths} />;
-}
-
-/** The value of `text` at the last pause in typing. */
-function useAfterPause(text: string): string {
-  const [settled, setSettled] = useState(text);
-  useEffect(() => {
-    const timer = window.setTimeout(() => setSettled(text), TYPING_PAUSE_MS);
-    return () => window.clearTimeout(timer);
-  }, [text]);
-  return settled;
 }

@@ -5,6 +5,7 @@ import { endSession } from '../session/session.ts';
 import { createLiveClient } from './connection.ts';
 import { POSSIBLE_TYPES } from './possible-types.ts';
 import { retryQueries, statusOf } from './retry.ts';
+import { withoutLarge } from './uncached.ts';
 import { GRAPHQL_URL } from './urls.ts';
 
 export type Clients = {
@@ -78,20 +79,23 @@ export function createClients(getKey: () => string): Clients {
           return result.data === null ? { ...result, data: undefined } : result;
         },
       }),
-      cacheExchange({
-        possibleTypes: POSSIBLE_TYPES,
-        keys: {
-          // Publishers' ids are unique within a tenant only.
-          Event: ({ tenant, id }) => (typeof tenant === 'string' && typeof id === 'string' ? `${tenant}\n${id}` : null),
-          EventType: ({ name }) => (typeof name === 'string' ? name : null),
-          ...Object.fromEntries(connectionTypes().map((name) => [name, NONE])),
-          ...Object.fromEntries(EMBEDDED.map((name) => [name, NONE])),
-          ConsideredSubscription: NONE,
-          TestFilterResult: NONE,
-          SearchResult: NONE,
-          Tenant: ({ name }) => (typeof name === 'string' ? name : null),
-        },
-      }),
+      withoutLarge(
+        cacheExchange({
+          possibleTypes: POSSIBLE_TYPES,
+          keys: {
+            // Publishers' ids are unique within a tenant only.
+            Event: ({ tenant, id }) =>
+              typeof tenant === 'string' && typeof id === 'string' ? `${tenant}\n${id}` : null,
+            EventType: ({ name }) => (typeof name === 'string' ? name : null),
+            ...Object.fromEntries(connectionTypes().map((name) => [name, NONE])),
+            ...Object.fromEntries(EMBEDDED.map((name) => [name, NONE])),
+            ConsideredSubscription: NONE,
+            TestFilterResult: NONE,
+            SearchResult: NONE,
+            Tenant: ({ name }) => (typeof name === 'string' ? name : null),
+          },
+        }),
+      ),
       fetchExchange,
       subscriptionExchange({
         forwardSubscription: ({ query = '', variables }) => ({

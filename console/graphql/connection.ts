@@ -1,5 +1,6 @@
 import { type Client, createClient } from 'graphql-ws';
 import { endSession } from '../session/session.ts';
+import { isForbidden } from './restart.ts';
 import { createStore } from './store.ts';
 import { GRAPHQL_URL } from './urls.ts';
 
@@ -13,8 +14,6 @@ type Connection =
 
 export const connection = createStore<Connection>({ state: 'idle' });
 
-/** The close code of graphql-ws when the server rejects the credential, at the start or later. */
-const FORBIDDEN = 4403;
 const PING_EVERY_MS = 12_000;
 /** Milliseconds to wait for a pong. Without one the connection is lost, for example after the computer slept. */
 const PONG_WITHIN_MS = 6_000;
@@ -73,10 +72,6 @@ function onClosed(event: unknown, isRenewed: boolean): void {
     connection.set({ state: 'ended' });
   } else if (event instanceof CloseEvent && event.code === 1000) connection.set({ state: 'idle' });
   else if (connection.get().state !== 'reconnecting') connection.set({ state: 'reconnecting', since: Date.now() });
-}
-
-function isForbidden(event: unknown): boolean {
-  return event instanceof CloseEvent && event.code === FORBIDDEN;
 }
 
 /** Doubles from 0.5 s to 10 s, with jitter, and ends at once when the network is back or the tab is shown. */

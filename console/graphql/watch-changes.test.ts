@@ -78,11 +78,18 @@ test('once a cursor has expired, all streams begin again, later each time that t
   expect(streams()).toEqual([]);
 });
 
-test('a socket that was closed for good ends them', async () => {
+function closed(code: number): Event {
+  return Object.assign(new Event('close'), { code });
+}
+
+test('streams begin again after a socket that the client does not replace, unless the server rejects the credential', async () => {
   const { clients, streams } = startServer();
   const { calls } = watch(clients);
   await vi.advanceTimersByTimeAsync(0);
-  for (const { error } of streams()) error(new Event('close'));
+  for (const { error } of streams()) error(closed(1011));
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(calls).toEqual(['begin', 'end', 'begin']);
+  for (const { error } of streams()) error(closed(4403));
   await vi.advanceTimersByTimeAsync(600_000);
-  expect(calls).toEqual(['begin']);
+  expect(calls).toEqual(['begin', 'end', 'begin']);
 });

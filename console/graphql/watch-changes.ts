@@ -2,6 +2,7 @@ import type { Client as LiveClient } from 'graphql-ws';
 import { stringifyDocument, type TypedDocumentNode } from 'urql';
 import { ChangesCursorDocument } from '../generated/graphql.ts';
 import type { Clients } from './client.ts';
+import { isForbidden, restartUntil } from './restart.ts';
 
 /** A live stream of changes; its subscription has the variables `filter` and `after`. */
 export type ChangeStream = {
@@ -23,10 +24,6 @@ export function changeStream<Data, Filter extends object>(stream: TypedStream<Da
   return { query: stringifyDocument(document), filter, onChange: (data) => onChange(data as Data) };
 }
 
-/** Milliseconds before streams that ended begin again; doubles while they end without a change. */
-const RESTART_MS = 1_000;
-const LONGEST_RESTART_MS = 60_000;
-
 type Watch = {
   readonly streams: readonly ChangeStream[];
   /** Called when a new query misses no change. Also called if the streams cannot begin; they are then retried. */
@@ -42,38 +39,23 @@ type Watch = {
 export function watchChanges({ urql, live }: Clients, { streams, onBegin, onEnd }: Watch): () => void {
   const ending = new AbortController();
   const { signal } = ending;
-  let restartMs = RESTART_MS;
-  const begin = async () => {
+  let isRestart = false;
+  void restartUntil(signal, async (succeed) => {
+    if (isRestart) onEnd();
+    isRestart = true;
     const { data } = await urql.query(ChangesCursorDocument, {}, { requestPolicy: 'network-only' }).toPromise();
     if (signal.aborted) return;
     onBegin();
-    if (data === undefined) {
-      restart();
-      return;
-    }
+    if (data === undefined) return;
     const ended = new AbortController();
-    signal.addEventListener('abort', () => ended.abort());
+    const end = () => ended.abort();
+    signal.addEventListener('abort', end);
+    const isOver = new Promise((resolve) => ended.signal.addEventListener('abort', resolve));
     for (const stream of streams) {
-      resume(live, stream, {
-        cursor: data.changesCursor,
-        signal: ended.signal,
-        onChange: () => (restartMs = RESTART_MS),
-        onEnd: () => {
-          ended.abort();
-          restart();
-        },
-      });
+      resume(live, stream, { cursor: data.changesCursor, signal: ended.signal, onChange: succeed, onEnd: end });
     }
-  };
-  const restart = () => {
-    const timer = window.setTimeout(() => {
-      onEnd();
-      void begin();
-    }, restartMs);
-    restartMs = Math.min(LONGEST_RESTART_MS, restartMs * 2);
-    signal.addEventListener('abort', () => window.clearTimeout(timer));
-  };
-  void begin();
+    await isOver;
+  });
   return () => ending.abort();
 }
 
@@ -81,7 +63,10 @@ type Resumption = {
   readonly cursor: string;
   readonly signal: AbortSignal;
   readonly onChange: () => void;
-  /** The server ended the stream: the changes since the cursor are no longer known, or it cannot read them. */
+  /**
+   * The stream ended: the changes since the cursor are no longer known, the server cannot read them, or the socket was closed
+   * with a code after which the client does not reconnect.
+   */
   readonly onEnd: () => void;
 };
 
@@ -95,9 +80,6 @@ function resume(live: LiveClient, { query, filter, onChange }: ChangeStream, res
       return cursor;
     },
   };
-  const end = () => {
-    if (!signal.aborted) onEnd();
-  };
   const stop = live.subscribe<Record<string, { readonly cursor: string }>>(
     { query, variables },
     {
@@ -108,9 +90,8 @@ function resume(live: LiveClient, { query, filter, onChange }: ChangeStream, res
         resumption.onChange();
         onChange(data);
       },
-      // Otherwise the socket was closed permanently, which the connection state shows.
-      error: (error) => Array.isArray(error) && end(),
-      complete: end,
+      error: (error) => isForbidden(error) || onEnd(),
+      complete: onEnd,
     },
   );
   signal.addEventListener('abort', stop);

@@ -3,7 +3,7 @@ import { flushSync } from 'react-dom';
 import { messages } from '../messages.ts';
 import { IconButton } from '../ui/button.tsx';
 import { Icon } from '../ui/icons.tsx';
-import { completions, type KnownValues } from './filter.ts';
+import { type Completion, completions, type KnownValues } from './filter.ts';
 import styles from './filter-field.module.css';
 
 type FilterFieldProps = {
@@ -23,10 +23,9 @@ export function FilterField({ value, onChange, known, problems, onLeave, ref }: 
   const [chosen, setChosen] = useState(-1);
   const offered = caret === undefined ? [] : completions(value, caret, known());
   const isOpen = offered.length > 0;
+  const choice = offered[chosen];
 
-  const take = (index: number, input: HTMLInputElement) => {
-    const completion = offered[index];
-    if (completion === undefined) return;
+  const take = (completion: Completion, input: HTMLInputElement) => {
     // Rendered at once, so that a key pressed before the next frame is inserted after the completion.
     flushSync(() => {
       onChange(completion.text);
@@ -37,10 +36,11 @@ export function FilterField({ value, onChange, known, problems, onLeave, ref }: 
   };
   const onKeyDown = (event: KeyboardEvent<HTMLInputElement>) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step !== undefined && isOpen) setChosen((chosen + step + offered.length + 1) % (offered.length + 1));
+    // After the last completion none is chosen, and then the first.
+    if (step !== undefined && isOpen) setChosen(((chosen + 1 + step + offered.length + 1) % (offered.length + 1)) - 1);
     else if (step === 1) onLeave();
-    else if ((event.key === 'Enter' || (event.key === 'Tab' && !event.shiftKey)) && isOpen && chosen >= 0) {
-      take(chosen, event.currentTarget);
+    else if ((event.key === 'Enter' || (event.key === 'Tab' && !event.shiftKey)) && choice !== undefined) {
+      take(choice, event.currentTarget);
     } else if (event.key === 'Enter') {
       setCaret(undefined);
       onLeave();
@@ -59,7 +59,7 @@ export function FilterField({ value, onChange, known, problems, onLeave, ref }: 
         aria-expanded={isOpen}
         aria-controls={isOpen ? `${id}-list` : undefined}
         aria-autocomplete="list"
-        aria-activedescendant={isOpen && chosen >= 0 ? `${id}-${chosen}` : undefined}
+        aria-activedescendant={choice !== undefined ? `${id}-${chosen}` : undefined}
         aria-invalid={problems.length > 0}
         aria-describedby={`${id}-problems`}
         placeholder={messages.liveLog.placeholder}
@@ -79,9 +79,9 @@ export function FilterField({ value, onChange, known, problems, onLeave, ref }: 
       {value !== '' && <IconButton icon="close" label={messages.liveLog.clearFilter} onClick={() => onChange('')} />}
       {isOpen && (
         <ul id={`${id}-list`} role="listbox" aria-label={messages.liveLog.filter} className={styles.list}>
-          {offered.map(({ label }, index) => (
+          {offered.map((completion, index) => (
             <li
-              key={label}
+              key={completion.label}
               id={`${id}-${index}`}
               role="option"
               aria-selected={index === chosen}
@@ -89,10 +89,10 @@ export function FilterField({ value, onChange, known, problems, onLeave, ref }: 
                 // The field keeps the focus.
                 event.preventDefault();
                 const input = event.currentTarget.closest('div')?.querySelector('input');
-                if (input != null) take(index, input);
+                if (input != null) take(completion, input);
               }}
             >
-              {label}
+              {completion.label}
             </li>
           ))}
         </ul>

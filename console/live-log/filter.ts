@@ -1,5 +1,6 @@
 import { type DeliveryFilter, FailureReason } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
+import { isUuid } from '../ui/uuid.ts';
 
 /**
  * The filter language of the live log: terms such as `status:failure code:5xx type:order.*`, separated by spaces. Terms of
@@ -29,7 +30,6 @@ export type ParsedFilter = {
   readonly problems: readonly string[];
 };
 
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const UNITS_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 /** Minimum response time by which the API filters, in ms: its index does not contain faster attempts. */
 const SERVER_MIN_MS = 1_000;
@@ -57,7 +57,7 @@ export function parseFilter(text: string, nowMs: number): ParsedFilter {
     statusCodes: valuesOf('code', readCodes),
     failureReasons: valuesOf('reason', readReason),
     eventTypes: valuesOf('type', (value) => value),
-    subscriptionIds: valuesOf('sub', (value) => (UUID.test(value) ? value.toLowerCase() : undefined)),
+    subscriptionIds: valuesOf('sub', (value) => (isUuid(value) ? value.toLowerCase() : undefined)),
     attemptNumbers: valuesOf('attempt', readAttemptNumber),
     minResponseTimeMs: minResponseTimeMs >= SERVER_MIN_MS ? minResponseTimeMs : undefined,
     from: time('since'),

@@ -13,8 +13,10 @@ import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
 import { copyText } from '../ui/copy.tsx';
 import { exactTime } from '../ui/format.ts';
-import { Grid, type GridHandle, type Rows } from '../ui/grid.tsx';
+import { Grid, type GridHandle } from '../ui/grid.tsx';
+import type { Rows } from '../ui/grid-view.ts';
 import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { useDebounced } from '../ui/use-debounced.ts';
 import { useIsWide } from '../ui/use-is-wide.ts';
 import { COLUMNS, filterTermOf, knownValues } from './columns.tsx';
 import { parseFilter, toggleTerm } from './filter.ts';
@@ -22,8 +24,6 @@ import { FilterField } from './filter-field.tsx';
 import styles from './live-log-page.module.css';
 import { LiveLog, type LogRow } from './live-log-store.ts';
 import { PUBLISH_EXAMPLE } from './publish-example.ts';
-
-const TYPING_PAUSE_MS = 300;
 
 /** All attempts, newest first, shown when they are logged. The URL has the filter and the open row. */
 export function LiveLogPage() {
@@ -33,12 +33,11 @@ export function LiveLogPage() {
   const isWide = useIsWide();
   const query = params.get('q') ?? '';
   const { log, problems, isPartlyLocal } = useLog(query);
-  const { rows, pause, resume, isPaused, waiting } = useRows(log);
+  const { rows, inserted, pause, resume, isPaused, waiting } = useRows(log);
   const grid = useRef<GridHandle>(null);
   const field = useRef<HTMLInputElement>(null);
   useHotkey('/', () => field.current?.focus());
   useHotkey('p', isPaused ? resume : pause);
-  useHotkey('Escape', () => setParams({ delivery: undefined, attempt: undefined }));
 
   const open = (row: LogRow) => {
     if (isWide) setParams({ delivery: row.deliveryId, attempt: row.id });
@@ -86,7 +85,7 @@ export function LiveLogPage() {
           onOpen={open}
           onKey={onKey}
           onEnd={isPaused ? undefined : log.loadOlder}
-          inserted={isPaused ? 0 : log.rows.appended}
+          inserted={inserted}
           empty={
             phase === 'loading' ? (
               <SkeletonRows count={16} />
@@ -177,6 +176,7 @@ function useRows(log: LiveLog) {
   }, [log]);
   return {
     rows: isPaused ? paused.rows : log.rows,
+    inserted: isPaused ? paused.appended : log.rows.appended,
     isPaused,
     waiting: isPaused ? log.rows.appended - paused.appended : 0,
     pause,
@@ -184,35 +184,16 @@ function useRows(log: LiveLog) {
   };
 }
 
-/** Shows each letter at once and applies the text when typing pauses, because every text is a new query. */
+/** Applies the filter when typing pauses or the field is left. */
 function FilterInput({ value, onChange, onLeave, ...rest }: Parameters<typeof FilterField>[0]) {
-  const [text, setText] = useState(value);
-  const [passed, setPassed] = useState(value);
-  // The URL was changed by something else: the key `f`, back, or a link.
-  if (passed !== value) {
-    setPassed(value);
-    setText(value);
-  }
-  const pass = (next: string) => {
-    setPassed(next.trim());
-    onChange(next.trim());
-  };
-  const latest = useRef(pass);
-  useEffect(() => {
-    latest.current = pass;
-  });
-  useEffect(() => {
-    if (text.trim() === passed) return undefined;
-    const timer = window.setTimeout(() => latest.current(text), TYPING_PAUSE_MS);
-    return () => window.clearTimeout(timer);
-  }, [text, passed]);
+  const { text, type, pass } = useDebounced(value, onChange);
   return (
     <FilterField
       {...rest}
       value={text}
-      onChange={setText}
+      onChange={type}
       onLeave={() => {
-        pass(text);
+        pass();
         onLeave();
       }}
     />

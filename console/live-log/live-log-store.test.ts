@@ -1,5 +1,5 @@
 import type { Client as LiveClient } from 'graphql-ws';
-import type { Client } from 'urql';
+import { type Client, CombinedError } from 'urql';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { LiveLog, type LogRow } from './live-log-store.ts';
 
@@ -9,7 +9,10 @@ beforeEach(() => {
     return 1;
   });
 });
-afterEach(() => vi.unstubAllGlobals());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
 
 function rowOf(number: number): LogRow {
   return {
@@ -29,12 +32,20 @@ function rowOf(number: number): LogRow {
   };
 }
 
+type Sink = {
+  readonly next: (result: object) => void;
+  readonly error: (error: unknown) => void;
+  readonly complete: () => void;
+};
+
 /** A server with a log that holds the rows from 1 on: the newest 100 are the page, and streams begin behind a cursor. */
 function startServer(rows: number) {
   let last = rows;
-  let stream: { readonly push: (row: LogRow) => void; readonly after: () => string | null } | undefined;
+  let stream: (Sink & { readonly after: () => string | null }) | undefined;
+  let pageError: CombinedError | undefined;
+  const push = (row: LogRow) => stream?.next({ data: { deliveryLog: row } });
   const pageBehind = (cursor: string | undefined) => {
-    const newest = cursor === undefined ? rows : Number(cursor.replace('cursor-', '')) - 1;
+    const newest = cursor === undefined ? last : Number(cursor.replace('cursor-', '')) - 1;
     const edges = Array.from({ length: Math.min(100, newest) }, (_, index) => rowOf(newest - index));
     return {
       deliveryLog: {
@@ -44,32 +55,47 @@ function startServer(rows: number) {
     };
   };
   const query = vi.fn((_document: unknown, { after }: { readonly after?: string }) => ({
-    toPromise: () => Promise.resolve({ data: pageBehind(after) }),
+    toPromise: () => Promise.resolve(pageError === undefined ? { data: pageBehind(after) } : { error: pageError }),
   }));
   // `as`: the store uses these functions only.
   const urql = { query } as unknown as Client;
   const live = {
     on: () => () => undefined,
-    subscribe: (
-      { variables }: { readonly variables: { readonly after: string | null } },
-      { next }: { readonly next: (result: { readonly data: { readonly deliveryLog: LogRow } }) => void },
-    ) => {
-      stream = { push: (row) => next({ data: { deliveryLog: row } }), after: () => variables.after };
+    subscribe: ({ variables }: { readonly variables: { readonly after: string | null } }, sink: Sink) => {
+      const { after } = variables;
+      // As the server does: from the cursor on, or from now on.
+      if (after != null) queueMicrotask(() => catchUp(Number(after.replace('cursor-', ''))));
+      stream = { ...sink, after: () => variables.after };
       return () => undefined;
     },
   } as unknown as LiveClient;
+  const catchUp = (after: number) => {
+    for (let number = after + 1; number <= last; number += 1) push(rowOf(number));
+  };
+  /** The stream ends, and rows are logged before the next one. */
+  const endStream = (end: (sink: Sink) => void, missed: number) => {
+    const ended = stream;
+    stream = undefined;
+    last += missed;
+    if (ended !== undefined) end(ended);
+  };
   return {
     clients: { urql, live },
     query,
+    stream: () => stream,
     hasStream: () => stream !== undefined,
+    failPages: (error: CombinedError | undefined) => {
+      pageError = error;
+    },
+    endStream,
     log: (count: number) => {
-      for (let index = 0; index < count; index += 1) stream?.push(rowOf((last += 1)));
+      for (let index = 0; index < count; index += 1) push(rowOf((last += 1)));
     },
     /** The stream is subscribed to again, and repeats some rows before the cursor that the client sends. */
     restart: (repeated: number, missed: number) => {
       const after = Number(stream?.after()?.replace('cursor-', ''));
       last += missed;
-      for (let number = after - repeated + 1; number <= last; number += 1) stream?.push(rowOf(number));
+      catchUp(after - repeated);
     },
   };
 }
@@ -131,4 +157,86 @@ test('the rows of the last moment are rendered when the log is left', async () =
   end();
   await new Promise((resolve) => setImmediate(resolve));
   expect(rendered).toHaveBeenCalledTimes(before + 1);
+});
+
+const UNAVAILABLE = new CombinedError({ graphQLErrors: [{ message: 'Postgres is unavailable' }] });
+
+/** A log with two rows that watches, and timers that wait for the test. */
+function startLog() {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const server = startServer(2);
+  const log = new LiveLog({}, () => true);
+  return { server, log, numbers: () => log.rows.slice().map(({ number }) => number) };
+}
+
+test('a first page that fails is read again, later each time, until it is there', async () => {
+  const { server, log, numbers } = startLog();
+  server.failPages(UNAVAILABLE);
+  const end = log.connect(server.clients);
+  await vi.advanceTimersByTimeAsync(0);
+  expect(log.state).toMatchObject({ phase: 'ready', error: UNAVAILABLE });
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(server.query).toHaveBeenCalledTimes(2);
+  await vi.advanceTimersByTimeAsync(1_999);
+  expect(server.query).toHaveBeenCalledTimes(2);
+  server.failPages(undefined);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(log.state.error).toBeUndefined();
+  server.log(1);
+  expect(numbers()).toEqual([3, 2, 1]);
+  end();
+  server.endStream(({ complete }) => complete(), 0);
+  await vi.advanceTimersByTimeAsync(600_000);
+  expect(server.hasStream()).toBe(false);
+});
+
+test.each<[string, (sink: Sink) => void, boolean]>([
+  ['with an error', ({ error }) => error([{ message: 'unavailable' }]), true],
+  [
+    'with a result that has errors',
+    ({ next, complete }) => {
+      next({ errors: [{ message: 'unavailable' }] });
+      complete();
+    },
+    true,
+  ],
+  ['without an error', ({ complete }) => complete(), false],
+  ['because the socket was closed', ({ error }) => error(Object.assign(new Event('close'), { code: 1011 })), false],
+])('a stream that ends %s begins again: no row is missing and none is there twice', async (_, fail, hasError) => {
+  const { server, log, numbers } = startLog();
+  const end = log.connect(server.clients);
+  await vi.advanceTimersByTimeAsync(0);
+  server.log(1);
+  server.endStream(fail, 4);
+  expect(log.state.error !== undefined).toBe(hasError);
+  server.failPages(UNAVAILABLE);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect([server.hasStream(), log.state.error !== undefined]).toEqual([!hasError, hasError]);
+  server.failPages(undefined);
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(log.state.error).toBeUndefined();
+  server.restart(2, 1);
+  expect(numbers()).toEqual([8, 7, 6, 5, 4, 3, 2, 1]);
+  end();
+});
+
+test('a row after a result with errors removes the error', async () => {
+  const { server, log } = startLog();
+  const end = log.connect(server.clients);
+  await vi.advanceTimersByTimeAsync(0);
+  server.stream()?.next({ errors: [{ message: 'one row cannot be read' }] });
+  expect(log.state.error).toBeDefined();
+  server.log(1);
+  expect(log.state.error).toBeUndefined();
+  end();
+});
+
+test('a stream that the server ends because of the credential waits for another sign-in', async () => {
+  const { server, log } = startLog();
+  const end = log.connect(server.clients);
+  await vi.advanceTimersByTimeAsync(0);
+  server.endStream(({ error }) => error(Object.assign(new Event('close'), { code: 4403 })), 0);
+  await vi.advanceTimersByTimeAsync(600_000);
+  expect(server.hasStream()).toBe(false);
+  end();
 });

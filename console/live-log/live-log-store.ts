@@ -8,6 +8,7 @@ import {
   WatchLogDocument,
   type WatchLogSubscription,
 } from '../generated/graphql.ts';
+import { isForbidden, restartUntil } from '../graphql/restart.ts';
 import { RowBuffer } from './row-buffer.ts';
 
 export type LogRow = LogRowFragment;
@@ -19,7 +20,9 @@ const PAGE = 100;
 const MAX_PAGES = 10;
 /** Milliseconds between two renders. Each costs about 10 ms, and a person cannot read 1,000 rows a second. */
 const RENDER_EVERY_MS = 100;
-const RESTART_AFTER_MS = 1_000;
+
+/** `succeed` is called at each row. */
+type Run = { readonly signal: AbortSignal; readonly succeed: () => void };
 
 type Clients = { readonly urql: Client; readonly live: LiveClient };
 
@@ -34,7 +37,8 @@ export type LogState = {
 
 /**
  * The attempts that match a filter: the newest page, then each one as it is logged. Rows bypass the normalised cache, and
- * React renders at most ten times a second. A new connection continues after the last cursor: each row is shown once.
+ * React renders at most ten times a second. A new connection, and a new stream after a failed one, continue after the last
+ * cursor: each row is shown once.
  */
 export class LiveLog {
   /** The matching rows. The object stays the same, so that a frame copies nothing. */
@@ -80,7 +84,8 @@ export class LiveLog {
   connect(clients: Clients): () => void {
     this.#clients = clients;
     const ending = new AbortController();
-    void this.#run(clients, ending.signal);
+    const { signal } = ending;
+    void restartUntil(signal, (succeed) => this.#run(clients, { signal, succeed }));
     return () => {
       ending.abort();
       this.#clients = undefined;
@@ -88,23 +93,26 @@ export class LiveLog {
     };
   }
 
-  async #run(clients: Clients, signal: AbortSignal): Promise<void> {
-    if (this.#cursor === undefined) {
-      const result = await clients.urql
+  /** Reads the newest page and watches, until one of them fails. */
+  async #run(clients: Clients, { signal, succeed }: Run): Promise<void> {
+    // After an error, a page shows whether the server answers again.
+    if (this.#cursor === undefined || this.#state.error !== undefined) {
+      const { data, error } = await clients.urql
         .query(LogPageDocument, { filter: this.#filter, first: PAGE }, { requestPolicy: 'network-only' })
         .toPromise();
       if (signal.aborted) return;
-      if (result.data === undefined) {
-        this.#change({ phase: 'ready', error: result.error });
+      if (data === undefined) {
+        this.#change({ phase: 'ready', error });
         return;
       }
-      this.#addOlder(result.data);
+      if (this.#cursor === undefined) this.#addOlder(data);
     }
     this.#change({ phase: 'ready', error: undefined });
-    this.#watch(clients, signal);
+    await this.#watch(clients, { signal, succeed });
   }
 
-  #watch({ live }: Clients, signal: AbortSignal): void {
+  /** Appends the rows of a stream until it ends. */
+  #watch({ live }: Clients, { signal, succeed }: Run): Promise<void> {
     const filter = this.#filter;
     const cursor = () => this.#cursor;
     const variables = {
@@ -114,24 +122,6 @@ export class LiveLog {
         return cursor();
       },
     };
-    const stop = live.subscribe<WatchLogSubscription>(
-      { query: stringifyDocument(WatchLogDocument), variables },
-      {
-        next: ({ data, errors }) => {
-          if (errors !== undefined) this.#change({ error: new CombinedError({ graphQLErrors: [...errors] }) });
-          else if (data != null) this.#append(data.deliveryLog);
-        },
-        error: (error) => {
-          // Otherwise the socket was closed permanently, which the connection state shows.
-          if (isErrors(error)) this.#change({ error: new CombinedError({ graphQLErrors: [...error] }) });
-        },
-        complete: () => {
-          if (!signal.aborted)
-            window.setTimeout(() => !signal.aborted && this.#watch({ ...this.#require() }, signal), RESTART_AFTER_MS);
-        },
-      },
-    );
-    signal.addEventListener('abort', stop);
     // Without a cursor the stream begins now. The server answers a later request for a page on the same socket after it.
     const readWhileEmpty = () => {
       if (this.#cursor !== undefined || signal.aborted) return;
@@ -140,13 +130,33 @@ export class LiveLog {
         { next: ({ data }) => data != null && this.#addOlder(data), error: () => undefined, complete: () => undefined },
       );
     };
-    readWhileEmpty();
-    signal.addEventListener('abort', live.on('connected', readWhileEmpty));
-  }
-
-  #require(): Clients {
-    if (this.#clients === undefined) throw new Error('the live log is not connected');
-    return this.#clients;
+    return new Promise((resolve) => {
+      const stop = live.subscribe<WatchLogSubscription>(
+        { query: stringifyDocument(WatchLogDocument), variables },
+        {
+          next: ({ data, errors }) => {
+            if (errors !== undefined) this.#fail(errors);
+            else if (data != null) {
+              succeed();
+              this.#append(data.deliveryLog);
+            }
+          },
+          error: (error) => {
+            if (isErrors(error)) this.#fail(error);
+            if (!isForbidden(error)) end();
+          },
+          complete: () => end(),
+        },
+      );
+      readWhileEmpty();
+      const stopReading = live.on('connected', readWhileEmpty);
+      const end = () => {
+        stop();
+        stopReading();
+        resolve();
+      };
+      signal.addEventListener('abort', end);
+    });
   }
 
   /** Reads one more page at the old end, or several until a row matches. */
@@ -187,10 +197,15 @@ export class LiveLog {
   }
 
   #append(row: LogRow): void {
+    if (this.#state.error !== undefined) this.#change({ error: undefined });
     this.#cursor = row.cursor;
     if (!this.#matches(row)) return;
     this.rows.append(row);
     this.#render();
+  }
+
+  #fail(errors: Errors): void {
+    this.#change({ error: new CombinedError({ graphQLErrors: [...errors] }) });
   }
 
   #change(change: Partial<LogState>): void {
@@ -218,6 +233,8 @@ export class LiveLog {
   }
 }
 
-function isErrors(error: unknown): error is readonly { readonly message: string }[] {
+type Errors = readonly { readonly message: string }[];
+
+function isErrors(error: unknown): error is Errors {
   return Array.isArray(error);
 }

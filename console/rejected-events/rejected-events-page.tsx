@@ -83,7 +83,7 @@ export function RejectedEventsPage() {
       filter,
       rowOf: ({ rejectedEventLog }) => rejectedEventLog.rejectedEvent,
       keyOf: ({ id }) => id,
-      timeOf: ({ createdAt }) => createdAt,
+      orderKeyOf: ({ createdAt }) => createdAt,
       matches: () => true,
     }),
   });

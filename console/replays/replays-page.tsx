@@ -72,7 +72,7 @@ export function ReplaysPage() {
       filter: { ...filter, ...REPLAYS },
       rowOf: ({ jobChanges }) => jobChanges.replay,
       keyOf: ({ id }) => id,
-      timeOf: ({ createdAt }) => createdAt,
+      orderKeyOf: ({ createdAt }) => createdAt,
       matches: () => true,
     }),
   });

@@ -1,4 +1,4 @@
-import { useDeferredValue, useEffect, useRef, useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { useQuery } from 'urql';
 import { FindDocument, type FindQuery } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
@@ -7,6 +7,8 @@ import { Dialog } from '../ui/dialog.tsx';
 import { Icon } from '../ui/icons.tsx';
 import { Link } from '../ui/link.tsx';
 import { describeError } from '../ui/states.tsx';
+import { useDebounced } from '../ui/use-debounced.ts';
+import { isUuid } from '../ui/uuid.ts';
 import { visibleLine, visibleText } from '../ui/visible-text.ts';
 import { IS_PORTAL } from './front-end.ts';
 import styles from './shortcuts.module.css';
@@ -33,8 +35,8 @@ export function FindDialog() {
 }
 
 function Find({ onFound }: { readonly onFound: () => void }) {
-  const [text, setText] = useState('');
-  const sought = useDeferredValue(text.trim());
+  const [sought, setSought] = useState('');
+  const { text, type, pass } = useDebounced(sought, setSought);
   const [{ data, error, fetching }] = useQuery({
     query: FindDocument,
     variables: { text: sought },
@@ -58,11 +60,13 @@ function Find({ onFound }: { readonly onFound: () => void }) {
         spellCheck={false}
         value={text}
         onChange={(event) => {
-          setText(event.target.value);
+          type(event.target.value);
           setEntered(false);
         }}
         onKeyDown={({ key }) => {
-          if (key === 'Enter') setEntered(true);
+          if (key !== 'Enter') return;
+          pass();
+          setEntered(true);
         }}
       />
       <div className={styles.results} aria-live="polite">
@@ -87,8 +91,6 @@ function Find({ onFound }: { readonly onFound: () => void }) {
   );
 }
 
-const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
-
 type NothingProps = { readonly sought: string; readonly onLeave: () => void };
 
 /** Shown if nothing is found: links to the audit log, which has deleted objects, and to rejected events. */
@@ -98,7 +100,7 @@ function Nothing({ sought, onLeave }: NothingProps) {
   return (
     <div className={styles.nothing} onClick={onLeave}>
       <p>{find.nothing}</p>
-      {UUID.test(sought) && (
+      {isUuid(sought) && (
         <p>
           {find.orDeleted}{' '}
           <Link to={paths.auditLog({ object: sought })} isForEveryTenant>

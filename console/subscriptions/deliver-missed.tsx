@@ -38,7 +38,7 @@ export function DeliverMissed({ subscription: current, onClose }: DeliverMissedP
   if (result === undefined || 'message' in result) {
     return (
       <Dialog title={words.title} onClose={onClose}>
-        {result === undefined ? <SkeletonRows count={2} /> : <ErrorState error={result} />}
+        {result === undefined ? <SkeletonRows count={2} /> : <ErrorState error={result} isRetried={false} />}
       </Dialog>
     );
   }

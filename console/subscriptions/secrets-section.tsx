@@ -13,9 +13,10 @@ import { Mark } from '../ui/outcome.tsx';
 import { Section } from '../ui/section.tsx';
 import { ShownOnce } from '../ui/shown-once.tsx';
 import { Table } from '../ui/table.tsx';
-import { Countdown, Time } from '../ui/time.tsx';
+import { Countdown, Time, useNow } from '../ui/time.tsx';
 import { subscriptionWords, usageInWords, secretsWords as words } from './messages.ts';
 import styles from './secrets-section.module.css';
+import { signingSecrets } from './signing-secrets.ts';
 import type { SubscriptionDetails } from './subscription-page.tsx';
 
 type SecretsProps = { readonly subscription: Pick<SubscriptionDetails, 'id' | 'secrets'> };
@@ -25,10 +26,11 @@ export function SecretsSection({ subscription }: SecretsProps) {
   const { canWrite } = useViewer();
   const [isRotating, setRotating] = useState(false);
   const [expiring, setExpiring] = useState<string>();
+  const secrets = signingSecrets(subscription.secrets, useNow());
   return (
     <Section
       title={words.title}
-      hint={subscription.secrets.length > 1 ? words.hintOfSeveral : words.hint}
+      hint={secrets.length > 1 ? words.hintOfSeveral : words.hint}
       actions={
         canWrite && (
           <Button icon="replay" onClick={() => setRotating(true)}>
@@ -47,7 +49,7 @@ export function SecretsSection({ subscription }: SecretsProps) {
           messages.columns.created,
           messages.columns.id,
         ]}
-        rows={subscription.secrets.map((secret) => ({
+        rows={secrets.map((secret) => ({
           key: secret.id,
           cells: [
             secret.expiresAt == null ? (

@@ -23,6 +23,13 @@ test('a pause says when it ends, also while the circuit is open', () => {
   expect(inWords(paused, NOW)).toEqual({ tone: 'waiting', word: 'Paused', detail: 'ends in 3 h' });
 });
 
+test('once its end is over, a pause does not show any more', () => {
+  expect(inWords(subscription({ pausedUntil: '2026-01-31T12:00:00.000Z' }), NOW)).toEqual({
+    tone: 'success',
+    word: 'Active',
+  });
+});
+
 test('once the time of the probe is over, the next delivery is the probe', () => {
   const circuit = { state: 'OPEN' as const, nextProbeAt: '2026-01-31T11:59:59.000Z' };
   expect(inWords(subscription({ circuit }), NOW).detail).toBe('only probes; the next delivery is a probe');

@@ -15,7 +15,8 @@ export function inWords(subscription: SubscriptionStateFragment, nowMs: number):
       ? { tone: 'neutral', word: words.inactive, detail: words.byUser }
       : { tone: 'failure', word: words.inactive, detail: words.deactivated[deactivationReason] };
   }
-  if (pausedUntil != null) {
+  // The end of a pause changes nothing that would be pushed.
+  if (pausedUntil != null && Date.parse(pausedUntil) > nowMs) {
     return { tone: 'waiting', word: words.paused, detail: words.until(relativeTime(Date.parse(pausedUntil), nowMs)) };
   }
   if (circuit.state === 'OPEN') {

@@ -99,7 +99,7 @@ export function SubscriptionsPage() {
       filter: ofTenant,
       rowOf: ({ subscriptionChanges }): LiveSubscription => subscriptionChanges.subscription,
       keyOf: ({ id }) => id,
-      timeOf: ({ createdAt }) => createdAt,
+      orderKeyOf: ({ createdAt }) => createdAt,
       matches: (row) => row.deletedAt == null && subscriptionMatches(row, filter),
     }),
   });

@@ -85,7 +85,7 @@ export function TenantsPage() {
       filter: filter,
       rowOf: ({ tenantChanges }) => tenantChanges.tenant,
       keyOf: ({ name }) => name,
-      timeOf: ({ name }) => name,
+      orderKeyOf: ({ name }) => name,
       matches: () => true,
       isAscending: true,
     }),

@@ -9,13 +9,12 @@ import {
   useEffectEvent,
   useId,
   useImperativeHandle,
-  useLayoutEffect,
   useMemo,
   useRef,
   useState,
 } from 'react';
 import styles from './grid.module.css';
-import { ROW, scrollIntoView, useView } from './grid-view.ts';
+import { placeOf, ROW, type Rows, scrollIntoView, useView } from './grid-view.ts';
 
 export type Column<Row> = {
   readonly key: string;
@@ -29,9 +28,6 @@ export type Column<Row> = {
   readonly below?: number;
   readonly cell: (row: Row) => ReactNode;
 };
-
-/** Rows by index, so that a list of thousands need not be an array. */
-export type Rows<Row> = { readonly length: number; at(index: number): Row | undefined };
 
 /** The rows are a tree: each branch is followed by the rows in it, unless it is closed. */
 export type Branches<Row> = {
@@ -57,7 +53,10 @@ export type GridProps<Row> = {
   readonly onKey?: (key: string, row: Row, column: string) => boolean;
   /** Called when the last rows come into view. */
   readonly onEnd?: (() => void) | undefined;
-  /** The number of rows that were inserted at the top so far: the rows in view keep their place. */
+  /**
+   * For rows that change in place: the number of those that were inserted at the top so far. Otherwise the list finds by
+   * their keys how far rows have moved.
+   */
   readonly inserted?: number;
   /** The arrows to the left and right close and open branches, in place of selecting a column. */
   readonly branches?: Branches<Row> | undefined;
@@ -70,9 +69,9 @@ export type GridProps<Row> = {
  * End and Page keys move the cursor, Enter opens.
  */
 export function Grid<Row>(props: GridProps<Row>) {
-  const { label, rows, rowKey, onOpen, openKey, onEnd, inserted = 0, branches, empty, ref } = props;
+  const { label, rows, rowKey, onOpen, openKey, onEnd, inserted, branches, empty, ref } = props;
   const scroller = useRef<HTMLDivElement>(null);
-  const { first, last, width, origin, onScroll } = useView(scroller, { length: rows.length, inserted });
+  const { first, last, width, origin, onScroll } = useView(scroller, { rows, rowKey, inserted });
   const columns = useMemo(
     () => props.columns.filter(({ from = 0, below = Infinity }) => width >= from && width < below),
     [props.columns, width],
@@ -81,15 +80,6 @@ export function Grid<Row>(props: GridProps<Row>) {
   const [cursor, setCursor] = useState({ key: undefined as string | undefined, index: 0, column: 0 });
   useImperativeHandle(ref, () => ({ focus: () => scroller.current?.focus() }), []);
 
-  // New rows above would push the rows in view down: scroll with them, except at the top.
-  const lastInserted = useRef(inserted);
-  useLayoutEffect(() => {
-    const element = scroller.current;
-    const added = inserted - lastInserted.current;
-    lastInserted.current = inserted;
-    if (element === null || added === 0) return;
-    if (element.scrollTop > 0) element.scrollTop += added * ROW;
-  }, [inserted]);
   const [opened, setOpened] = useState<string>();
   // A link, or the page, opened another row than the one under the cursor.
   if (opened !== openKey) {
@@ -186,7 +176,7 @@ export function Grid<Row>(props: GridProps<Row>) {
             const cursorId = place === index ? id : undefined;
             return (
               <div
-                key={inserted - place - origin}
+                key={(inserted ?? 0) - place - origin}
                 role="row"
                 // The cursor of a tree is on rows, that of a list on cells.
                 id={branches && cursorId}
@@ -264,12 +254,8 @@ type Sought<Row> = {
   readonly index: number;
 };
 
-/** The cursor stays on its row when rows are inserted above it; if the row is gone, on its place. */
+/** The cursor stays on its row when others above it are inserted or leave; if the row is gone, on its place. */
 function placeOfCursor<Row>(rows: Rows<Row>, { key, rowKey, index: near }: Sought<Row>): number {
-  const end = key === undefined ? near : Math.min(rows.length, near + 5_000);
-  for (let index = near; index < end; index += 1) {
-    const row = rows.at(index);
-    if (row !== undefined && rowKey(row) === key) return index;
-  }
-  return Math.max(0, Math.min(near, rows.length - 1));
+  const place = key === undefined ? undefined : placeOf({ rows, rowKey }, key, near);
+  return place ?? Math.max(0, Math.min(near, rows.length - 1));
 }

@@ -2,7 +2,7 @@
 export type RowRules<Row> = {
   readonly keyOf: (row: Row) => string;
   /** A text whose order is that of the rows, the greatest first. */
-  readonly timeOf: (row: Row) => string;
+  readonly orderKeyOf: (row: Row) => string;
   /** Whether the list begins with the least text. */
   readonly isAscending?: boolean;
   /** Whether a changed row belongs to the list. */
@@ -16,16 +16,11 @@ type Merge<Row> = RowRules<Row> & {
   readonly hasMore: boolean;
 };
 
-type Merged<Row> = {
-  readonly rows: readonly Row[] /** The number of rows that were not there before. */;
-  readonly added: number;
-};
-
 /** The rows in their order, after changes: known rows keep their place, those that do not match any more are left out, new ones are inserted. */
-export function mergeRows<Row>(rows: readonly Row[], options: Merge<Row>): Merged<Row> {
-  const { changes, hasMore, keyOf, timeOf, matches, isAscending = false } = options;
-  const order = (one: Row, other: Row) => compare(timeOf(one), timeOf(other)) * (isAscending ? 1 : -1);
-  if (changes.size === 0) return { rows, added: 0 };
+export function mergeRows<Row>(rows: readonly Row[], options: Merge<Row>): readonly Row[] {
+  const { changes, hasMore, keyOf, orderKeyOf, matches, isAscending = false } = options;
+  const order = (one: Row, other: Row) => compare(orderKeyOf(one), orderKeyOf(other)) * (isAscending ? 1 : -1);
+  if (changes.size === 0) return rows;
   const unknown = new Map(changes);
   const merged = rows.flatMap((row) => {
     const key = keyOf(row);
@@ -38,8 +33,7 @@ export function mergeRows<Row>(rows: readonly Row[], options: Merge<Row>): Merge
     (row) => matches(row) && (!hasMore || last === undefined || order(row, last) < 0),
   );
   // The sort is stable: rows of the same time keep their order.
-  const all = [...added, ...merged].sort(order);
-  return { rows: all, added: added.length };
+  return [...added, ...merged].sort(order);
 }
 
 function compare(one: string, other: string): number {

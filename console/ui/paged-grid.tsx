@@ -8,5 +8,5 @@ type PagedGridProps<Row> = Omit<GridProps<Row>, 'rows' | 'onEnd' | 'inserted'> &
 export function PagedGrid<Row>({ pages, ...rest }: PagedGridProps<Row>) {
   if (pages.error !== undefined) return <ErrorState error={pages.error} />;
   if (pages.isLoading) return <SkeletonRows count={16} />;
-  return <Grid {...rest} rows={pages.rows} onEnd={pages.loadMore} inserted={pages.inserted} />;
+  return <Grid {...rest} rows={pages.rows} onEnd={pages.loadMore} />;
 }

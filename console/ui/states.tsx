@@ -26,15 +26,17 @@ export function EmptyState({ title, children, command }: EmptyProps) {
   );
 }
 
+type ErrorProps = { readonly error: CombinedError; readonly isRetried?: boolean; readonly children?: ReactNode };
+
 /** A failed query: the server's message, and whether the query is tried again. */
-export function ErrorState({ error, children }: { readonly error: CombinedError; readonly children?: ReactNode }) {
+export function ErrorState({ error, isRetried = isTemporary(error), children }: ErrorProps) {
   return (
     <div className={styles.state} role="alert">
       <h2 className={styles.failure}>
         <Icon name="rejected" /> {titleOf(error)}
       </h2>
       <p>{visibleText(describeError(error))}</p>
-      {isTemporary(error) && <p>{messages.triedAgain}</p>}
+      {isRetried && <p>{messages.triedAgain}</p>}
       {children}
     </div>
   );

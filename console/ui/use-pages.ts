@@ -47,8 +47,6 @@ export function liveRows<Data, Filter extends object, Row>(
 
 export type Pages<Row> = {
   readonly rows: readonly Row[];
-  /** The number of rows that were pushed and not read. */
-  readonly inserted: number;
   readonly error: CombinedError | undefined;
   readonly isLoading: boolean;
   /** Reads one more page, for the end of a list; undefined at the last one. */
@@ -78,13 +76,12 @@ export function usePages<Data, Variables extends AnyVariables, Row>(
   const watch = useChanges(live === undefined ? [] : [live.stream(onRow)], pushed.clear);
   // `as`: the two members that this function adds.
   const firstVariables = { ...variables, first } as Variables & { first: number };
-  const [{ data: answer, error }, execute] = useQuery<Data, Variables & { first: number }>({
+  const [answer, execute] = useQuery<Data, Variables & { first: number }>({
     query,
     variables: firstVariables,
     pause: watch === undefined,
   });
-  // Null if the server refused the query.
-  const data = answer ?? undefined;
+  const { data, error } = answer;
   const key = JSON.stringify([watch, variables]);
   const [more, setMore] = useState<{ key: string; nodes: readonly Row[]; info: Page<Row>['pageInfo'] }>();
   const [isLoadingMore, setLoadingMore] = useState(false);
@@ -98,7 +95,7 @@ export function usePages<Data, Variables extends AnyVariables, Row>(
     const next = await client
       .query(query, { ...firstVariables, after: info.endCursor }, { requestPolicy: 'network-only' })
       .toPromise();
-    if (next.data == null) {
+    if (next.data === undefined) {
       // The end of the list is still in view, so that the page is read again.
       window.setTimeout(() => setLoadingMore(false), RETRY_MS);
       return;
@@ -113,20 +110,22 @@ export function usePages<Data, Variables extends AnyVariables, Row>(
     execute({ requestPolicy: 'network-only' });
   }, [execute, pushed]);
   const hasMore = isMoreAfter(info, read.length);
-  const { rows, added } =
-    live === undefined ? { rows: read, added: 0 } : mergeRows(read, { ...live, changes, hasMore });
   return {
-    rows,
-    inserted: added,
+    rows: live === undefined ? read : mergeRows(read, { ...live, changes, hasMore }),
     error: data === undefined ? error : undefined,
     isLoading: data === undefined && error === undefined,
-    loadMore: hasMore ? () => void loadMore() : undefined,
+    loadMore: hasMore && isCurrent(answer, watch) ? () => void loadMore() : undefined,
     refresh,
   };
 }
 
 function nodesOf<Row>(...pages: readonly (Pick<Page<Row>, 'nodes'> | undefined)[]): readonly Row[] {
   return pages.flatMap((page) => page?.nodes ?? []);
+}
+
+/** Until the first page is read, the data is an old answer, also one with other variables: its end leads to other rows. */
+function isCurrent({ fetching, stale }: { fetching: boolean; stale: boolean }, watch: number | undefined): boolean {
+  return watch !== undefined && !fetching && !stale;
 }
 
 function isMoreAfter(info: Page<unknown>['pageInfo'] | undefined, rowCount: number): boolean {

@@ -186,6 +186,9 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(page.url()).not.toContain(ADMIN_API_KEY);
     await page.keyboard.press('/');
     await page.keyboard.type('status:f');
+    // Behind the only completion none is chosen.
+    for (const key of ['ArrowDown', 'ArrowDown']) await page.keyboard.press(key);
+    expect(await page.getByRole('combobox').getAttribute('aria-activedescendant')).toBeNull();
     await page.keyboard.press('ArrowDown');
     await page.keyboard.press('Enter');
     await page.keyboard.type('type:order.*');
@@ -263,8 +266,58 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await scene.publishMany('many.third', 100);
     await page.getByText('307 attempts', { exact: true }).waitFor();
     expect(await rowInView()).toBe(row);
+    await page.keyboard.press('p');
+    await scene.publishMany('many.fourth', 5);
+    const resume = page.getByRole('button', { name: 'Resume, 5 new' });
+    await resume.waitFor();
+    expect(await rowInView()).toBe(row);
+    await resume.click();
+    await page.getByText('312 attempts', { exact: true }).waitFor();
+    expect(await rowInView()).toBe(row);
     await scrollTo(0);
-    await context.expect.poll(() => page.getByRole('row').nth(1).textContent()).toContain('many.third');
+    await context.expect.poll(() => page.getByRole('row').nth(1).textContent()).toContain('many.fourth');
+  });
+
+  test('rows that leave a list above move neither those in view nor the cursor, and another filter reads its own pages', async (context) => {
+    const { id } = await scene.app.subscribe({ url: `${receiver.url}/kept`, eventTypes: ['kept'] });
+    const change = (mutation: string) => scene.app.graphql(`mutation { ${mutation} { __typename } }`);
+    await change(`pauseWebhookSubscription(id: "${id}")`);
+    await scene.publishMany('kept', 120);
+    await scene.waitForDeliveries(120, `waiting_for = 'PAUSED' AND subscription_id = '${id}'`);
+    const { page, complaints } = await open(context, `/deliveries?status=PENDING&subscription=${id}`);
+    const rowCount = () => page.getByRole('grid').getAttribute('aria-rowcount');
+    await context.expect.poll(rowCount).toBe('101');
+    await page.evaluate(`document.querySelector('[role=grid]').scrollTop = 960`);
+    const selected = page.getByRole('row', { selected: true });
+    const place = async () => (await selected.boundingBox())?.y;
+    await page.locator('[role=row][aria-rowindex="42"]').click();
+    const panel = page.getByRole('complementary', { name: 'Delivery' });
+    await panel.getByText('Attempt 1 is planned').waitFor();
+    const before = await place();
+    const opened = new URL(page.url()).searchParams.get('delivery');
+    const newest = await scene.query<{ id: string }>(
+      'SELECT id FROM deliveries WHERE subscription_id = $1 ORDER BY id DESC LIMIT 3',
+      [id],
+    );
+    for (const delivery of newest) await change(`cancelDelivery(id: "${delivery.id}")`);
+    await context.expect.poll(() => selected.getAttribute('aria-rowindex')).toBe('39');
+    expect(await place()).toBe(before);
+    await page.keyboard.press('Escape');
+    await panel.waitFor({ state: 'detached' });
+    await page.getByRole('grid').press('Enter');
+    await panel.waitFor();
+    expect(new URL(page.url()).searchParams.get('delivery')).toBe(opened);
+
+    await page.keyboard.press('End');
+    await context.expect.poll(rowCount).toBe('118');
+    await page.keyboard.press('End');
+    const texts: string[] = [];
+    page.on('request', (request) => texts.push(request.postData() ?? ''));
+    await page.getByRole('button', { name: 'Cancelled', exact: true }).click();
+    await context.expect.poll(rowCount).toBe('4');
+    const read = texts.filter((text) => text.includes('query DeliveryList') && text.includes('"CANCELLED"'));
+    expect([read.length > 0, read.filter((text) => text.includes('"after"'))]).toEqual([true, []]);
+    expect(complaints).toEqual([]);
   });
 
   test('with the keyboard alone: why an event was not delivered, its filter repaired, the event delivered, a replay', async (context) => {
