@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { type Scene, type SceneOptions, startScene } from '../support/scene.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
+import { post, startApi } from './graphql-api.ts';
 
 const cleanUps: (() => Promise<void>)[] = [];
 
@@ -211,10 +212,8 @@ it('waits behind an open circuit, and behind the deliveries that wait already', 
   // One delivery, the first of the queue, is the probe.
   await scene.app.graphql('mutation ($id: ID!) { probeNow(id: $id) { __typename } }', { id: scene.subscriptionId });
   await sentAgain(scene, replay, 2);
-  expect(scene.receiver.requests.map(({ rawBody }) => JSON.parse(rawBody.toString()).type)).toEqual([
-    ...['a', 'a'],
-    ...['b', 'a', 'a'],
-  ]);
+  const types = scene.receiver.requests.map(({ rawBody }) => /"type":"(\w)"/.exec(rawBody.toString())?.[1]);
+  expect(types).toEqual(['a', 'a', 'b', 'a', 'a']);
 });
 
 describe('a replay that is cancelled', () => {
@@ -247,13 +246,19 @@ describe('a replay that is cancelled', () => {
 
 describe('a start is rejected', () => {
   it('with an invalid filter or rate, or without a tenant', async () => {
-    const scene = await delivered(1);
+    const api = await startApi();
+    cleanUps.push(() => api.stop());
+    const startWith = async (filter: object, ratePerSecond = 50) => {
+      const variables = { input: { filter: { tenant: 'acme', ...filter }, ratePerSecond } };
+      const { data } = await post<{ startReplay: Result }>(api.graphql, JSON.stringify({ query: START, variables }));
+      return data?.startReplay;
+    };
     const refused = { code: 'INVALID_INPUT' };
-    expect(await start(scene, { filter: { tenant: null } })).toMatchObject(refused);
-    expect(await start(scene, { filter: { eventTypes: ['a b'] } })).toMatchObject(refused);
-    expect(await start(scene, { ratePerSecond: 0 })).toMatchObject(refused);
-    expect(await start(scene, { ratePerSecond: 1_001 })).toMatchObject(refused);
-    expect(await scene.query('SELECT FROM replays')).toEqual([]);
+    expect(await startWith({ tenant: null })).toMatchObject(refused);
+    expect(await startWith({ eventTypes: ['a b'] })).toMatchObject(refused);
+    expect(await startWith({}, 0)).toMatchObject(refused);
+    expect(await startWith({}, 1_001)).toMatchObject(refused);
+    expect(await api.database.prisma.replay.count()).toBe(0);
   });
 
   it('when five replays of the tenant are running, before deliveries are counted', async () => {
