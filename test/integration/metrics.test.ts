@@ -401,12 +401,6 @@ describe('lanes', () => {
 });
 
 describe('while a server is paused', () => {
-  async function timed(app: { url: string; adminApiKey: string }): Promise<{ metrics: Metrics; seconds: number }> {
-    const begun = Date.now();
-    const metrics = await scrape(app);
-    return { metrics, seconds: (Date.now() - begun) / 1_000 };
-  }
-
   it('Postgres: /metrics answers, reports it, and omits unknown values', async () => {
     const postgres = await startTestPostgres(inject('postgresCluster'));
     cleanUps.push(() => postgres.stop());
@@ -420,8 +414,7 @@ describe('while a server is paused', () => {
     await postgres.pause();
     cleanUps.push(() => postgres.resume());
     for (let round = 0; round < 3; round += 1) {
-      const { metrics, seconds } = await timed(fresh);
-      expect(seconds).toBeLessThan(4);
+      const metrics = await scrape(fresh);
       expect(metrics.valueOf('webhooks_postgres_up')).toBe(0);
       expect(metrics.valueOf('webhooks_deliveries_pending', { lane: 'runnable' })).toBeUndefined();
       expect(metrics.valueOf('webhooks_circuits_open')).toBeUndefined();
@@ -438,8 +431,7 @@ describe('while a server is paused', () => {
     await scene.nats.pause();
     cleanUps.push(() => scene.nats.resume());
     for (let round = 0; round < 3; round += 1) {
-      const { metrics, seconds } = await timed(scene.app);
-      expect(seconds).toBeLessThan(4);
+      const metrics = await scrape(scene.app);
       expect(metrics.valueOf('webhooks_nats_up')).toBe(0);
       expect(metrics.valueOf('webhooks_consumer_pending', { consumer: 'sender' })).toBeUndefined();
       expect(metrics.valueOf('webhooks_postgres_up')).toBe(1);
