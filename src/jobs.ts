@@ -27,6 +27,8 @@ const USER_AGENT = `webhooks-engine/${VERSION}`;
 export type JobLimits = {
   /** Maximum permits of the sender in use. */
   readonly maxInFlight?: number;
+  /** Age in milliseconds at which the sender extends a message's ack deadline. */
+  readonly extendAfterMs?: number;
 };
 
 /** The jobs of this process's roles, in the order of their start. */
@@ -63,7 +65,7 @@ function createAlertJobs(config: Config, { database, bus, deliveries, log }: Ser
   ];
 }
 
-function createSenderJobs(config: Config, services: Services, { maxInFlight }: JobLimits): Job[] {
+function createSenderJobs(config: Config, services: Services, limits: JobLimits): Job[] {
   const { egress, retryScheduleMs, retention, logAttempts, sendsTraceParent } = config;
   const { databaseUrls, database, secretBox, bus, deliveries, feed, log, metrics, tracing } = services;
   const databaseUrl = databaseUrls.directUrl;
@@ -88,7 +90,7 @@ function createSenderJobs(config: Config, services: Services, { maxInFlight }: J
     logAttempts,
     tracing,
     sendsTraceParent,
-    maxInFlight,
+    ...limits,
   });
   const changes = new ChangeListener({
     url: databaseUrl,

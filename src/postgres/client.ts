@@ -46,6 +46,8 @@ type DatabaseOptions = {
   readonly poolSize?: number;
   /** Time limit of a statement of `pool`, in milliseconds. */
   readonly statementMs?: number;
+  /** Time limit of an idle transaction of `pool`, in milliseconds. */
+  readonly idleInTransactionMs?: number;
 };
 
 const CLOSE_MS = 1_200;
@@ -62,9 +64,10 @@ const READ_LIMITS: SessionLimits = { ...LIMITS, statementMs: 30_000 };
 
 /** Opens no connection. Queries open connections when they need them, and fail while Postgres is unavailable. */
 export function createDatabase(options: DatabaseOptions): Database {
-  const { url, poolSize = DEFAULT_POOL_SIZE, statementMs = LIMITS.statementMs } = options;
+  const { url, poolSize = DEFAULT_POOL_SIZE } = options;
+  const { statementMs = LIMITS.statementMs, idleInTransactionMs = LIMITS.idleInTransactionMs } = options;
   const pools = new PoolGroup();
-  const size = { limits: { ...LIMITS, statementMs }, max: Math.ceil(poolSize / 2) };
+  const size = { limits: { statementMs, idleInTransactionMs }, max: Math.ceil(poolSize / 2) };
   const pool = createPool(pools, options, { ...size, prepares: true, settings: PREPARED_PLANS });
   const readPool = createPool(pools, options, {
     limits: READ_LIMITS,

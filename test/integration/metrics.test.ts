@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, describe, expect, inject, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { countPending } from '../../src/delivery/queue/metrics.ts';
 import { createDatabase, transaction } from '../../src/postgres/client.ts';
 import { ask, createSocketClient, openEvents } from '../support/graphql-client.ts';
@@ -41,15 +41,26 @@ async function subscribe(scene: Scene, type: string, { url, maxInFlight = 10 }: 
   return (await scene.app.subscribe({ url, eventTypes: [type], maxInFlight, timeoutMs: 30_000 })).id;
 }
 
-describe('access to /metrics', () => {
+describe('/metrics', () => {
+  const cleanUpsAtLast: (() => Promise<void>)[] = [];
+  let scene: Scene;
+
+  beforeAll(async () => {
+    scene = await startScene(cleanUpsAtLast);
+  });
+  afterAll(async () => {
+    for (const cleanUp of cleanUpsAtLast.reverse()) await cleanUp();
+  });
+
   it('requires its token, which permits nothing else, or the admin key, with any roles', async () => {
-    const scene = await startScene(cleanUps, { env: { METRICS_TOKEN, ROLES: 'sender' } });
-    const page = `${scene.app.url}/metrics`;
+    const sender = await startTestApp(scene, { env: { METRICS_TOKEN, ROLES: 'sender' } });
+    cleanUps.push(() => sender.stop());
+    const page = `${sender.url}/metrics`;
     expect(await statusOf(page)).toBe(401);
     expect(await statusOf(page, `${METRICS_TOKEN}x`)).toBe(401);
     expect(await statusOf(page, '')).toBe(401);
     expect(await statusOf(page, METRICS_TOKEN)).toBe(200);
-    expect(await statusOf(page, scene.app.adminApiKey)).toBe(200);
+    expect(await statusOf(page, sender.adminApiKey)).toBe(200);
     const other = await startTestApp(scene, { env: { METRICS_TOKEN, ROLES: 'api' } });
     cleanUps.push(() => other.stop());
     expect(await statusOf(`${other.url}/graphql?query={__typename}`, METRICS_TOKEN)).toBe(401);
@@ -57,9 +68,43 @@ describe('access to /metrics', () => {
   });
 
   it('requires the admin key if there is no token', async () => {
-    const scene = await startScene(cleanUps);
     expect(await statusOf(`${scene.app.url}/metrics`, 'undefined')).toBe(401);
     expect(await statusOf(`${scene.app.url}/metrics`, scene.app.adminApiKey)).toBe(200);
+  });
+
+  /** The rows of the documented metrics: name, type, labels and meaning. */
+  function documented(): { name: string; type: string; labels: string[]; help: string }[] {
+    const page = readFileSync(join(import.meta.dirname, '../../docs/metrics.md'), 'utf8');
+    return page
+      .split('\n')
+      .filter((line) => line.startsWith('| `webhooks_'))
+      .map((line) => {
+        const [name = '', type = '', labels = '', help = ''] = line.slice(2).split(' | ');
+        const namesIn = (text: string) => [...text.matchAll(/`(\w+)`/g)].map(([, one = '']) => one);
+        return { name: namesIn(name)[0] ?? '', type, labels: namesIn(labels).sort(), help };
+      });
+  }
+
+  it('has exactly the metrics of docs/metrics.md, with type, labels and meaning', async () => {
+    // The statements for this page are counted on the next one.
+    await scrape(scene.app);
+    const { families, samples } = await waitFor(
+      async () => {
+        const metrics = await scrape(scene.app);
+        return sumOf(metrics, 'webhooks_http_requests_total') > 0 && metrics;
+      },
+      { what: 'a request that is counted' },
+    );
+    const ours = families
+      .filter(({ name }) => name.startsWith('webhooks_'))
+      .map((family) => {
+        const own = samples.filter(({ name }) => name.replace(/_(?:bucket|sum|count)$/, '') === family.name);
+        const labels = new Set(own.flatMap(({ labels }) => Object.keys(labels)));
+        labels.delete('le');
+        return { ...family, labels: [...labels].sort() };
+      });
+    const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);
+    expect(documented().sort(byName)).toEqual(ours.sort(byName));
   });
 });
 
@@ -132,6 +177,7 @@ describe('the metrics', () => {
     expect(metrics.valueOf('webhooks_events_total', { via: 'graphql', result: 'new' })).toBe(1);
     expect(metrics.valueOf('webhooks_events_rejected_total', { reason: 'INVALID_JSON' })).toBe(1);
     expect(sumOf(metrics, 'webhooks_events_rejected_total')).toBe(1);
+    expect(scene.logLines.filter((line) => line.includes('"event rejected"'))).toHaveLength(1);
     expect(sumOf(metrics, 'webhooks_event_deliveries_total')).toBe(await scene.countDeliveries('true'));
     expect(metrics.valueOf('webhooks_dispatch_events_sum')).toBe(50);
     expect(metrics.valueOf('webhooks_messages_received_total', { consumer: 'dispatcher' })).toBe(50);
@@ -355,12 +401,6 @@ describe('lanes', () => {
 });
 
 describe('while a server is paused', () => {
-  async function timed(app: { url: string; adminApiKey: string }): Promise<{ metrics: Metrics; seconds: number }> {
-    const begun = Date.now();
-    const metrics = await scrape(app);
-    return { metrics, seconds: (Date.now() - begun) / 1_000 };
-  }
-
   it('Postgres: /metrics answers, reports it, and omits unknown values', async () => {
     const postgres = await startTestPostgres(inject('postgresCluster'));
     cleanUps.push(() => postgres.stop());
@@ -374,8 +414,7 @@ describe('while a server is paused', () => {
     await postgres.pause();
     cleanUps.push(() => postgres.resume());
     for (let round = 0; round < 3; round += 1) {
-      const { metrics, seconds } = await timed(fresh);
-      expect(seconds).toBeLessThan(4);
+      const metrics = await scrape(fresh);
       expect(metrics.valueOf('webhooks_postgres_up')).toBe(0);
       expect(metrics.valueOf('webhooks_deliveries_pending', { lane: 'runnable' })).toBeUndefined();
       expect(metrics.valueOf('webhooks_circuits_open')).toBeUndefined();
@@ -392,8 +431,7 @@ describe('while a server is paused', () => {
     await scene.nats.pause();
     cleanUps.push(() => scene.nats.resume());
     for (let round = 0; round < 3; round += 1) {
-      const { metrics, seconds } = await timed(scene.app);
-      expect(seconds).toBeLessThan(4);
+      const metrics = await scrape(scene.app);
       expect(metrics.valueOf('webhooks_nats_up')).toBe(0);
       expect(metrics.valueOf('webhooks_consumer_pending', { consumer: 'sender' })).toBeUndefined();
       expect(metrics.valueOf('webhooks_postgres_up')).toBe(1);
@@ -403,43 +441,5 @@ describe('while a server is paused', () => {
     await waitFor(async () => (await scrape(scene.app)).valueOf('webhooks_nats_up') === 1, {
       what: 'NATS',
     });
-  });
-});
-
-describe('docs/metrics.md', () => {
-  /** The rows of the documented metrics: name, type, labels and meaning. */
-  function documented(): { name: string; type: string; labels: string[]; help: string }[] {
-    const page = readFileSync(join(import.meta.dirname, '../../docs/metrics.md'), 'utf8');
-    return page
-      .split('\n')
-      .filter((line) => line.startsWith('| `webhooks_'))
-      .map((line) => {
-        const [name = '', type = '', labels = '', help = ''] = line.slice(2).split(' | ');
-        const namesIn = (text: string) => [...text.matchAll(/`(\w+)`/g)].map(([, one = '']) => one);
-        return { name: namesIn(name)[0] ?? '', type, labels: namesIn(labels).sort(), help };
-      });
-  }
-
-  it('has exactly the metrics, with type, labels and meaning', async () => {
-    const scene = await startScene(cleanUps);
-    // The statements for this page are counted on the next one.
-    await scrape(scene.app);
-    const { families, samples } = await waitFor(
-      async () => {
-        const metrics = await scrape(scene.app);
-        return sumOf(metrics, 'webhooks_http_requests_total') > 0 && metrics;
-      },
-      { what: 'a request that is counted' },
-    );
-    const ours = families
-      .filter(({ name }) => name.startsWith('webhooks_'))
-      .map((family) => {
-        const own = samples.filter(({ name }) => name.replace(/_(?:bucket|sum|count)$/, '') === family.name);
-        const labels = new Set(own.flatMap(({ labels }) => Object.keys(labels)));
-        labels.delete('le');
-        return { ...family, labels: [...labels].sort() };
-      });
-    const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);
-    expect(documented().sort(byName)).toEqual(ours.sort(byName));
   });
 });

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { afterEach, expect, it } from 'vitest';
@@ -141,9 +140,12 @@ it('the rest of a failed batch is written on one connection', async () => {
 
 it('a delivery whose publisher gets no answer from JetStream is sent once, by any process', async () => {
   const scene = await startScene(cleanUps);
-  // Longer than the publisher waits, so that the delivery is published again during its attempt.
+  let answer: () => void = () => undefined;
+  const answered = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
   const receiver = await scene.receive(async () => {
-    await delay(14_000);
+    await answered;
     return { status: 200 };
   });
   const count = 10;
@@ -169,9 +171,11 @@ it('a delivery whose publisher gets no answer from JetStream is sent once, by an
   const other = await startTestApp(scene);
   cleanUps.push(() => other.stop());
   await publishing;
+  // The deliveries are published again during their attempts.
   await waitFor(async () => (await scene.deliveredBy('DELIVERIES', 'sender')) >= 2 * count, {
     what: 'the second messages to be taken',
   });
+  answer();
   await stopping;
   await scene.waitForDeliveries(count, `status = 'SUCCESS' AND attempt_count = 1`);
   expect(receiver.requests).toHaveLength(count);

@@ -1,7 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { afterEach, expect, it } from 'vitest';
 import { reserveSendTimes } from '../../src/delivery/queue/rate-slots.ts';
+import { createTestDatabase } from '../support/database.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -72,10 +74,18 @@ it.each([1, 2])('a burst is spread over time by all programs together (programs:
 });
 
 it('each send time is reserved once, even by many concurrent requests', async () => {
-  const scene = await startScene(cleanUps);
-  const id = await limitedSubscription(scene, await scene.receive(), 50);
-  const pool = new pg.Pool({ connectionString: scene.databaseUrl, max: 10 });
+  const database = await createTestDatabase();
+  cleanUps.push(() => database.drop());
+  const pool = new pg.Pool({ connectionString: database.url, max: 10 });
   pool.on('error', () => undefined);
+  const id = randomUUID();
+  await pool.query(
+    `INSERT INTO webhook_subscriptions (id, tenant, url, event_types, rate_limit_per_second)
+     VALUES ($1, 'acme', 'https://example.com', '{x}', 50)`,
+    [id],
+  );
+  // All connections are open, so that the requests are concurrent from the first one on.
+  await Promise.all(Array.from({ length: 10 }, () => pool.query('SELECT 1')));
   const startedAt = Date.now();
   const asking = Array.from({ length: 30 }, async () => {
     const slots = await reserveSendTimes(pool, { requests: [{ subscriptionId: id, count: 5 }], horizonMs: 1_000 });

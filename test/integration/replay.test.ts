@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { type Scene, type SceneOptions, startScene } from '../support/scene.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
+import { post, startApi } from './graphql-api.ts';
 
 const cleanUps: (() => Promise<void>)[] = [];
 
@@ -176,7 +177,7 @@ it('deliveries without an active subscription or without their event are skipped
   expect(replays.nodes).toEqual([{ id: replay.id }]);
 });
 
-it('the rate applies to all senders together, each delivery is created once, and none overtakes a queue', async () => {
+it('the rate applies to all senders together, and each delivery is created once', async () => {
   const scene = await delivered(60, { apps: 3 });
   const { id } = await started(scene, { ratePerSecond: 20 });
   expect(await completed(scene, id)).toMatchObject({ replayedCount: 60, skippedCount: 0 });
@@ -188,24 +189,31 @@ it('the rate applies to all senders together, each delivery is created once, and
   // The deliveries of one second at the rate, one more batch, and the time that is made up for.
   expect(times.filter(({ ms }) => ms < first + 1_000).length).toBeLessThanOrEqual(29);
   expect((times.at(-1)?.ms ?? 0) - first).toBeGreaterThanOrEqual(2_400);
-  await sentAgain(scene, await started(scene, { dryRun: true }), 0);
   await scene.waitForDeliveries(120, `status = 'SUCCESS' AND attempt_count = 1`);
   expect(scene.receiver.requests).toHaveLength(120);
 });
 
-it('waits behind an open circuit', async () => {
+it('waits behind an open circuit, and behind the deliveries that wait already', async () => {
   const scene = await delivered(2);
   await scene.query(
     `UPDATE subscription_states SET opened_at = now(), is_backlogged = true, probe_at = now() + interval '1 h',
        probe_wait_ms = 3600000, next_sweep_at = now() + interval '1 h'`,
   );
-  const replay = await started(scene);
+  await scene.publishMany('b', 1);
+  await scene.waitForDeliveries(1, `status = 'PENDING'`);
+  const replay = await started(scene, { filter: { eventTypes: ['a'] } });
   await completed(scene, replay.id);
   const { deliveries } = await scene.app.graphql<{ deliveries: { nodes: unknown[] } }>(
-    '{ deliveries(filter: { statuses: [PENDING] }) { nodes { waitingFor } } }',
+    '{ deliveries(filter: { statuses: [PENDING] }) { nodes { waitingFor event { type } } } }',
   );
-  expect(deliveries.nodes).toEqual([{ waitingFor: 'CIRCUIT_OPEN' }, { waitingFor: 'CIRCUIT_OPEN' }]);
+  const waiting = (type: string) => ({ waitingFor: 'CIRCUIT_OPEN', event: { type } });
+  expect(deliveries.nodes).toEqual([waiting('a'), waiting('a'), waiting('b')]);
   expect(scene.receiver.requests).toHaveLength(2);
+  // One delivery, the first of the queue, is the probe.
+  await scene.app.graphql('mutation ($id: ID!) { probeNow(id: $id) { __typename } }', { id: scene.subscriptionId });
+  await sentAgain(scene, replay, 2);
+  const types = scene.receiver.requests.map(({ rawBody }) => /"type":"(\w)"/.exec(rawBody.toString())?.[1]);
+  expect(types).toEqual(['a', 'a', 'b', 'a', 'a']);
 });
 
 describe('a replay that is cancelled', () => {
@@ -238,13 +246,19 @@ describe('a replay that is cancelled', () => {
 
 describe('a start is rejected', () => {
   it('with an invalid filter or rate, or without a tenant', async () => {
-    const scene = await delivered(1);
+    const api = await startApi();
+    cleanUps.push(() => api.stop());
+    const startWith = async (filter: object, ratePerSecond = 50) => {
+      const variables = { input: { filter: { tenant: 'acme', ...filter }, ratePerSecond } };
+      const { data } = await post<{ startReplay: Result }>(api.graphql, JSON.stringify({ query: START, variables }));
+      return data?.startReplay;
+    };
     const refused = { code: 'INVALID_INPUT' };
-    expect(await start(scene, { filter: { tenant: null } })).toMatchObject(refused);
-    expect(await start(scene, { filter: { eventTypes: ['a b'] } })).toMatchObject(refused);
-    expect(await start(scene, { ratePerSecond: 0 })).toMatchObject(refused);
-    expect(await start(scene, { ratePerSecond: 1_001 })).toMatchObject(refused);
-    expect(await scene.query('SELECT FROM replays')).toEqual([]);
+    expect(await startWith({ tenant: null })).toMatchObject(refused);
+    expect(await startWith({ eventTypes: ['a b'] })).toMatchObject(refused);
+    expect(await startWith({}, 0)).toMatchObject(refused);
+    expect(await startWith({}, 1_001)).toMatchObject(refused);
+    expect(await api.database.prisma.replay.count()).toBe(0);
   });
 
   it('when five replays of the tenant are running, before deliveries are counted', async () => {

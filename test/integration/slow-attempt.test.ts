@@ -9,11 +9,10 @@ afterEach(async () => {
 });
 
 it('an attempt that takes longer than the ack wait is not started a second time', async () => {
-  const scene = await startScene(cleanUps, { apps: 2 });
-  // Longer than 20 s, after which ack deadlines are extended, plus the check interval of 5 s.
-  await scene.shortenAckWait('DELIVERIES', 'sender', 26_000);
+  const scene = await startScene(cleanUps, { apps: 2, limits: { extendAfterMs: 1_000 } });
+  await scene.shortenAckWait('DELIVERIES', 'sender', 6_000);
   const receiver = await scene.receive(async () => {
-    await delay(28_500);
+    await delay(8_000);
     return { status: 200 };
   });
   await scene.app.subscribe({ url: receiver.url, timeoutMs: 30_000 });

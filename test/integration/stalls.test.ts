@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import process from 'node:process';
 import { afterEach, describe, expect, it } from 'vitest';
 import { EgressAgents } from '../../src/delivery/http/agents.ts';
@@ -29,6 +30,17 @@ function begin(host: string, timeoutMs: number) {
     headers: {},
     body: Buffer.from('{}'),
     timeoutMs,
+  });
+}
+
+/** Resolves when the headers of the next response have been read. */
+function headersRead(): Promise<void> {
+  return new Promise((resolve) => {
+    const onHeaders = () => {
+      unsubscribe('http.client.response.finish', onHeaders);
+      resolve();
+    };
+    subscribe('http.client.response.finish', onHeaders);
   });
 }
 
@@ -66,13 +78,12 @@ describe('while the event loop of the program stalls for longer than the timeout
   });
 
   it('the rest of a body is still read', async () => {
-    const receiver = await startReceiver({ bodyMs: 300 });
+    const receiver = await startReceiver({ holdsBodies: true });
     const sending = begin(`127.0.0.1:${receiver.port}`, 10_000);
-    await receiver.requested();
-    // The headers have been read, and the body has not arrived.
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await headersRead();
     // After the timers of this turn, and before those of the next turn.
     await new Promise((resolve) => setImmediate(resolve));
+    receiver.endBodies();
     stall(3_200);
     expect(await sending).toMatchObject({ statusCode: 200, body: 'begin', bodyTruncated: false });
   });

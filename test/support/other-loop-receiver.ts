@@ -11,18 +11,20 @@ export type OtherLoopReceiver = {
   readonly deliveries: readonly string[];
   /** Resolves when the next request has been received. */
   requested(): Promise<unknown>;
+  /** Sends the rest of the bodies, even while the caller's event loop is blocked. */
+  endBodies(): void;
   close(): Promise<void>;
 };
 
-/** Sends a status 200 and headers `headersMs` after each request, or never; the body ends `bodyMs` later. */
+/** Sends a status 200 and headers `headersMs` after each request, or never; the body ends then, or with endBodies(). */
 export async function startOtherLoopReceiver({
   headersMs = 0,
-  bodyMs = 0,
+  holdsBodies = false,
 }: {
   readonly headersMs?: number | 'never';
-  readonly bodyMs?: number;
+  readonly holdsBodies?: boolean;
 }): Promise<OtherLoopReceiver> {
-  const worker = new Worker(SOURCE, { eval: true, workerData: { headersMs, bodyMs } });
+  const worker = new Worker(SOURCE, { eval: true, workerData: { headersMs, holdsBodies } });
   const [port] = (await once(worker, 'message')) as [number];
   const deliveries: string[] = [];
   worker.on('message', (delivery: string) => deliveries.push(delivery));
@@ -30,6 +32,9 @@ export async function startOtherLoopReceiver({
     port,
     deliveries,
     requested: () => once(worker, 'message'),
+    endBodies: () => {
+      worker.postMessage('end');
+    },
     close: async () => {
       await worker.terminate();
     },
@@ -43,7 +48,7 @@ export function stall(ms: number): void {
 
 const SOURCE = `
   const { createServer } = require('node:http');
-  const { parentPort, workerData: { headersMs, bodyMs } } = require('node:worker_threads');
+  const { parentPort, workerData: { headersMs, holdsBodies } } = require('node:worker_threads');
   const server = createServer((request, response) => {
     request.resume();
     request.on('end', () => {
@@ -52,7 +57,8 @@ const SOURCE = `
       setTimeout(() => {
         response.writeHead(200);
         response.write('be');
-        setTimeout(() => response.end('gin'), bodyMs);
+        if (holdsBodies) parentPort.once('message', () => response.end('gin'));
+        else response.end('gin');
       }, headersMs);
     });
   });

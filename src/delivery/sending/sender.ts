@@ -37,7 +37,8 @@ const ONE = { items: 1, deliveries: 1, bytes: 1 } as const;
 const MAX_BUFFERED = 100;
 /** Age at which a message's ack deadline is extended: a third of the consumer's ack_wait (60 s). */
 const EXTEND_AFTER_MS = 20_000;
-const EXTEND_INTERVAL_MS = 5_000;
+/** Checks for such messages until one has this age. */
+const EXTEND_CHECKS = 4;
 /** Milliseconds after which stop() aborts running attempts. */
 const STOP_MS = 20_000;
 
@@ -61,6 +62,8 @@ type SenderOptions = {
   readonly sendsTraceParent: boolean;
   /** Maximum permits in use. Default: 1,000. */
   readonly maxInFlight?: number | undefined;
+  /** Age at which a message's ack deadline is extended, in milliseconds. Default: 20,000. */
+  readonly extendAfterMs?: number | undefined;
 };
 
 /** `extendedAt`: time at which JetStream delivered the message or its ack deadline was last extended (performance.now()). */
@@ -80,6 +83,7 @@ export class Sender {
   readonly #stopTaking = new AbortController();
   readonly #stopWorking = new AbortController();
   readonly #permits: WeightedSemaphore;
+  readonly #extendAfterMs: number;
   readonly #starts = new StartLimiter();
   readonly #delayedNaks: DelayedNaks;
   readonly #circuits: CircuitBreaker;
@@ -105,7 +109,9 @@ export class Sender {
       peers,
       subscriptions,
       maxInFlight = MAX_IN_FLIGHT,
+      extendAfterMs = EXTEND_AFTER_MS,
     } = options;
+    this.#extendAfterMs = extendAfterMs;
     this.#permits = new WeightedSemaphore(maxInFlight);
     const [stopTaking, stopWorking] = [this.#stopTaking.signal, this.#stopWorking.signal];
     // Every delivery in flight may add a listener.
@@ -181,7 +187,7 @@ export class Sender {
   async #run(): Promise<void> {
     const extend = setInterval(() => {
       this.#extend();
-    }, EXTEND_INTERVAL_MS);
+    }, this.#extendAfterMs / EXTEND_CHECKS);
     const handling = this.#handleAll();
     await this.#options.bus.consume({
       durable: 'sender',
@@ -218,7 +224,7 @@ export class Sender {
   #extend(): void {
     const now = performance.now();
     for (const item of [...[...this.#inFlight.values()].map(({ taken }) => taken), ...this.#intake.values()]) {
-      if (now - item.extendedAt < EXTEND_AFTER_MS) continue;
+      if (now - item.extendedAt < this.#extendAfterMs) continue;
       this.#respond(item.message, { kind: 'working' });
       item.extendedAt = now;
     }
