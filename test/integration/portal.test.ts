@@ -118,6 +118,13 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     await portal.getByText('order.paid').first().waitFor();
     // Chromium blocks storage for frames of other sites.
     expect(await portal.evaluate('document.cookie')).toBe('');
+    // The back end of the page fails for a while.
+    await page.route('**/portal-session', (route) => route.fulfill({ status: 502 }));
+    await page.reload();
+    const again = await portalIn(page);
+    await again.getByText('Your application gave no access').waitFor();
+    await page.unrouteAll();
+    await again.getByText('Active').first().waitFor();
     expectNoSecret();
   });
 
