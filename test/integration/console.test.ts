@@ -556,12 +556,12 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const { page, complaints } = await open(context, '/as/bulk/jobs');
     const dialog = page.getByRole('dialog');
     const cancelAtRate = async (rate: string) => {
-      await press(page, page.getByRole('button', { name: 'Cancel many' }));
+      await press(page, page.getByRole('button', { name: 'Cancel deliveries' }));
       await tabTo(page, dialog.getByLabel('Deliveries a second'));
       await page.keyboard.type(rate);
       await press(page, dialog.getByRole('button', { name: 'Count the deliveries' }));
       await press(page, dialog.getByRole('button', { name: /^Cancel \d+ deliveries$/ }));
-      await page.getByRole('heading', { name: 'Cancellation of deliveries' }).waitFor();
+      await page.getByRole('heading', { name: 'Bulk job: cancel deliveries' }).waitFor();
     };
     const changeRate = async (rate: string) => {
       await press(page, page.getByRole('button', { name: 'Change the rate' }));
