@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import type { Browser, BrowserContext, Route } from 'playwright-core';
+import type { Browser, BrowserContext, Page, Route } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from 'vitest';
 import { createIdSequence } from '../../src/lib/uuid7.ts';
 import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
@@ -125,6 +125,27 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       await opened.page.close();
     });
     return opened;
+  }
+
+  /** Holds the requests with this text until `release` is called. */
+  async function hold(
+    page: Page,
+    text: string,
+  ): Promise<{ waitForOne: () => Promise<unknown>; release: () => Promise<void> }> {
+    const held: Route[] = [];
+    const handle = (route: Route) => {
+      if (route.request().postData()?.includes(text) !== true) return route.fallback();
+      held.push(route);
+      return;
+    };
+    await page.route('**/graphql', handle);
+    return {
+      waitForOne: () => waitFor(() => held.length > 0, { what: `a request with ${text}` }),
+      release: async () => {
+        for (const route of held.splice(0)) await route.continue();
+        await page.unroute('**/graphql', handle);
+      },
+    };
   }
 
   const pages = (): { path: string; shown?: string; heading?: string }[] => [
@@ -557,9 +578,15 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const dialog = page.getByRole('dialog');
     const cancelAtRate = async (rate: string) => {
       await press(page, page.getByRole('button', { name: 'Cancel deliveries' }));
+      const count = dialog.getByRole('button', { name: 'Count the deliveries', disabled: false });
+      const late = await hold(page, 'mutation CancelDeliveries');
+      await press(page, count);
+      await late.waitForOne();
       await tabTo(page, dialog.getByLabel('Deliveries a second'));
       await page.keyboard.type(rate);
-      await press(page, dialog.getByRole('button', { name: 'Count the deliveries' }));
+      await late.release();
+      // The answer was for the rate before.
+      await press(page, count);
       await press(page, dialog.getByRole('button', { name: /^Cancel \d+ deliveries$/ }));
       await page.getByRole('heading', { name: 'Bulk job: cancel deliveries' }).waitFor();
     };
@@ -580,7 +607,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByRole('button', { name: 'Stop the job' }).waitFor({ state: 'detached' });
     expect(await scene.countDeliveries(`status = 'CANCELLED' AND subscription_id = $1`, [id])).toBeLessThan(ids.length);
     await press(page, page.getByRole('link', { name: 'Bulk jobs' }));
-    await cancelAtRate('500');
+    await cancelAtRate('400');
     await page.getByText('Completed').waitFor();
     await scene.waitForDeliveries(ids.length, `status = 'CANCELLED' AND subscription_id = '${id}'`);
     expect(await findBarriers(page)).toEqual([]);
@@ -891,6 +918,14 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await press(page, page.getByRole('button', { name: `Add ${name} to the catalogue` }));
     await press(page, dialog.getByRole('button', { name: 'Draft it from the last events' }));
     await context.expect.poll(() => schemaField.inputValue()).toMatch(/"integer",\s*"string"/);
+    const late = await hold(page, 'mutation TryEventType');
+    await trySchema({ properties: {} });
+    await late.waitForOne();
+    await tabTo(page, schemaField);
+    await page.keyboard.type(' ');
+    await late.release();
+    // The answer was for the schema before.
+    await dialog.getByRole('button', { name: 'Try on past events', disabled: false }).waitFor();
     await trySchema({ properties: { total: { type: 'number' } } });
     await dialog.getByText('1 of the 2 stored events would have been rejected.').waitFor();
     await dialog.getByRole('link', { name: 'trial-1' }).waitFor();
