@@ -693,9 +693,30 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const { id } = await scene.app.subscribe({ url: signed.url, tenant: 'signed', eventTypes: ['*'] });
     const { page, complaints } = await open(context, `/subscriptions/${id}`);
     const dialog = page.getByRole('dialog');
-    await press(page, page.getByRole('button', { name: 'Rotate' }));
+    const rotate = page.getByRole('button', { name: 'Rotate' });
+    await press(page, rotate);
+    const late = await hold(page, 'mutation RotateSecret');
     await press(page, dialog.getByRole('button', { name: 'Rotate' }));
+    await late.waitForOne();
+    const leave = async () => {
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('Escape');
+      await page.mouse.click(5, 5);
+    };
+    await leave();
+    await late.release();
+    const secret = dialog.getByText(/^whsec_/);
+    await secret.waitFor();
+    // A selection of the text that ends beside the dialog.
+    await secret.hover();
+    await page.mouse.down();
+    await page.mouse.move(5, 5);
+    await page.mouse.up();
+    await leave();
+    await secret.waitFor();
     await press(page, dialog.getByRole('button', { name: 'Done' }));
+    await dialog.waitFor({ state: 'detached' });
+    expect(await rotate.evaluate((button) => button === document.activeElement)).toBe(true);
     await scene.publish('events.signed.order.paid', '{"total": 5}');
     const [request] = await signed.waitForRequests(1);
     await press(page, page.getByRole('link', { name: 'Succeeded' }));
