@@ -812,12 +812,16 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await scene.publish('events.globex.order.late', '{}');
     await globex.waitForRequests(2);
     expect(await page.getByText('1 attempt', { exact: true }).count()).toBe(1);
-    await again
-      .getByLabel('API key or JWT')
-      .fill((await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'globex' })).key);
-    await page.keyboard.press('Enter');
+    const signInAgain = async (next: string) => {
+      await again.getByLabel('API key or JWT').fill(next);
+      await page.keyboard.press('Enter');
+    };
+    const second = await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'globex' });
+    await page.evaluate(`document.querySelector('h1').dataset.isKept = 'yes'`);
+    await signInAgain(second.key);
     await page.getByText('2 attempts', { exact: true }).waitFor();
     expect(await page.getByRole('row').nth(1).textContent()).toContain('order.late');
+    expect(await page.locator('h1[data-is-kept]').count()).toBe(1);
 
     const paused = await scene.app.subscribe({ url: globex.url, tenant: 'globex', eventTypes: ['order.paused'] });
     await scene.app.graphql(`mutation { pauseWebhookSubscription(id: "${paused.id}") { __typename } }`);
@@ -827,6 +831,15 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await press(page, page.getByRole('grid'));
     await page.getByText('Attempt 1 is planned').waitFor();
     expect(await page.getByRole('button', { name: /Retry now|Cancel delivery/ }).count()).toBe(0);
+
+    await goTo(page, `${scene.app.url}/console/log`);
+    await page.getByText('order.late').waitFor();
+    await revokeApiKey(scene.app, second.id);
+    await again.waitFor();
+    await signInAgain((await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'acme' })).key);
+    await page.getByText('order.late').waitFor({ state: 'detached' });
+    await page.getByRole('gridcell').first().waitFor();
+    expect(await page.getByText('order.late').count()).toBe(0);
   });
 
   test('behind a path prefix, the log continues after a restart of the server: no row is missing or doubled', async (context) => {
