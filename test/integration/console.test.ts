@@ -1099,6 +1099,45 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByRole('gridcell', { name: 'acme' }).waitFor();
   });
 
+  test('a page shows and changes nothing but its own object, a filter is edited as the server has it, and the last hour moves on', async (context) => {
+    const { page, complaints } = await open(context, `/deliveries/${delivery.id}`);
+    const retry = page.getByRole('button', { name: 'Retry now' });
+    await retry.waitFor();
+    const late = await hold(page, 'query DeliveryDetails');
+    await goTo(page, `${scene.app.url}/console/deliveries/${subscriptionId}`);
+    await late.waitForOne();
+    expect(await retry.count()).toBe(0);
+    await late.release();
+    await page.getByText('There is no delivery with this id').waitFor();
+
+    await goTo(page, `${scene.app.url}/console/subscriptions/${filtered.id}`);
+    await page.getByText('total: {').waitFor();
+    await goTo(page, `${scene.app.url}/console/tenants`);
+    await page.getByRole('gridcell', { name: 'acme' }).waitFor();
+    await scene.app.graphql(
+      'mutation ($id: ID!) { updateWebhookSubscription(id: $id, input: { filter: { total: 6 } }) { __typename } }',
+      { id: filtered.id },
+    );
+    await goTo(page, `${scene.app.url}/console/subscriptions/${filtered.id}/filter`);
+    await context.expect.poll(() => page.getByLabel('Filter', { exact: true }).inputValue()).toContain('"total": 6');
+
+    const ends: number[] = [];
+    page.on('request', (request) => {
+      const { operationName, variables } = JSON.parse(request.postData() ?? '{}') as {
+        operationName?: string;
+        variables?: { to: string };
+      };
+      if (operationName === 'Overview' && variables !== undefined) ends.push(Date.parse(variables.to));
+    });
+    await page.clock.install();
+    await goTo(page, `${scene.app.url}/console/?range=1h`);
+    await page.getByRole('heading', { name: /succeeded, .* failed/ }).waitFor();
+    const [first = 0] = ends;
+    await page.clock.fastForward(60_000);
+    await context.expect.poll(() => Math.max(...ends)).toBeGreaterThan(first);
+    expect(complaints).toEqual([]);
+  });
+
   test('a link opens its object at any position in the list', async (context) => {
     const nextId = createIdSequence();
     const createIds = () => Array.from({ length: 121 }, () => nextId(Date.now()));

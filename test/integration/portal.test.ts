@@ -233,6 +233,25 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     expectNoSecret();
   });
 
+  test('a session that hides payloads is led to no filter, and the page of one shows no data', async () => {
+    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['hidden'], filter: { card: 'none' } });
+    await scene.publish('events.acme.hidden', '{"card":"secret data"}', { 'Event-Id': 'hidden-1' });
+    await waitFor(async () => (await scene.query(`SELECT FROM events WHERE event_id = 'hidden-1'`)).length === 1, {
+      what: 'the event',
+    });
+    const { code } = await mint(', hidePayloads: true');
+    const page = await open(`${scene.app.url}/portal/#code=${code}`);
+    await page.getByText('Active').first().waitFor();
+    await goTo(page, `${scene.app.url}/portal/event?id=hidden-1`);
+    await page.getByRole('region', { name: 'Considered subscriptions' }).getByRole('row').nth(1).waitFor();
+    expect(await page.getByRole('link', { name: 'Edit the filter' }).count()).toBe(0);
+    await goTo(page, `${scene.app.url}/portal/subscriptions/${id}/filter?event=hidden-1`);
+    await page.getByRole('heading', { name: 'Payload filter' }).waitFor();
+    await page.getByText('Hidden in this session.').waitFor();
+    expect(await page.content()).not.toContain('secret');
+    expectNoSecret();
+  });
+
   test('the console exchanges the key for a session, and signing out revokes it', async () => {
     const page = await open(`${scene.app.url}/console/`);
     await page.getByLabel('API key or JWT').fill(ADMIN_API_KEY);
