@@ -541,6 +541,16 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await change(`cancelDelivery(id: "${waiting}")`);
     await page.getByText('Cancelled', { exact: true }).first().waitFor();
     await page.goBack();
+    const limited = { errors: [{ message: 'too many operations', extensions: { code: 'RATE_LIMITED' } }] };
+    await page.route('**/graphql', (route) =>
+      route.request().postData()?.includes('mutation ResumeSubscription') === true
+        ? route.fulfill({ json: limited })
+        : route.fallback(),
+    );
+    await press(page, page.getByRole('button', { name: 'Resume' }));
+    await page.getByRole('main').getByRole('alert').getByText('too many operations').waitFor();
+    expect(await findBarriers(page, 'main')).toEqual([]);
+    await page.unrouteAll();
     await press(page, page.getByRole('button', { name: 'Resume' }));
     await page.getByRole('button', { name: 'Pause' }).waitFor();
     await scene.waitForDeliveries(0, `status = 'PENDING' AND subscription_id = '${id}'`);
