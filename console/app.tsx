@@ -2,7 +2,7 @@ import { Component, lazy, type ReactNode, Suspense } from 'react';
 import { Route, Router, Switch, useLocation } from 'wouter';
 import { useStore } from './graphql/store.ts';
 import { ClientsProvider } from './graphql/use-clients.tsx';
-
+import { useViewerChanges } from './graphql/use-viewer.ts';
 import { messages } from './messages.ts';
 import { session } from './session/session.ts';
 import { SignInAgain, SignInPage } from './session/sign-in.tsx';
@@ -53,7 +53,7 @@ export function App() {
   return (
     <ClientsProvider sessionId={current.id}>
       <Router base={BASE}>
-        <Shell />
+        <ShellOfViewer />
       </Router>
       {current.hasEnded && !IS_PORTAL && <SignInAgain />}
     </ClientsProvider>
@@ -64,18 +64,23 @@ export function App() {
 const OPERATOR_PAGES = [
   <Route key="tenants" path="/tenants" component={TenantsPage} />,
   <Route key="replay" path="/replays/:id">
-    {({ id }) => <ReplayPage id={decodeURIComponent(id)} />}
+    {({ id }) => <ReplayPage key={id} id={decodeURIComponent(id)} />}
   </Route>,
   <Route key="replays" path="/replays" component={ReplaysPage} />,
   <Route key="rejected" path="/rejected-events" component={RejectedEventsPage} />,
   <Route key="job" path="/jobs/:id">
-    {({ id }) => <DeliveryJobPage id={decodeURIComponent(id)} />}
+    {({ id }) => <DeliveryJobPage key={id} id={decodeURIComponent(id)} />}
   </Route>,
   <Route key="jobs" path="/jobs" component={DeliveryJobsPage} />,
   <Route key="audit" path="/audit-log" component={AuditLogPage} />,
   <Route key="erasures" path="/erasures" component={ErasuresPage} />,
   <Route key="keys" path="/keys" component={KeysPage} />,
 ];
+
+/** Another viewer gets new pages, without the rows of the one before. */
+function ShellOfViewer() {
+  return <Shell key={useViewerChanges()} />;
+}
 
 /** The pages. Below `/as/<tenant>`, every link stays below that path. */
 function Shell() {
@@ -95,6 +100,7 @@ function Shell() {
   );
 }
 
+/** A page with a key starts anew for another object, without the data and the failures of the one before. */
 function Pages() {
   return (
     <Switch>
@@ -102,12 +108,12 @@ function Pages() {
       <Route path="/log" component={LiveLogPage} />
       <Route path="/event" component={EventPage} />
       <Route path="/events" component={EventsPage} />
-      <Route path="/deliveries/:id">{({ id }) => <DeliveryPage id={decodeURIComponent(id)} />}</Route>
+      <Route path="/deliveries/:id">{({ id }) => <DeliveryPage key={id} id={decodeURIComponent(id)} />}</Route>
       <Route path="/deliveries" component={DeliveriesPage} />
       <Route path="/subscriptions/:id/filter">
         {({ id }) => <FilterPlaygroundPage key={id} id={decodeURIComponent(id)} />}
       </Route>
-      <Route path="/subscriptions/:id">{({ id }) => <SubscriptionPage id={decodeURIComponent(id)} />}</Route>
+      <Route path="/subscriptions/:id">{({ id }) => <SubscriptionPage key={id} id={decodeURIComponent(id)} />}</Route>
       <Route path="/subscriptions" component={SubscriptionsPage} />
       <Route path="/event-types" component={EventTypesPage} />
       {!IS_PORTAL && OPERATOR_PAGES}

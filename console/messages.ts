@@ -1,6 +1,6 @@
 import { bytes, count } from './ui/format.ts';
 
-/** Every text of the console. Components contain none; a text with values is a function. */
+/** Texts that several folders use; the others are in the folder's messages.ts. Components contain none. */
 export const messages = {
   product: 'webhooks-engine',
   copied: 'Copied',

@@ -25,6 +25,7 @@ export function OpenDelivery() {
   if (!isWide || id === null) return null;
   return (
     <DeliveryPanel
+      key={id}
       id={id}
       attemptId={params.get('attempt') ?? undefined}
       onAttempt={(attempt) => setParams({ attempt })}

@@ -5,7 +5,7 @@ export const deliveriesWords = {
   emptyHint: 'A delivery is created for each subscription that matches an event.',
   all: 'All',
   event: 'Event',
-  retryMany: 'Retry many',
+  retryMany: 'Retry deliveries',
   replayMany: 'Replay',
   waitsFor: 'Waits for',
   anything: 'Anything',

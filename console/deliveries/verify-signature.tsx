@@ -9,6 +9,7 @@ import { Id } from '../ui/id.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { problemsOf } from '../ui/states.tsx';
 import { useForm } from '../ui/use-form.ts';
+import { useResultFor } from '../ui/use-result-for.ts';
 import { verifySignatureWords as words } from './messages.ts';
 import { readReceivedHeaders } from './received-headers.ts';
 import styles from './verify-signature.module.css';
@@ -23,11 +24,8 @@ type VerifyValues = { readonly headers: string; readonly body: string; readonly 
 export function VerifySignature({ attemptId, onClose }: VerifySignatureProps) {
   const client = useClient();
   const [isRunning, setRunning] = useState(false);
-  const [result, setResult] = useState<Verification>();
-  const { values, field, check, state } = useForm<VerifyValues>(
-    { headers: '', body: '', encoding: 'text' },
-    { onEdit: () => setResult(undefined) },
-  );
+  const { values, field, check, state } = useForm<VerifyValues>({ headers: '', body: '', encoding: 'text' });
+  const { result, setResult } = useResultFor<Verification>(values);
   const verify = async () => {
     const { headers, missing } = readReceivedHeaders(values.headers);
     if (!check(missing.length === 0 ? [] : [{ path: 'headers', message: words.missing(missing) }])) return;

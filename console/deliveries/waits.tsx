@@ -1,7 +1,6 @@
 import { useState } from 'react';
 import { messages } from '../messages.ts';
-import { overviewWords } from '../overview/messages.ts';
-import { count, countdown } from '../ui/format.ts';
+import { countdown, countOf } from '../ui/format.ts';
 import { useNow } from '../ui/time.tsx';
 import type { DeliveryDetails } from './delivery-view.tsx';
 
@@ -16,7 +15,7 @@ export function Waits({ nextAttemptAt, waitingFor, subscription }: WaitsProps) {
   const [counted, setCounted] = useState({ health, at: now });
   if (counted.health !== health) setCounted({ health, at: now });
   if (Date.parse(nextAttemptAt) > now) return <NextIn at={nextAttemptAt} />;
-  const pending = health.isExact ? count(health.pendingCount) : overviewWords.moreThan(count(health.pendingCount));
+  const pending = countOf(health.pendingCount, health.isExact);
   if (waitingFor === 'RATE_LIMITED' && rateLimitPerSecond != null) {
     const behind = words.behindRate(pending, rateLimitPerSecond);
     // Deliveries that are created after they were counted come last.

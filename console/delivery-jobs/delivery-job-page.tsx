@@ -27,7 +27,7 @@ import { Time } from '../ui/time.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
 import { jobsWords as words } from './messages.ts';
 
-/** One job on deliveries; its progress is pushed. */
+/** One bulk job; its progress is pushed. */
 export function DeliveryJobPage({ id }: { readonly id: string }) {
   const [{ data, error, fetching }] = useQuery({ query: JobDetailsDocument, variables: { id } });
   const job = data?.deliveryJob;

@@ -21,7 +21,7 @@ export function RetryMany({ tenant, subscriptionId, types = '', onClose }: Start
   const action = useAction(RetryDeliveriesDocument, (data) => data.retryDeliveries);
   return (
     <JobForm
-      title={words.retryTitle}
+      title={words.retry}
       hint={words.retryHint}
       startCounted={words.retryCounted}
       statuses={[statusOption('FAILURE'), statusOption('PENDING')]}
@@ -40,7 +40,7 @@ export function CancelMany({ tenant, subscriptionId, onClose }: StartJobProps) {
   const action = useAction(CancelDeliveriesDocument, (data) => data.cancelDeliveries);
   return (
     <JobForm
-      title={words.cancelTitle}
+      title={words.cancelMany}
       hint={words.cancelHint}
       startCounted={words.cancelCounted}
       kind="danger"

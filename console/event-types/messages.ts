@@ -62,7 +62,9 @@ export const trialWords = {
       ? 'The only stored event matches the schema.'
       : `All of the ${scopeOf(checked, isComplete)} match the schema.`,
   rejected: (rejected: number, checked: number, isComplete: boolean) =>
-    `${count(rejected)} of the ${scopeOf(checked, isComplete)} would have been rejected.`,
+    checked === 1 && isComplete
+      ? 'The only stored event would have been rejected.'
+      : `${count(rejected)} of the ${scopeOf(checked, isComplete)} would have been rejected.`,
   newest: (samples: number) => `The newest ${count(samples)}:`,
   more: (reasons: number) => `${count(reasons)} more`,
   nothingSaved: 'Nothing is saved yet.',

@@ -8,6 +8,7 @@ import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField, TextAreaField, TextField } from '../ui/field.tsx';
 import { parseJsonText } from '../ui/json-text.ts';
 import { useForm } from '../ui/use-form.ts';
+import { useResultFor } from '../ui/use-result-for.ts';
 import { draftSchema } from './draft-schema.ts';
 import { catalogueWords as words } from './messages.ts';
 import { SchemaTrial, type Trial } from './schema-trial.tsx';
@@ -25,17 +26,13 @@ type PutEventTypeProps = {
 export function PutEventType({ initial, onClose, onSaved }: PutEventTypeProps) {
   const { entry } = initial;
   const [saved] = useState(() => valuesOf(initial));
-  const [trial, setTrial] = useState<Trial>();
   const saving = useAction(PutEventTypeDocument, (data) => data.putEventType);
   const trying = useAction(TryEventTypeDocument, (data) => data.putEventType);
   const [hasTried, setTried] = useState(false);
-  const { values, field, check, state } = useForm(saved, {
-    failure: (hasTried ? trying : saving).failure,
-    // A trial is only valid for its type and schema.
-    onEdit: (edited) => (edited === 'name' || edited === 'schema') && setTrial(undefined),
-  });
+  const { values, field, check, state } = useForm(saved, hasTried ? trying : saving);
   const { tenant } = useTenantFilter();
   const { name, description, schema, status } = values;
+  const { result: trial, setResult: setTrial } = useResultFor<Trial>({ name: name.trim(), schema });
   const isTriedFirst = trial === undefined && schema.trim() !== '' && schema !== saved.schema;
   const submit = async () => {
     const parsed = parseJsonText(schema);

@@ -35,9 +35,10 @@ type ConsideredProps = {
 
 /** The subscriptions of the tenant at the time of the event, with the reason for each (non-)delivery and its actions. */
 export function ConsideredSection({ event, considered, onDelivered, ...marking }: ConsideredProps) {
-  const { canWrite } = useViewer();
+  const { canWrite, seesAllSubscriptions, seesPayloads } = useViewer();
   const [chosen, setChosen] = useState<Considered>();
   const { rows, error, isLoading, loadMore } = considered;
+  const hasPlayground = seesAllSubscriptions && seesPayloads;
   if (error !== undefined) return <ErrorState error={error} />;
   return (
     <Section
@@ -64,7 +65,7 @@ export function ConsideredSection({ event, considered, onDelivered, ...marking }
               <Reason key="reason" row={row} event={event} {...marking} />,
               row.delivery == null ? (
                 <span key="actions" className={styles.actions}>
-                  {row.result === 'FILTER_FALSE' && row.subscription.deletedAt == null && (
+                  {hasPlayground && row.result === 'FILTER_FALSE' && row.subscription.deletedAt == null && (
                     <Link
                       to={paths.filter(row.subscription.id, event.id)}
                       aria-label={words.of(words.editFilter, hostOf(row))}

@@ -42,6 +42,10 @@ const columns = messages.columns;
 export function EventPage() {
   const [params] = useUrlParams();
   const [id, tenant] = [params.get('id') ?? '', params.get('tenant')];
+  return <EventOf key={`${tenant}\n${id}`} id={id} tenant={tenant} />;
+}
+
+function EventOf({ id, tenant }: { readonly id: string; readonly tenant: string | null }) {
   const [{ data, error, fetching }, refresh] = useWatchedQuery({
     query: EventDetailsDocument,
     variables: { id, ...(tenant !== null && { tenant }) },

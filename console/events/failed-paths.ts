@@ -1,6 +1,8 @@
+import { eventWords as words } from './messages.ts';
+
 /** `filter.user.age.$gt` as `user.age $gt`: the path in the data, and the condition. */
 export function conditionsOf(failedPaths: readonly string[]): readonly string[] {
-  return failedPaths.map((path) => path.replace(/^filter\.?/, '').replace(/\.(\$\w+)$/, ' $1') || 'the whole filter');
+  return failedPaths.map((path) => path.replace(/^filter\.?/, '').replace(/\.(\$\w+)$/, ' $1') || words.wholeFilter);
 }
 
 /**

@@ -20,6 +20,7 @@ export const eventWords = {
   result: 'Result',
   delivery: 'Delivery',
   notMatched: 'Not matched:',
+  wholeFilter: 'the whole filter',
   selects: 'It selects',
   filterChanged: 'The filter was changed since: it matches now.',
   moreConsidered: 'Show more subscriptions',

@@ -69,7 +69,12 @@ const COLUMNS: readonly Column<EventResult>[] = [
 
 /** The filter of a subscription, tested on real events before it is saved. The URL has the sample event. */
 export function FilterPlaygroundPage({ id }: { readonly id: string }) {
-  const [{ data, error, fetching }] = useQuery({ query: FilteredSubscriptionDocument, variables: { id } });
+  const [{ data, error, fetching }] = useQuery({
+    query: FilteredSubscriptionDocument,
+    variables: { id },
+    // The text starts with this filter, and is saved if the server still has it. The cache can have an older one.
+    requestPolicy: 'network-only',
+  });
   const subscription = data?.webhookSubscription;
   if (subscription == null) {
     return (
@@ -226,5 +231,12 @@ function Sample({ id, tenant, filter }: SampleProps) {
   const failed = useFailedPaths({ id: id ?? '', tenant }, id === null ? undefined : filter);
   const event = data?.event;
   if (id === null || event?.id !== id) return <p className={styles.hint}>{words.pickSample}</p>;
-  return <EventData text={event.dataText ?? ''} hint={visibleLine(event.type)} failedPaths={failed?.failedPaths} />;
+  return (
+    <EventData
+      text={event.dataText ?? undefined}
+      isRedacted={event.redactedAt != null}
+      hint={visibleLine(event.type)}
+      failedPaths={failed?.failedPaths}
+    />
+  );
 }

@@ -20,7 +20,6 @@ export const filterPlaygroundWords = {
   invalid: 'The filter is not valid',
   invalidHint: 'It is tried again when its problems are fixed.',
   pickSample: 'Select an event to see its data here. Values that do not match the filter are marked.',
-  back: 'Subscription',
   save: 'Save',
   saveTitle: 'Save the filter',
   saveHint: 'It applies to every event published from now on.',

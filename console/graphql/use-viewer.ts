@@ -1,3 +1,4 @@
+import { useState } from 'react';
 import { useQuery } from 'urql';
 import { ViewerDocument } from '../generated/graphql.ts';
 
@@ -21,4 +22,21 @@ export function useViewer(): ViewerRights {
     seesAllSubscriptions: viewer?.subscriptionIds === null,
     seesPayloads: viewer?.hidePayloads === false,
   };
+}
+
+/**
+ * Counts how often another viewer has followed in this tab. A renewed credential of the same viewer counts as none, nor does the
+ * first answer of the server.
+ */
+export function useViewerChanges(): number {
+  const [{ data }] = useQuery({ query: ViewerDocument, requestPolicy: 'cache-first' });
+  const [known, setKnown] = useState<{ readonly viewer: string | undefined; readonly changes: number }>({
+    viewer: undefined,
+    changes: 0,
+  });
+  const viewer = data && JSON.stringify(data.viewer);
+  if (viewer !== undefined && viewer !== known.viewer) {
+    setKnown({ viewer, changes: known.viewer === undefined ? 0 : known.changes + 1 });
+  }
+  return known.changes;
 }

@@ -16,8 +16,9 @@ export function CreateKey({ onClose }: { readonly onClose: () => void }) {
   const action = useAction(CreateKeyDocument, (data) => data.createApiKey);
   const { values, field, state } = useForm<KeyValues>({ name: '', scope: 'TENANT_WRITE', tenant: '' }, action);
   const { name, scope, tenant } = values;
+  const hasTenant = scope !== 'ADMIN';
   const create = async () => {
-    const input = { name, scope, ...(tenant.trim() !== '' && { tenant: tenant.trim() }) };
+    const input = { name, scope, ...(hasTenant && tenant.trim() !== '' && { tenant: tenant.trim() }) };
     const payload = await action.run({ input });
     if (payload !== undefined) setKey(payload.key);
   };
@@ -42,7 +43,7 @@ export function CreateKey({ onClose }: { readonly onClose: () => void }) {
           hint={words.scopes[scope]}
           options={Object.values(ApiKeyScope).map((value) => ({ value, name: value }))}
         />
-        {scope !== 'ADMIN' && (
+        {hasTenant && (
           <TextField
             {...field('tenant')}
             label={messages.columns.tenant}

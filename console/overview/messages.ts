@@ -10,7 +10,6 @@ export const overviewWords = {
   latency: 'Response time p50 / p95',
   latencyOf: (p50: number, p95: number) => `${count(p50)} / ${count(p95)} ms`,
   pending: 'Pending',
-  moreThan: (number: string) => `over ${number}`,
   period: 'Period',
   outcomes: (succeeded: number, failed: number, range: string) =>
     `${count(succeeded)} succeeded, ${count(failed)} failed in the ${range.toLowerCase()}`,

@@ -1,4 +1,4 @@
-import { type ReactNode, useState } from 'react';
+import type { ReactNode } from 'react';
 import {
   OverviewDocument,
   type OverviewQuery,
@@ -23,7 +23,7 @@ import { subscriptionsWords } from '../subscriptions/messages.ts';
 import { SubscriptionState } from '../subscriptions/subscription-state.tsx';
 import { Bars } from '../ui/bars.tsx';
 import { Endpoint } from '../ui/endpoint.tsx';
-import { count, percent } from '../ui/format.ts';
+import { count, countOf, percent } from '../ui/format.ts';
 import { Link } from '../ui/link.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { Section } from '../ui/section.tsx';
@@ -34,7 +34,7 @@ import { Time } from '../ui/time.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
 import { overviewWords as words } from './messages.ts';
 import styles from './overview-page.module.css';
-import { bucketLabel, RANGE_NAMES, type RangeName, rangeOf, readRange } from './ranges.ts';
+import { bucketLabel, RANGE_NAMES, type RangeName, readRange, useRange } from './ranges.ts';
 import { ServerHealth } from './server-health.tsx';
 
 /** Milliseconds for which changes are collected before one read, because statistics of a month count many rows. */
@@ -44,13 +44,12 @@ const COLLECT_MS = 5_000;
 export function OverviewPage() {
   const [params, setParams] = useUrlParams();
   const range = readRange(params.get('range'));
-  const [openedAt] = useState(() => Date.now());
   const tenant = useActingTenant();
   const { isAdmin } = useViewer();
   const ofTenant = tenant === undefined ? {} : { tenant };
   const [{ data, error, fetching }] = useWatchedQuery({
     query: OverviewDocument,
-    variables: { ...rangeOf(range, openedAt), ...ofTenant },
+    variables: { ...useRange(range), ...ofTenant },
     streams: (_, changed) => [
       changeStream({ document: WatchDeliveriesDocument, filter: ofTenant, onChange: changed }),
       changeStream({ document: WatchSubscriptionsDocument, filter: ofTenant, onChange: changed }),
@@ -100,7 +99,7 @@ function Parts({ data, range }: { readonly data: OverviewQuery; readonly range: 
 function Figures({ data, range }: { readonly data: OverviewQuery; readonly range: RangeName }) {
   const { total } = data.deliveryStats;
   const { pending, isExact } = data.deliveryCounts;
-  const since = range === '1h' ? 'since:1h' : `since:${range}`;
+  const since = `since:${range}`;
   const figures = [
     { name: words.succeeded, value: count(total.successCount), to: paths.liveLog(`status:success ${since}`) },
     { name: words.failed, value: count(total.failureCount), to: paths.liveLog(`status:failure ${since}`) },
@@ -108,7 +107,7 @@ function Figures({ data, range }: { readonly data: OverviewQuery; readonly range
     { name: words.latency, value: latencyOf(total.responseTimeMs) },
     {
       name: words.pending,
-      value: isExact ? count(pending) : words.moreThan(count(pending)),
+      value: countOf(pending, isExact),
       to: paths.deliveries({ status: 'PENDING' }),
     },
   ];
@@ -175,7 +174,7 @@ function Failing({ nodes, pageInfo }: OverviewQuery['webhookSubscriptions']) {
           head={[words.pending, words.oldest, words.deactivation]}
           numbers={[words.pending]}
           cellsOf={({ health: { pendingCount, isExact, oldestPendingAt, willDeactivateAt } }) => [
-            isExact ? count(pendingCount) : words.moreThan(count(pendingCount)),
+            countOf(pendingCount, isExact),
             oldestPendingAt == null ? messages.none : <Time key="oldest" at={oldestPendingAt} />,
             willDeactivateAt == null ? messages.none : <Time key="deactivation" at={willDeactivateAt} />,
           ]}

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { bucketLabel, rangeOf, readRange } from './ranges.ts';
 
 const NOW = Date.parse('2026-01-31T12:34:56.000Z');
@@ -26,4 +26,19 @@ test('labels show the time of hours and the date of days', () => {
   expect(bucketLabel('2026-01-31T12:00:00.000Z', '24h', 'utc')).toBe('12:00');
   expect(bucketLabel('2026-01-31T12:00:00.000Z', '7d', 'utc')).toBe('01-31 12:00');
   expect(bucketLabel('2026-01-31T00:00:00.000Z', '30d', 'utc')).toBe('01-31');
+});
+
+test('west and east of UTC, hours are shown in the local time, and days are those of UTC', () => {
+  for (const [offset, hour] of [
+    [300, '07:00'],
+    [-330, '17:30'],
+  ] as const) {
+    const spy = vi.spyOn(Date.prototype, 'getTimezoneOffset').mockReturnValue(offset);
+    try {
+      expect(bucketLabel('2026-01-31T12:00:00.000Z', '24h', 'local')).toBe(hour);
+      expect(bucketLabel('2026-01-31T00:00:00.000Z', '30d', 'local')).toBe('01-31');
+    } finally {
+      spy.mockRestore();
+    }
+  }
 });

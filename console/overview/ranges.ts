@@ -1,4 +1,6 @@
 import { StatsBucket } from '../generated/graphql.ts';
+import { dateAndTime, type Zone } from '../ui/format.ts';
+import { useNow } from '../ui/time.tsx';
 
 export type RangeName = '1h' | '24h' | '7d' | '30d';
 
@@ -29,12 +31,15 @@ export function rangeOf(name: RangeName, nowMs: number): { bucket: StatsBucket; 
   return { bucket, from: new Date(end - ms).toISOString(), to: new Date(end).toISOString() };
 }
 
-/** The start of a bucket as the axis shows it: time, or date for days. */
-export function bucketLabel(from: string, name: RangeName, zone: 'local' | 'utc'): string {
-  const ms = Date.parse(from);
-  const shifted = zone === 'utc' ? ms : ms - new Date(ms).getTimezoneOffset() * MINUTE;
-  const text = new Date(shifted).toISOString();
-  const [date, time] = [text.slice(5, 10), text.slice(11, 16)];
-  if (name === '30d') return date;
-  return name === '7d' ? `${date} ${time}` : time;
+/** The range that ends with the current bucket; another one when the next bucket begins. */
+export function useRange(name: RangeName): ReturnType<typeof rangeOf> {
+  return rangeOf(name, useNow(RANGES[name].bucketMs));
+}
+
+/** The start of a bucket as the axis shows it: time, or date for days, which are those of UTC. */
+export function bucketLabel(from: string, name: RangeName, zone: Zone): string {
+  const [date, time] = dateAndTime(Date.parse(from), name === '30d' ? 'utc' : zone);
+  const [day, minute] = [date.slice(5), time.slice(0, 5)];
+  if (name === '30d') return day;
+  return name === '7d' ? `${day} ${minute}` : minute;
 }

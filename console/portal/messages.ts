@@ -13,4 +13,8 @@ export const portalWords = {
     title: 'Open the portal from your application',
     hint: 'Your application signs you in. You cannot sign in at this address directly.',
   },
+  noToken: {
+    title: 'Your application gave no access',
+    hint: 'The page around this one has not signed you in. This page asks again every few seconds.',
+  },
 };

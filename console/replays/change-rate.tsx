@@ -5,8 +5,8 @@ import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, TextField } from '../ui/field.tsx';
 import { useForm } from '../ui/use-form.ts';
+import { readRate } from './job-form-values.ts';
 import { replaysWords as words } from './messages.ts';
-import { readRate } from './replay-form.ts';
 
 type ChangeRateProps<Data, Result> = {
   readonly id: string;

@@ -6,8 +6,9 @@ import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField, TextField } from '../ui/field.tsx';
 import { listed } from '../ui/problems.ts';
 import { useForm } from '../ui/use-form.ts';
+import { useResultFor } from '../ui/use-result-for.ts';
+import { type JobFormValues, type JobInput, readJobForm } from './job-form-values.ts';
 import { replaysWords as words } from './messages.ts';
-import { type JobInput, type ReplayForm, readReplayForm } from './replay-form.ts';
 
 type JobFormProps<Job extends Counted> = {
   readonly title: string;
@@ -16,7 +17,7 @@ type JobFormProps<Job extends Counted> = {
   readonly startCounted: (deliveries: number) => string;
   readonly kind?: 'primary' | 'danger';
   readonly statuses: readonly { readonly value: string; readonly name: string }[];
-  readonly initial: Omit<ReplayForm, 'hours'>;
+  readonly initial: Omit<JobFormValues, 'hours'>;
   /** Shown if no delivery was counted. */
   readonly noneHint?: string;
   readonly action: Pick<Action<never, object>, 'isRunning' | 'failure'>;
@@ -35,14 +36,11 @@ export function JobForm<Job extends Counted>(props: JobFormProps<Job>) {
   const { title, hint, startCounted, kind = 'primary', statuses, initial, describe, noneHint } = props;
   const { action, run, onStarted, onClose } = props;
   const { isAdmin } = useViewer();
-  const [counted, setCounted] = useState<Job>();
-  const { values, field, check, state } = useForm<ReplayForm>(
-    { ...initial, hours: '24' },
-    { failure: action.failure, onEdit: () => setCounted(undefined) },
-  );
-  const [range] = useState(() => Date.now());
+  const { values, field, check, state } = useForm<JobFormValues>({ ...initial, hours: '24' }, action);
+  const [openedAt] = useState(() => Date.now());
+  const { input, problems } = readJobForm(values, { nowMs: openedAt, isAdmin });
+  const { result: counted, setResult: setCounted } = useResultFor<Job>(input);
   const submit = async () => {
-    const { input, problems } = readReplayForm(values, { nowMs: range, isAdmin });
     if (!check(problems)) return;
     const payload = await run({ ...input, dryRun: counted === undefined });
     if (payload === undefined) return;

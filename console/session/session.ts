@@ -2,8 +2,8 @@ import { createStore } from '../graphql/store.ts';
 import { requestGraphql } from './request.ts';
 
 /**
- * The credential of this tab. Another `id` means another person, for whom pages are created again. `hasEnded`: the server
- * now rejects the credential; pages are kept, and continue after the next sign-in.
+ * The credential of this tab. Another `id` means another sign-in, for which the clients are created again. `hasEnded`: the
+ * server now rejects the credential; pages are kept, and continue if the same viewer signs in.
  */
 type Session = { readonly id: number; readonly key: string; readonly hasEnded: boolean } | undefined;
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { NEW_SUBSCRIPTION, readForm, valuesOf } from './form-values.ts';
+import { NEW_SUBSCRIPTION, readForm, valuesOf, withoutEmptyRows } from './form-values.ts';
 
 test('event types are separated by commas, spaces and line breaks', () => {
   const { settings } = readForm({ ...NEW_SUBSCRIPTION, eventTypes: ' order.paid, order.*\n\nuser.created ' });
@@ -23,7 +23,7 @@ test('a header without a value keeps the stored one, and an empty row is left ou
     { name: '', value: '' },
     { name: ' x-new ', value: 'one' },
   ];
-  const { settings } = readForm({ ...NEW_SUBSCRIPTION, headers });
+  const { settings } = readForm(withoutEmptyRows({ ...NEW_SUBSCRIPTION, headers }));
   expect(settings.headers).toEqual([{ name: 'x-old' }, { name: 'x-new', value: 'one' }]);
 });
 

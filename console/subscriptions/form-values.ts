@@ -49,6 +49,11 @@ export function valuesOf(subscription: SubscriptionSettingsFragment): FormValues
   };
 }
 
+/** Drops empty rows of headers: a problem that the server finds names the row by its place. */
+export function withoutEmptyRows(values: FormValues): FormValues {
+  return { ...values, headers: values.headers.filter(({ name, value }) => name.trim() !== '' || value !== '') };
+}
+
 /** The settings, as both mutations take them. */
 type Settings = {
   readonly url: string;
@@ -74,9 +79,7 @@ export function readForm(values: FormValues): { readonly settings: Settings; rea
     description: values.description.trim(),
     eventTypes: listed(values.eventTypes),
     filter: readFilter(values.filter, problems),
-    headers: values.headers
-      .filter(({ name, value }) => name.trim() !== '' || value !== '')
-      .map(({ name, value }) => ({ name: name.trim(), ...(value !== '' && { value }) })),
+    headers: values.headers.map(({ name, value }) => ({ name: name.trim(), ...(value !== '' && { value }) })),
     timeoutMs: numberOf('timeoutMs'),
     maxInFlight: numberOf('maxInFlight'),
     rateLimitPerSecond: values.rateLimitPerSecond.trim() === '' ? null : numberOf('rateLimitPerSecond'),

@@ -124,24 +124,30 @@ export const subscriptionFormWords = {
 
 export const missedEventsWords = {
   title: 'Missed events',
-  none: (scope: Examined) =>
-    scope.events === 0
-      ? 'No event was missed.'
-      : `None of ${eventsOf(scope)} was missed: each has a delivery to this subscription, or does not match it.`,
-  missed: (events: number, scope: Examined) =>
-    `${events === 1 ? 'One' : count(events)} of ${eventsOf(scope)} ${events === 1 ? 'matches this subscription and has' : 'match this subscription and have'} no delivery to it: it was inactive or had other settings.`,
+  none: (scope: Examined) => {
+    if (scope.events === 0) return 'No event was missed.';
+    if (scope.events === 1)
+      return `${eventsOf(scope)} was not missed: it has a delivery to this subscription, or does not match it.`;
+    return `None of ${eventsOf(scope)} was missed: each has a delivery to this subscription, or does not match it.`;
+  },
+  missed: (events: number, scope: Examined) => {
+    const missed =
+      scope.events === 1 ? eventsOf(scope) : `${events === 1 ? 'One' : count(events)} of ${eventsOf(scope)}`;
+    const have = events === 1 ? 'matches this subscription and has' : 'match this subscription and have';
+    return `${missed} ${have} no delivery to it: it was inactive or had other settings.`;
+  },
   ended: 'Deliveries that failed or were cancelled are not among them: a replay sends their events again.',
   older: (time: string) => `Events before ${time} are not examined yet.`,
   all: 'Older events of its types were published before the subscription was created, or are no longer kept.',
   lookBack: 'Look further back',
 } as const;
 
-/** The events that were examined: the latest, or those before a time. */
+/** The events that were examined: the latest, or those before a time. A single one begins a sentence. */
 type Examined = { readonly events: number; readonly before: string | undefined };
 
 function eventsOf({ events, before }: Examined): string {
-  if (before === undefined) return events === 1 ? 'the latest event' : `the latest ${count(events)} events`;
-  return `${events === 1 ? 'the event' : `the ${count(events)} events`} before ${before}`;
+  if (before === undefined) return events === 1 ? 'The latest event' : `the latest ${count(events)} events`;
+  return events === 1 ? `The event before ${before}` : `the ${count(events)} events before ${before}`;
 }
 
 export const secretsWords = {

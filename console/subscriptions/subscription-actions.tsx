@@ -16,7 +16,7 @@ import { IS_PORTAL } from '../shell/front-end.ts';
 import { Button } from '../ui/button.tsx';
 import { Confirm } from '../ui/confirm.tsx';
 import { Dialog } from '../ui/dialog.tsx';
-import { Form, FormButtons, SelectField } from '../ui/field.tsx';
+import { FailureMessage, Form, FormButtons, SelectField } from '../ui/field.tsx';
 import { announce } from '../ui/live-region.tsx';
 import { splitUrl } from '../ui/visible-text.ts';
 import { DeliverMissed } from './deliver-missed.tsx';
@@ -32,7 +32,6 @@ type Open = 'test' | 'edit' | 'pause' | 'replay' | 'missed' | 'deactivate' | 'de
 export function SubscriptionActions({ subscription }: { readonly subscription: SubscriptionDetails }) {
   const { canWrite, seesAllSubscriptions, seesPayloads } = useViewer();
   const [open, setOpen] = useState<Open>();
-  const update = useAction(UpdateSubscriptionDocument, (data) => data.updateWebhookSubscription);
   const close = () => setOpen(undefined);
   const { id, isActive } = subscription;
   if (!canWrite) return null;
@@ -53,17 +52,13 @@ export function SubscriptionActions({ subscription }: { readonly subscription: S
       {isActive ? (
         <Button onClick={() => setOpen('deactivate')}>{words.deactivate}</Button>
       ) : (
-        <Button
-          icon="play"
-          disabled={update.isRunning}
-          onClick={async () => {
-            const isDone = (await update.run({ id, input: { isActive: true } })) !== undefined;
+        <Activate
+          id={id}
+          onActivated={() => {
             // Events that were published meanwhile are not sent without a request.
-            if (isDone && seesAllSubscriptions && seesPayloads) setOpen('missed');
+            if (seesAllSubscriptions && seesPayloads) setOpen('missed');
           }}
-        >
-          {words.activate}
-        </Button>
+        />
       )}
       <Button kind="danger" onClick={() => setOpen('delete')}>
         {words.delete}
@@ -74,19 +69,27 @@ export function SubscriptionActions({ subscription }: { readonly subscription: S
       {open === 'replay' && <StartReplay tenant={subscription.tenant} subscriptionId={id} onClose={close} />}
       {open === 'missed' && <DeliverMissed subscription={subscription} onClose={close} />}
       {open === 'delete' && <Delete subscription={subscription} onClose={close} />}
-      {open === 'deactivate' && (
-        <Confirm
-          title={words.deactivate}
-          confirm={words.deactivate}
-          action={update}
-          onClose={close}
-          onConfirm={async () => {
-            if ((await update.run({ id, input: { isActive: false } })) !== undefined) close();
-          }}
-        >
-          {words.deactivateHint(subscription.health)}
-        </Confirm>
-      )}
+      {open === 'deactivate' && <Deactivate subscription={subscription} onClose={close} />}
+    </>
+  );
+}
+
+type ActivateProps = { readonly id: string; readonly onActivated: () => void };
+
+function Activate({ id, onActivated }: ActivateProps) {
+  const action = useAction(UpdateSubscriptionDocument, (data) => data.updateWebhookSubscription);
+  return (
+    <>
+      <Button
+        icon="play"
+        disabled={action.isRunning}
+        onClick={async () => {
+          if ((await action.run({ id, input: { isActive: true } })) !== undefined) onActivated();
+        }}
+      >
+        {words.activate}
+      </Button>
+      <FailureMessage failure={action.failure} />
     </>
   );
 }
@@ -96,15 +99,18 @@ function Probe({ subscription: { id, circuit, pausedUntil } }: { readonly subscr
   const action = useAction(ProbeNowDocument, (data) => data.probeNow);
   if (circuit.state !== 'OPEN' || pausedUntil != null) return null;
   return (
-    <Button
-      icon="play"
-      disabled={action.isRunning}
-      onClick={async () => {
-        if ((await action.run({ id })) !== undefined) announce(words.probing);
-      }}
-    >
-      {words.probe}
-    </Button>
+    <>
+      <Button
+        icon="play"
+        disabled={action.isRunning}
+        onClick={async () => {
+          if ((await action.run({ id })) !== undefined) announce(words.probing);
+        }}
+      >
+        {words.probe}
+      </Button>
+      <FailureMessage failure={action.failure} />
+    </>
   );
 }
 
@@ -120,9 +126,12 @@ function PauseOrResume({ subscription: { id, pausedUntil }, onPause }: PauseProp
     );
   }
   return (
-    <Button icon="play" disabled={resume.isRunning} onClick={() => void resume.run({ id })}>
-      {words.resume}
-    </Button>
+    <>
+      <Button icon="play" disabled={resume.isRunning} onClick={() => void resume.run({ id })}>
+        {words.resume}
+      </Button>
+      <FailureMessage failure={resume.failure} />
+    </>
   );
 }
 
@@ -173,6 +182,23 @@ function Edit({ subscription, onClose }: DialogProps) {
         }}
       />
     </Dialog>
+  );
+}
+
+function Deactivate({ subscription: { id, health }, onClose }: DialogProps) {
+  const action = useAction(UpdateSubscriptionDocument, (data) => data.updateWebhookSubscription);
+  return (
+    <Confirm
+      title={words.deactivate}
+      confirm={words.deactivate}
+      action={action}
+      onClose={onClose}
+      onConfirm={async () => {
+        if ((await action.run({ id, input: { isActive: false } })) !== undefined) onClose();
+      }}
+    >
+      {words.deactivateHint(health)}
+    </Confirm>
   );
 }
 

@@ -4,7 +4,7 @@ import { Button, IconButton } from '../ui/button.tsx';
 import { FieldSet, Form, FormButtons, TextAreaField, TextField } from '../ui/field.tsx';
 import { listed } from '../ui/problems.ts';
 import { type FieldState, useForm } from '../ui/use-form.ts';
-import { type FormValues, readForm } from './form-values.ts';
+import { type FormValues, readForm, withoutEmptyRows } from './form-values.ts';
 import { subscriptionFormWords as words } from './messages.ts';
 import styles from './subscription-form.module.css';
 
@@ -14,7 +14,7 @@ type SubscriptionFormProps = {
   readonly hasTenant: boolean;
   readonly submit: string;
   readonly action: Pick<Action<never, object>, 'isRunning' | 'failure'>;
-  readonly onSubmit: (settings: ReturnType<typeof readForm>['settings'], values: FormValues) => void;
+  readonly onSubmit: (settings: ReturnType<typeof readForm>['settings'], values: FormValues) => Promise<void>;
   readonly onClose: () => void;
 };
 
@@ -23,8 +23,10 @@ export function SubscriptionForm({ initial, hasTenant, submit, action, onSubmit,
   const form = useForm(initial, action);
   const { values } = form;
   const send = () => {
-    const { settings, problems } = readForm(values);
-    if (form.check(problems)) onSubmit(settings, values);
+    const filled = withoutEmptyRows(values);
+    form.field('headers').onChange(filled.headers);
+    const { settings, problems } = readForm(filled);
+    return form.check(problems) ? onSubmit(settings, filled) : undefined;
   };
   const field = (name: Exclude<keyof FormValues, 'headers'>) => ({ ...form.field(name), label: words[name] });
   return (

@@ -13,7 +13,7 @@ import { useViewer } from '../graphql/use-viewer.ts';
 import { type ChangeStream, changeStream } from '../graphql/watch-changes.ts';
 import { messages } from '../messages.ts';
 import { overviewWords } from '../overview/messages.ts';
-import { bucketLabel, rangeOf } from '../overview/ranges.ts';
+import { bucketLabel, useRange } from '../overview/ranges.ts';
 import { paths } from '../paths.ts';
 import { IS_PORTAL } from '../shell/front-end.ts';
 import { PageTitle } from '../shell/layout.tsx';
@@ -22,7 +22,7 @@ import { Bars } from '../ui/bars.tsx';
 import { Button } from '../ui/button.tsx';
 import { Endpoint } from '../ui/endpoint.tsx';
 import { Facts } from '../ui/facts.tsx';
-import { count, percent, relativeTime } from '../ui/format.ts';
+import { count, countOf, percent, relativeTime } from '../ui/format.ts';
 import { Id } from '../ui/id.tsx';
 import { JsonView } from '../ui/json-view.tsx';
 import { Link } from '../ui/link.tsx';
@@ -56,7 +56,7 @@ function streamsOf({ webhookSubscription }: SubscriptionDetailsQuery, changed: (
 /** One subscription: its state, settings, secrets and deliveries, and what can be done with it. */
 export function SubscriptionPage({ id }: { readonly id: string }) {
   const { seesAllSubscriptions, seesPayloads } = useViewer();
-  const [{ from, to }] = useState(() => rangeOf('24h', Date.now()));
+  const { from, to } = useRange('24h');
   const [{ data, error, fetching }] = useWatchedQuery({
     query: SubscriptionDetailsDocument,
     variables: { id, from, to },
@@ -130,7 +130,7 @@ export function SubscriptionPage({ id }: { readonly id: string }) {
 
 function Pending({ health: { pendingCount, isExact, oldestPendingAt } }: Pick<SubscriptionDetails, 'health'>) {
   const now = useNow();
-  const number = isExact ? count(pendingCount) : overviewWords.moreThan(count(pendingCount));
+  const number = countOf(pendingCount, isExact);
   if (oldestPendingAt == null) return <>{number}</>;
   return <>{words.pendingSince(number, relativeTime(Date.parse(oldestPendingAt), now))}</>;
 }

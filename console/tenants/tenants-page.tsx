@@ -1,10 +1,9 @@
 import { TenantListDocument, type TenantRowFragment, TenantRowsDocument } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
-import { overviewWords } from '../overview/messages.ts';
 import { useActAs } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
-import { count } from '../ui/format.ts';
+import { count, countOf } from '../ui/format.ts';
 import type { Column } from '../ui/grid.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
@@ -50,8 +49,7 @@ const COLUMNS: readonly Column<TenantRowFragment>[] = [
     width: '88px',
     align: 'end',
     from: 420,
-    cell: ({ figures }) =>
-      figures.isExact ? count(figures.pendingCount) : overviewWords.moreThan(count(figures.pendingCount)),
+    cell: ({ figures }) => countOf(figures.pendingCount, figures.isExact),
   },
   {
     key: 'last',

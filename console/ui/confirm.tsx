@@ -13,7 +13,7 @@ type ConfirmProps = {
   /** A text that has to be typed first, and what it is. */
   readonly typed?: { readonly label: string; readonly text: string };
   readonly action: Pick<Action<never, object>, 'isRunning' | 'failure'>;
-  readonly onConfirm: () => void;
+  readonly onConfirm: () => Promise<void>;
   readonly onClose: () => void;
 };
 

@@ -31,9 +31,11 @@ export async function copyText(text: string): Promise<boolean> {
   }
 }
 
-export function CopyIcon({ text, label }: { readonly text: string; readonly label: string }) {
+type CopyIconProps = { readonly text: string; readonly label: string; readonly autoFocus?: boolean };
+
+export function CopyIcon({ text, ...rest }: CopyIconProps) {
   const { isCopied, copy } = useCopy();
-  return <IconButton icon={isCopied ? 'success' : 'copy'} label={label} onClick={() => copy(text)} />;
+  return <IconButton {...rest} icon={isCopied ? 'success' : 'copy'} onClick={() => copy(text)} />;
 }
 
 type CopyButtonProps = { readonly text: string; readonly children: string; readonly icon?: IconName };

@@ -1,4 +1,4 @@
-import { type ComponentProps, type ReactNode, useEffect, useId, useRef } from 'react';
+import { type ComponentProps, type ReactNode, useEffect, useId, useRef, useState } from 'react';
 import type { Action, InputProblem } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
 import { Button } from './button.tsx';
@@ -167,7 +167,7 @@ export function SelectField<Value extends string>({ value, options, onChange, ..
 
 type FormProps = {
   readonly form?: FormState;
-  readonly onSubmit: () => void;
+  readonly onSubmit: () => Promise<void> | void;
   /** The message of the mutation is shown above the actions. Default: that of the form. */
   readonly failure?: Action<unknown, object>['failure'];
   readonly actions: ReactNode;
@@ -176,10 +176,11 @@ type FormProps = {
 
 /**
  * Fields in one column, then the failure and the actions, which stay in view in a dialog. The first field with a problem gets
- * the focus.
+ * the focus. `onSubmit` resolves when the answer is there; until then the form keeps its dialog open.
  */
 export function Form({ form, failure = form?.failure, onSubmit, actions, children }: FormProps) {
   const element = useRef<HTMLFormElement>(null);
+  const [isRunning, setRunning] = useState(false);
   const checked = form?.checked;
   useEffect(() => {
     element.current?.querySelector<HTMLElement>('[aria-invalid="true"], [data-invalid="true"]')?.focus();
@@ -189,9 +190,15 @@ export function Form({ form, failure = form?.failure, onSubmit, actions, childre
       ref={element}
       className={styles.form}
       noValidate
-      onSubmit={(event) => {
+      aria-busy={isRunning}
+      onSubmit={async (event) => {
         event.preventDefault();
-        onSubmit();
+        setRunning(true);
+        try {
+          await onSubmit();
+        } finally {
+          setRunning(false);
+        }
       }}
     >
       {children}

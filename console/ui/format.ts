@@ -30,9 +30,15 @@ export function relativeTime(ms: number, nowMs: number): string {
 
 export type Zone = 'local' | 'utc';
 
+/** Date and time in a zone: `2026-01-31` and `12:00:00.000Z`. */
+export function dateAndTime(ms: number, zone: Zone): readonly [date: string, time: string] {
+  const shifted = zone === 'utc' ? ms : ms - new Date(ms).getTimezoneOffset() * MINUTE;
+  const [date = '', time = ''] = new Date(shifted).toISOString().split('T');
+  return [date, time];
+}
+
 function partsOf(ms: number, zone: Zone): Record<'date' | 'time' | 'millis' | 'zone', string> {
-  const date = new Date(zone === 'utc' ? ms : ms - new Date(ms).getTimezoneOffset() * MINUTE);
-  const [day = '', time = ''] = date.toISOString().split('T');
+  const [day, time] = dateAndTime(ms, zone);
   return { date: day, time: time.slice(0, 8), millis: time.slice(8, 12), zone: zone === 'utc' ? 'UTC' : offsetOf(ms) };
 }
 
@@ -70,6 +76,11 @@ export function setLocale(locale: string): void {
 
 export function count(value: number): string {
   return numbers.format(value);
+}
+
+/** A number that the server counted up to a bound: `42`, or `over 1,000`. */
+export function countOf(value: number, isExact: boolean): string {
+  return isExact ? count(value) : `over ${count(value)}`;
 }
 
 /** A share from 0 to 1 as `97.4 %`; never rounded up to 100 %. */

@@ -7,16 +7,19 @@ import styles from './shown-once.module.css';
 
 type ShownOnceProps = { readonly label: string; readonly value: string; readonly hint: string };
 
-/** A secret directly after its creation: the server never shows it again, and the console keeps it nowhere. */
+/**
+ * A secret directly after its creation: the server never shows it again, and the console keeps it nowhere. Only the buttons of
+ * its dialog close it.
+ */
 export function ShownOnce({ label, value, hint }: ShownOnceProps) {
   return (
-    <div className={styles.box}>
+    <div className={styles.box} data-keeps-open>
       <p className={styles.label}>
         <Icon name="key" /> {label}
       </p>
       <div className={styles.value}>
         <code>{value}</code>
-        <CopyIcon text={value} label={messages.copySecret} />
+        <CopyIcon text={value} label={messages.copySecret} autoFocus />
       </div>
       <p className={styles.hint}>{hint}</p>
     </div>

@@ -24,9 +24,13 @@ function subscribe(listener: () => void): () => void {
   };
 }
 
-/** The current time in milliseconds, renewed each second. */
-export function useNow(): number {
-  return useSyncExternalStore(subscribe, () => nowMs);
+/** The current time in milliseconds, renewed each second, or rounded down to a multiple of `stepMs`. */
+export function useNow(stepMs = 1): number {
+  return useSyncExternalStore(subscribe, () => {
+    // The timer renews it, which does not run before a time is shown.
+    if (timer === undefined && Date.now() - nowMs >= 1_000) nowMs = Date.now();
+    return nowMs - (nowMs % stepMs);
+  });
 }
 
 /** A time relative to now, with the exact one as tooltip and on focus. */

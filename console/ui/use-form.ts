@@ -4,10 +4,9 @@ import { isAt } from './problems.ts';
 
 type Failure = Action<never, object>['failure'];
 
-type FormOptions<Values> = {
+type FormOptions = {
   /** The failure of the mutation that the form runs: its problems are shown at their fields. */
   readonly failure?: Failure;
-  readonly onEdit?: (name: keyof Values) => void;
 };
 
 /** A form, for the component that shows it. */
@@ -30,7 +29,7 @@ export type FieldState<Value> = {
 /** The values of a form, and the problems of its fields: those that the form finds itself, or those of the mutation. */
 export function useForm<Values extends Readonly<Record<string, unknown>>>(
   initial: Values | (() => Values),
-  { failure: answered, onEdit }: FormOptions<Values> = {},
+  { failure: answered }: FormOptions = {},
 ) {
   const [values, setValues] = useState(initial);
   const [found, setFound] = useState<readonly InputProblem[]>([]);
@@ -41,10 +40,7 @@ export function useForm<Values extends Readonly<Record<string, unknown>>>(
   /** `path` is the place of the field in the input of the mutation, if that is not its name. */
   const field = <Name extends keyof Values & string>(name: Name, path: string = name): FieldState<Values[Name]> => {
     shown.push(path);
-    const onChange = (value: Values[Name]) => {
-      setValues((current) => ({ ...current, [name]: value }));
-      onEdit?.(name);
-    };
+    const onChange = (value: Values[Name]) => setValues((current) => ({ ...current, [name]: value }));
     return { path, problems, value: values[name], onChange };
   };
   /** Shows the problems that the form has found; whether there is none. */

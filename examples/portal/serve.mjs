@@ -7,7 +7,7 @@ import process from 'node:process';
 const ENGINE_URL = process.env.URL ?? 'http://127.0.0.1:4000';
 const key = process.env.KEY ?? (await readFile('.data/admin-api-key', 'utf8')).trim();
 
-/** Creates a portal session. In your product, pass the tenant and the id of the signed-in user. */
+/** Creates a portal session and returns its token. In your product, pass the tenant and the id of the signed-in user. */
 async function createSession(tenant, user) {
   const query = `mutation ($input: CreatePortalSessionInput!) { createPortalSession(input: $input) {
     ... on CreatePortalSessionPayload { token } ... on Error { message } } }`;
@@ -17,16 +17,24 @@ async function createSession(tenant, user) {
     headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
     body: JSON.stringify({ query, variables: { input } }),
   });
-  return (await response.json()).data.createPortalSession;
+  const { data, errors } = await response.json();
+  const { token, message } = data?.createPortalSession ?? errors[0];
+  if (token === undefined) throw new Error(message);
+  return token;
 }
 
 const page = await readFile(new URL('index.html', import.meta.url), 'utf8');
 
 createServer(async ({ method, url }, response) => {
   if (method === 'POST' && url === '/portal-session') {
-    const session = await createSession(process.env.TENANT ?? 'acme', 'user 42').catch(() => ({}));
-    response.writeHead(session.token === undefined ? 502 : 200, { 'content-type': 'application/json' });
-    response.end(JSON.stringify({ token: session.token }));
+    try {
+      const token = await createSession(process.env.TENANT ?? 'acme', 'user 42');
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ token }));
+    } catch (error) {
+      // The reason is for you, and not for your users.
+      console.error(`no portal session: ${error.message}`);
+      response.writeHead(502).end();
+    }
   } else if (url === '/') {
     response.writeHead(200, {
       'content-type': 'text/html; charset=utf-8',

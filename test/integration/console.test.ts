@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import type { Browser, BrowserContext, Route } from 'playwright-core';
+import type { Browser, BrowserContext, Page, Route } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from 'vitest';
 import { createIdSequence } from '../../src/lib/uuid7.ts';
 import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
@@ -125,6 +125,27 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       await opened.page.close();
     });
     return opened;
+  }
+
+  /** Holds the requests with this text until `release` is called. */
+  async function hold(
+    page: Page,
+    text: string,
+  ): Promise<{ waitForOne: () => Promise<unknown>; release: () => Promise<void> }> {
+    const held: Route[] = [];
+    const handle = (route: Route) => {
+      if (route.request().postData()?.includes(text) !== true) return route.fallback();
+      held.push(route);
+      return;
+    };
+    await page.route('**/graphql', handle);
+    return {
+      waitForOne: () => waitFor(() => held.length > 0, { what: `a request with ${text}` }),
+      release: async () => {
+        for (const route of held.splice(0)) await route.continue();
+        await page.unroute('**/graphql', handle);
+      },
+    };
   }
 
   const pages = (): { path: string; shown?: string; heading?: string }[] => [
@@ -441,10 +462,13 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await write('URL', 'ftp://example.com/');
     await write('Event types', 'no type!');
     await write('Payload filter', 'no JSON');
-    await press(page, dialog.getByRole('button', { name: 'Add a header' }));
-    await write('Name of header 1', 'webhook-id');
-    await write('Value of header 1', 'mine');
+    for (let rows = 0; rows < 2; rows += 1) await press(page, dialog.getByRole('button', { name: 'Add a header' }));
+    await write('Name of header 2', 'webhook-id');
+    await write('Value of header 2', 'mine');
     await write('Time limit in ms', 'soon');
+    // A click beside an edited form does not close it.
+    await page.mouse.click(5, 5);
+    await tabTo(page, dialog.getByLabel('Time limit in ms'));
     await page.keyboard.press('Enter');
     // The form checks texts that cannot be sent; the server finds all other problems.
     await context.expect.poll(fieldsWithProblems).toEqual(['Payload filter', 'Time limit in ms']);
@@ -454,6 +478,8 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.press('Enter');
     const all = ['Tenant', 'URL', 'Event types', 'Payload filter', 'Name of header 1', 'Time limit in ms'];
     await context.expect.poll(fieldsWithProblems).toEqual(all);
+    // The empty row was dropped.
+    expect(await dialog.getByLabel('Name of header 1').inputValue()).toBe('webhook-id');
     await context.expect.poll(() => focused()).toBe('Tenant');
     const types = dialog.getByRole('textbox', { name: 'Event types', description: /type! must be an event type/ });
     expect(await types.getAttribute('aria-invalid')).toBe('true');
@@ -501,6 +527,14 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   test('with the keyboard alone: an API key is created, shown once, and revoked', async (context) => {
     const { page, complaints } = await open(context, '/keys');
     const dialog = page.getByRole('dialog');
+    await press(page, page.getByRole('button', { name: 'Create a key' }));
+    await page.keyboard.type('of an operator');
+    await tabTo(page, dialog.getByLabel('Tenant'));
+    await page.keyboard.type('acme');
+    await dialog.getByLabel('Scope').selectOption('ADMIN');
+    await press(page, dialog.getByRole('button', { name: 'Create a key' }));
+    await dialog.getByText(/^whk_/).waitFor();
+    await press(page, dialog.getByRole('button', { name: 'Done' }));
     await press(page, page.getByRole('button', { name: 'Create a key' }));
     await page.keyboard.type('of the keyboard');
     await tabTo(page, dialog.getByLabel('Scope'));
@@ -560,6 +594,16 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await change(`cancelDelivery(id: "${waiting}")`);
     await page.getByText('Cancelled', { exact: true }).first().waitFor();
     await page.goBack();
+    const limited = { errors: [{ message: 'too many operations', extensions: { code: 'RATE_LIMITED' } }] };
+    await page.route('**/graphql', (route) =>
+      route.request().postData()?.includes('mutation ResumeSubscription') === true
+        ? route.fulfill({ json: limited })
+        : route.fallback(),
+    );
+    await press(page, page.getByRole('button', { name: 'Resume' }));
+    await page.getByRole('main').getByRole('alert').getByText('too many operations').waitFor();
+    expect(await findBarriers(page, 'main')).toEqual([]);
+    await page.unrouteAll();
     await press(page, page.getByRole('button', { name: 'Resume' }));
     await page.getByRole('button', { name: 'Pause' }).waitFor();
     await scene.waitForDeliveries(0, `status = 'PENDING' AND subscription_id = '${id}'`);
@@ -609,12 +653,18 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const { page, complaints } = await open(context, '/as/bulk/jobs');
     const dialog = page.getByRole('dialog');
     const cancelAtRate = async (rate: string) => {
-      await press(page, page.getByRole('button', { name: 'Cancel many' }));
+      await press(page, page.getByRole('button', { name: 'Cancel deliveries' }));
+      const count = dialog.getByRole('button', { name: 'Count the deliveries', disabled: false });
+      const late = await hold(page, 'mutation CancelDeliveries');
+      await press(page, count);
+      await late.waitForOne();
       await tabTo(page, dialog.getByLabel('Deliveries a second'));
       await page.keyboard.type(rate);
-      await press(page, dialog.getByRole('button', { name: 'Count the deliveries' }));
+      await late.release();
+      // The answer was for the rate before.
+      await press(page, count);
       await press(page, dialog.getByRole('button', { name: /^Cancel \d+ deliveries$/ }));
-      await page.getByRole('heading', { name: 'Cancellation of deliveries' }).waitFor();
+      await page.getByRole('heading', { name: 'Bulk job: cancel deliveries' }).waitFor();
     };
     const changeRate = async (rate: string) => {
       await press(page, page.getByRole('button', { name: 'Change the rate' }));
@@ -633,7 +683,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByRole('button', { name: 'Stop the job' }).waitFor({ state: 'detached' });
     expect(await scene.countDeliveries(`status = 'CANCELLED' AND subscription_id = $1`, [id])).toBeLessThan(ids.length);
     await press(page, page.getByRole('link', { name: 'Bulk jobs' }));
-    await cancelAtRate('500');
+    await cancelAtRate('400');
     await page.getByText('Completed').waitFor();
     await scene.waitForDeliveries(ids.length, `status = 'CANCELLED' AND subscription_id = '${id}'`);
     expect(await findBarriers(page)).toEqual([]);
@@ -706,9 +756,30 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const { id } = await scene.app.subscribe({ url: signed.url, tenant: 'signed', eventTypes: ['*'] });
     const { page, complaints } = await open(context, `/subscriptions/${id}`);
     const dialog = page.getByRole('dialog');
-    await press(page, page.getByRole('button', { name: 'Rotate' }));
+    const rotate = page.getByRole('button', { name: 'Rotate' });
+    await press(page, rotate);
+    const late = await hold(page, 'mutation RotateSecret');
     await press(page, dialog.getByRole('button', { name: 'Rotate' }));
+    await late.waitForOne();
+    const leave = async () => {
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('Escape');
+      await page.mouse.click(5, 5);
+    };
+    await leave();
+    await late.release();
+    const secret = dialog.getByText(/^whsec_/);
+    await secret.waitFor();
+    // A selection of the text that ends beside the dialog.
+    await secret.hover();
+    await page.mouse.down();
+    await page.mouse.move(5, 5);
+    await page.mouse.up();
+    await leave();
+    await secret.waitFor();
     await press(page, dialog.getByRole('button', { name: 'Done' }));
+    await dialog.waitFor({ state: 'detached' });
+    expect(await rotate.evaluate((button) => button === document.activeElement)).toBe(true);
     await scene.publish('events.signed.order.paid', '{"total": 5}');
     const [request] = await signed.waitForRequests(1);
     await press(page, page.getByRole('link', { name: 'Succeeded' }));
@@ -804,12 +875,16 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await scene.publish('events.globex.order.late', '{}');
     await globex.waitForRequests(2);
     expect(await page.getByText('1 attempt', { exact: true }).count()).toBe(1);
-    await again
-      .getByLabel('API key or JWT')
-      .fill((await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'globex' })).key);
-    await page.keyboard.press('Enter');
+    const signInAgain = async (next: string) => {
+      await again.getByLabel('API key or JWT').fill(next);
+      await page.keyboard.press('Enter');
+    };
+    const second = await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'globex' });
+    await page.evaluate(`document.querySelector('h1').dataset.isKept = 'yes'`);
+    await signInAgain(second.key);
     await page.getByText('2 attempts', { exact: true }).waitFor();
     expect(await page.getByRole('row').nth(1).textContent()).toContain('order.late');
+    expect(await page.locator('h1[data-is-kept]').count()).toBe(1);
 
     const paused = await scene.app.subscribe({ url: globex.url, tenant: 'globex', eventTypes: ['order.paused'] });
     await scene.app.graphql(`mutation { pauseWebhookSubscription(id: "${paused.id}") { __typename } }`);
@@ -819,6 +894,15 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await press(page, page.getByRole('grid'));
     await page.getByText('Attempt 1 is planned').waitFor();
     expect(await page.getByRole('button', { name: /Retry now|Cancel delivery/ }).count()).toBe(0);
+
+    await goTo(page, `${scene.app.url}/console/log`);
+    await page.getByText('order.late').waitFor();
+    await revokeApiKey(scene.app, second.id);
+    await again.waitFor();
+    await signInAgain((await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'acme' })).key);
+    await page.getByText('order.late').waitFor({ state: 'detached' });
+    await page.getByRole('gridcell').first().waitFor();
+    expect(await page.getByText('order.late').count()).toBe(0);
   });
 
   test('behind a path prefix, the log continues after a restart of the server: no row is missing or doubled', async (context) => {
@@ -944,6 +1028,14 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await press(page, page.getByRole('button', { name: `Add ${name} to the catalogue` }));
     await press(page, dialog.getByRole('button', { name: 'Draft it from the last events' }));
     await context.expect.poll(() => schemaField.inputValue()).toMatch(/"integer",\s*"string"/);
+    const late = await hold(page, 'mutation TryEventType');
+    await trySchema({ properties: {} });
+    await late.waitForOne();
+    await tabTo(page, schemaField);
+    await page.keyboard.type(' ');
+    await late.release();
+    // The answer was for the schema before.
+    await dialog.getByRole('button', { name: 'Try on past events', disabled: false }).waitFor();
     await trySchema({ properties: { total: { type: 'number' } } });
     await dialog.getByText('1 of the 2 stored events would have been rejected.').waitFor();
     await dialog.getByRole('link', { name: 'trial-1' }).waitFor();
@@ -1068,6 +1160,45 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.unrouteAll({ behavior: 'ignoreErrors' });
     await goTo(page, `${scene.app.url}/console/tenants`);
     await page.getByRole('gridcell', { name: 'acme' }).waitFor();
+  });
+
+  test('a page shows and changes nothing but its own object, a filter is edited as the server has it, and the last hour moves on', async (context) => {
+    const { page, complaints } = await open(context, `/deliveries/${delivery.id}`);
+    const retry = page.getByRole('button', { name: 'Retry now' });
+    await retry.waitFor();
+    const late = await hold(page, 'query DeliveryDetails');
+    await goTo(page, `${scene.app.url}/console/deliveries/${subscriptionId}`);
+    await late.waitForOne();
+    expect(await retry.count()).toBe(0);
+    await late.release();
+    await page.getByText('There is no delivery with this id').waitFor();
+
+    await goTo(page, `${scene.app.url}/console/subscriptions/${filtered.id}`);
+    await page.getByText('total: {').waitFor();
+    await goTo(page, `${scene.app.url}/console/tenants`);
+    await page.getByRole('gridcell', { name: 'acme' }).waitFor();
+    await scene.app.graphql(
+      'mutation ($id: ID!) { updateWebhookSubscription(id: $id, input: { filter: { total: 6 } }) { __typename } }',
+      { id: filtered.id },
+    );
+    await goTo(page, `${scene.app.url}/console/subscriptions/${filtered.id}/filter`);
+    await context.expect.poll(() => page.getByLabel('Filter', { exact: true }).inputValue()).toContain('"total": 6');
+
+    const ends: number[] = [];
+    page.on('request', (request) => {
+      const { operationName, variables } = JSON.parse(request.postData() ?? '{}') as {
+        operationName?: string;
+        variables?: { to: string };
+      };
+      if (operationName === 'Overview' && variables !== undefined) ends.push(Date.parse(variables.to));
+    });
+    await page.clock.install();
+    await goTo(page, `${scene.app.url}/console/?range=1h`);
+    await page.getByRole('heading', { name: /succeeded, .* failed/ }).waitFor();
+    const [first = 0] = ends;
+    await page.clock.fastForward(60_000);
+    await context.expect.poll(() => Math.max(...ends)).toBeGreaterThan(first);
+    expect(complaints).toEqual([]);
   });
 
   test('a link opens its object at any position in the list', async (context) => {

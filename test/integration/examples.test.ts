@@ -4,8 +4,11 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { buildSchema, parse, validate } from 'graphql';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
+import { CHROMIUM, launchChromium } from '../support/chromium.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -86,7 +89,7 @@ test('publisher.mjs publishes an event, and urql/watch.ts shows its attempt, eve
   }
 });
 
-test('the page and its imports are served, and its query is valid', async () => {
+test('the page and its imports are served, and its operations are valid', async () => {
   const pagePort = String(await findOwnPort());
   const server = start('node', ['examples/browser/serve.mjs'], { PORT: pagePort });
   try {
@@ -109,9 +112,55 @@ test('the page and its imports are served, and its query is valid', async () => 
     expect(modules.length).toBeGreaterThan(1);
     expect((await get('/graphql-ws/none.js')).status).toBe(404);
     const schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'));
-    const query = /const query = `([^`]+)`/.exec(page)?.[1] ?? '';
-    expect(validate(schema, parse(query))).toEqual([]);
+    const operations = [...page.matchAll(/const (?:start|log) = `([^`]+)`/g)].map(([, text = '']) => text);
+    expect(operations.map((text) => validate(schema, parse(text)))).toEqual([[], []]);
   } finally {
     server.child.kill();
   }
 });
+
+test.skipIf(CHROMIUM === undefined)(
+  'the page shows the attempts of an interruption, also of one before its first attempt, and stops when its key is revoked',
+  async () => {
+    const pagePort = String(await findOwnPort());
+    const server = start('node', ['examples/browser/serve.mjs'], { PORT: pagePort });
+    const browser = await launchChromium();
+    let proxy = await startTcpProxy({ port: Number(port) });
+    try {
+      await waitFor(() => fetch(`http://localhost:${pagePort}/`), { what: 'the page' });
+      const { id, key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'page' });
+      await app.subscribe({ url: receiver.url, tenant: 'page', eventTypes: ['*'] });
+      const publish = async (type: string) => {
+        await app.graphql(
+          'mutation ($type: String!) { publishEvent(input: { tenant: "page", type: $type, data: 1 }) { __typename } }',
+          { type },
+        );
+        await waitFor(
+          async () => (await services.query('SELECT FROM attempts WHERE event_type = $1', [type])).length === 1,
+          { what: `the attempt of ${type}` },
+        );
+      };
+      await publish('page.before');
+      const page = await browser.newPage();
+      await page.goto(`http://localhost:${pagePort}/`);
+      await page.locator('[name=url]').fill(`ws://127.0.0.1:${proxy.port}/graphql`);
+      await page.locator('[name=key]').fill(key);
+      await page.keyboard.press('Enter');
+      const state = page.locator('output');
+      await state.getByText('watching').waitFor();
+      await proxy.stop();
+      await state.getByText('watching').waitFor({ state: 'detached' });
+      await publish('page.during');
+      proxy = await startTcpProxy({ port: Number(port), ownPort: proxy.port });
+      await page.getByText('page page.during, attempt 1: SUCCESS 200').waitFor();
+      expect(await page.getByRole('listitem').count()).toBe(1);
+      await revokeApiKey(app, id);
+      await page.getByRole('button', { name: 'Watch', disabled: false }).waitFor();
+      expect(await state.textContent()).not.toBe('watching');
+    } finally {
+      await proxy.stop();
+      await browser.close();
+      server.child.kill();
+    }
+  },
+);

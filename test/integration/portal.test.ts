@@ -118,6 +118,13 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     await portal.getByText('order.paid').first().waitFor();
     // Chromium blocks storage for frames of other sites.
     expect(await portal.evaluate('document.cookie')).toBe('');
+    // The back end of the page fails for a while.
+    await page.route('**/portal-session', (route) => route.fulfill({ status: 502 }));
+    await page.reload();
+    const again = await portalIn(page);
+    await again.getByText('Your application gave no access').waitFor();
+    await page.unrouteAll();
+    await again.getByText('Active').first().waitFor();
     expectNoSecret();
   });
 
@@ -224,6 +231,25 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     await dialog.getByRole('textbox').fill(new URL(receiver.url).host);
     await confirm.click();
     await page.getByText('No webhook subscription').waitFor();
+    expectNoSecret();
+  });
+
+  test('a session that hides payloads is led to no filter, and the page of one shows no data', async () => {
+    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['hidden'], filter: { card: 'none' } });
+    await scene.publish('events.acme.hidden', '{"card":"secret data"}', { 'Event-Id': 'hidden-1' });
+    await waitFor(async () => (await scene.query(`SELECT FROM events WHERE event_id = 'hidden-1'`)).length === 1, {
+      what: 'the event',
+    });
+    const { code } = await mint(', hidePayloads: true');
+    const page = await open(`${scene.app.url}/portal/#code=${code}`);
+    await page.getByText('Active').first().waitFor();
+    await goTo(page, `${scene.app.url}/portal/event?id=hidden-1`);
+    await page.getByRole('region', { name: 'Considered subscriptions' }).getByRole('row').nth(1).waitFor();
+    expect(await page.getByRole('link', { name: 'Edit the filter' }).count()).toBe(0);
+    await goTo(page, `${scene.app.url}/portal/subscriptions/${id}/filter?event=hidden-1`);
+    await page.getByRole('heading', { name: 'Payload filter' }).waitFor();
+    await page.getByText('Hidden in this session.').waitFor();
+    expect(await page.content()).not.toContain('secret');
     expectNoSecret();
   });
 

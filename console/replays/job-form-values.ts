@@ -4,7 +4,7 @@ import { subscriptionFormWords } from '../subscriptions/messages.ts';
 import { listed } from '../ui/problems.ts';
 
 /** The texts of the form, as they are typed. */
-export type ReplayForm = {
+export type JobFormValues = {
   readonly tenant: string;
   /** A status, or empty for all. */
   readonly status: string;
@@ -21,8 +21,8 @@ export type ReplayForm = {
 export type JobInput = { readonly ratePerSecond: number; readonly filter: DeliveryFilter };
 
 /** The input of the mutation, and the problems of texts that cannot be sent; the server finds all others. */
-export function readReplayForm(
-  form: ReplayForm,
+export function readJobForm(
+  form: JobFormValues,
   { nowMs, isAdmin }: { readonly nowMs: number; readonly isAdmin: boolean },
 ): { readonly input: JobInput; readonly problems: readonly InputProblem[] } {
   const types = listed(form.types);
