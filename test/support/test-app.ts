@@ -117,6 +117,8 @@ export function testEnv(
     RETRY_SCHEDULE: '200ms,300ms',
     LOG_LEVEL: 'silent',
     WORKERS: '0',
+    // A program that starts uses all connections at once, and each takes some 20 ms of CPU time.
+    DATABASE_POOL_SIZE: '6',
     ...env,
   };
 }
