@@ -202,8 +202,7 @@ async function withClient<T>(
   const onError = (error: unknown) => {
     broken ??= toError(error);
   };
-  // The pool listens to idle clients only. When a connection breaks in use, its statements fail; without a listener the
-  // error event would also crash the process.
+  // The pool listens to idle clients only.
   client.on('error', onError);
   try {
     return await work(client);

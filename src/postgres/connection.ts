@@ -28,8 +28,6 @@ export async function openConnection(config: pg.ClientConfig): Promise<Connectio
     ...config,
     stream: () => socket,
   });
-  // When a connection breaks, its statement fails; without a listener the error event would also crash the process.
-  client.on('error', () => undefined);
   try {
     await client.connect();
   } catch (error) {

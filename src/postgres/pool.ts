@@ -4,7 +4,7 @@ import { Gauge, type Registry } from 'prom-client';
 import { cachedRead } from '../lib/cached-read.ts';
 import type { Database } from './client.ts';
 import { closedError, isConnectionLost, isReadOnly } from './errors.ts';
-import { toConnectError, toQueryError, translated } from './translated.ts';
+import { ignoreErrorEvents, toConnectError, toQueryError, translated } from './translated.ts';
 
 /* eslint-disable @typescript-eslint/unbound-method -- Reflect.apply() passes the object of each method */
 
@@ -88,6 +88,11 @@ function connectionClass({ maxAgeMs, prepares }: ConnectionOptions, group: PoolG
     readonly #maxAgeMs = maxAgeMs * (1 - AGE_SPREAD * Math.random());
     #broken: Error | undefined;
     #release: Release = () => undefined;
+
+    constructor(config?: pg.ClientConfig) {
+      super(config);
+      ignoreErrorEvents(this);
+    }
 
     /** The pool sets this property each time it checks the connection out. */
     set release(release: Release) {

@@ -28,8 +28,21 @@ export function translated(args: unknown[], { method, self, translate }: Transla
   });
 }
 
+/**
+ * When a connection breaks, its statements fail. Without a listener, the event `error` would also end the process: the pool
+ * takes its own away before it passes a connection on, and the next user adds one only after the turn of the event loop.
+ */
+export function ignoreErrorEvents(client: pg.Client): void {
+  client.on('error', () => undefined);
+}
+
 /** A client whose errors have an SQLSTATE, also those of the network. */
 export class TranslatedClient extends pg.Client {
+  constructor(config?: pg.ClientConfig) {
+    super(config);
+    ignoreErrorEvents(this);
+  }
+
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- stands for each of pg's signatures
   override connect(...args: any[]): any {
     return translated(args, { method: super.connect, self: this, translate: toConnectError });

@@ -171,6 +171,30 @@ it('closing a connection to a stalled server takes a second', async () => {
   await waitFor(() => hasEnded, { what: 'the socket to be closed' });
 });
 
+it('a connection that breaks while it is passed on fails the statement of its next user', async () => {
+  const { port, via } = proxied(testDatabase.url);
+  const ready = 'Z\0\0\0\x05I';
+  const fields = 'SFATAL\0C57P01\0Mterminating connection\0\0';
+  const fatal = `E\0\0\0${String.fromCharCode(fields.length + 4)}${fields}`;
+  let isBreaking = false;
+  // One chunk ends the answer of the first user and the connection: the pool passes the connection on in between.
+  const toClient = (text: string) => (isBreaking && text.endsWith(ready) ? text + fatal : text);
+  const proxy = await startTcpProxy({ port, toClient });
+  const pool = new PoolGroup().create({ connectionString: via(proxy.port), max: 1 });
+  cleanUps.push(
+    () => proxy.stop(),
+    () => pool.end(),
+  );
+  await pool.query('SELECT 1');
+  isBreaking = true;
+  const [first, second] = await Promise.allSettled([
+    pool.query('SELECT 1'),
+    transaction(pool, (client) => client.query('SELECT 2')),
+  ]);
+  expect(first.status).toBe('fulfilled');
+  expect(second.status === 'rejected' && isUnavailable(second.reason)).toBe(true);
+});
+
 it('a connection outside the pools fails with errors that say that Postgres is unavailable', async () => {
   const { port, via } = proxied(testDatabase.url);
   const proxy = await startTcpProxy({ port });
