@@ -36,7 +36,7 @@ const deleteRows = () =>
 
 async function replay(db: Queryable, eventRowId: string): Promise<void> {
   const deliveries = [{ id: uuid7(NOW), pastId: uuid7(NOW), subscriptionId: SUBSCRIPTION_ID, eventRowId }];
-  expect(await insertReplayed(db, { replayId: uuid7(NOW), deliveries, limit: 1 })).toMatchObject({ created: 1 });
+  expect(await insertReplayed(db, { replayId: uuid7(NOW), deliveries, limit: 1 })).toMatchObject({ changed: 1 });
 }
 
 describe('an old event', () => {
