@@ -55,6 +55,7 @@ export function watchChanges({ urql, live }: Clients, { streams, onBegin, onEnd 
       resume(live, stream, { cursor: data.changesCursor, signal: ended.signal, onChange: succeed, onEnd: end });
     }
     await isOver;
+    signal.removeEventListener('abort', end);
   });
   return () => ending.abort();
 }

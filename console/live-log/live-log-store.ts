@@ -151,6 +151,7 @@ export class LiveLog {
       readWhileEmpty();
       const stopReading = live.on('connected', readWhileEmpty);
       const end = () => {
+        signal.removeEventListener('abort', end);
         stop();
         stopReading();
         resolve();

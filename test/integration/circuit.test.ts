@@ -5,11 +5,11 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { CircuitBreaker } from '../../src/delivery/circuit/breaker.ts';
 import { DeliveryStream } from '../../src/delivery/queue/stream.ts';
 import { NatsClient } from '../../src/nats/connection.ts';
-import { createDatabase, type Database } from '../../src/postgres/client.ts';
+import type { Database } from '../../src/postgres/client.ts';
 import { SubscriptionCache } from '../../src/subscriptions/cache.ts';
 import { createSecretBox } from '../../src/subscriptions/secrets.ts';
 import { insertAttempts, times } from '../support/attempts.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { TEST_SEAL } from '../support/test-app.ts';
@@ -76,16 +76,15 @@ async function isOpenAtLast(scene: Scene, id: string): Promise<boolean> {
 }
 
 describe('a circuit opens', () => {
-  let testDatabase: TestDatabase;
+  let opened: OpenTestDatabase;
   let database: Database;
 
   beforeAll(async () => {
-    testDatabase = await createTestDatabase();
-    database = createDatabase({ url: testDatabase.url, onError: () => undefined });
+    opened = await openTestDatabase();
+    ({ database } = opened);
   });
   afterAll(async () => {
-    await database.close();
-    await testDatabase.drop();
+    await opened.close();
   });
 
   type Attempts = { readonly agoMs: number; readonly statuses: readonly string[] };

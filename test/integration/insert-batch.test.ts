@@ -3,18 +3,17 @@ import type { NewDelivery } from '../../src/delivery/queue/store.ts';
 import { insertBatch } from '../../src/events/insert-batch.ts';
 import { SubscriptionIndexes } from '../../src/events/matching/subscription-index.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { createDatabase, type Database } from '../../src/postgres/client.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import type { Database } from '../../src/postgres/client.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
-let testDatabase: TestDatabase;
+let opened: OpenTestDatabase;
 let database: Database;
 beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  database = createDatabase({ url: testDatabase.url, onError: () => undefined });
+  opened = await openTestDatabase();
+  ({ database } = opened);
 });
 afterAll(async () => {
-  await database.close();
-  await testDatabase.drop();
+  await opened.close();
 });
 beforeEach(async () => {
   await database.pool.query(

@@ -8,10 +8,10 @@ import { CursorExpiredError, watchChanges } from '../../src/delivery-log/changes
 import { FairReads } from '../../src/delivery-log/fair-reads.ts';
 import { insertRejectedEvents, type NewRejectedEvent } from '../../src/events/store.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { createDatabase, type Database, type Queryable, transaction } from '../../src/postgres/client.ts';
+import { type Database, type Queryable, transaction } from '../../src/postgres/client.ts';
 import { deleteOldChanges } from '../../src/retention/expired-rows.ts';
 import { createApiKey } from '../support/api-keys.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 import { type Collected, collect, createSocketClient } from '../support/graphql-client.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { ADMIN_API_KEY } from '../support/test-app.ts';
@@ -20,16 +20,15 @@ import { waitFor } from '../support/wait-for.ts';
 const ADMIN: Viewer = { scope: 'ADMIN', credentialId: 'admin' };
 
 describe('the feed of changes', () => {
-  let testDatabase: TestDatabase;
+  let opened: OpenTestDatabase;
   let database: Database;
   const closing: (() => Promise<unknown>)[] = [];
   beforeAll(async () => {
-    testDatabase = await createTestDatabase();
-    database = createDatabase({ url: testDatabase.url, onError: () => undefined });
+    opened = await openTestDatabase();
+    ({ database } = opened);
   });
   afterAll(async () => {
-    await database.close();
-    await testDatabase.drop();
+    await opened.close();
   });
   beforeEach(async () => {
     await Promise.all(closing.splice(0).map((close) => close()));

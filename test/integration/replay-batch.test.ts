@@ -5,31 +5,30 @@ import { deliveryWhere } from '../../src/delivery-log/filter.ts';
 import { resolveFilter, storedFilter } from '../../src/delivery-log/filter-input.ts';
 import type { Prisma, Replay } from '../../src/generated/prisma/client.ts';
 import { uuid7, uuid7Time } from '../../src/lib/uuid7.ts';
-import { createDatabase, type Database, type Queryable } from '../../src/postgres/client.ts';
+import { type Database, type Queryable } from '../../src/postgres/client.ts';
 import { postponeReplay, ReplayJob, replayBatch } from '../../src/replays/job.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const TENANT = 'acme';
 const DAY_MS = 86_400_000;
 
-let testDatabase: TestDatabase;
+let opened: OpenTestDatabase;
 let database: Database;
 let subscriptionId: string;
 let other: pg.Client;
 
 beforeEach(async () => {
-  testDatabase = await createTestDatabase();
-  database = createDatabase({ url: testDatabase.url, onError: () => undefined });
-  other = new pg.Client({ connectionString: testDatabase.url });
+  opened = await openTestDatabase();
+  ({ database } = opened);
+  other = new pg.Client({ connectionString: opened.url });
   await other.connect();
   const data = { id: uuid7(Date.now()), tenant: TENANT, url: 'https://example.com/', eventTypes: ['*'] };
   subscriptionId = (await database.prisma.webhookSubscription.create({ data })).id;
 });
 afterEach(async () => {
   await other.end();
-  await database.close();
-  await testDatabase.drop();
+  await opened.close();
 });
 
 type Past = { readonly timeMs: number; readonly eventId?: string | undefined };

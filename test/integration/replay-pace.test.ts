@@ -1,20 +1,18 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { createDatabase, type Database, transaction } from '../../src/postgres/client.ts';
+import { type Database, transaction } from '../../src/postgres/client.ts';
 import { advanceReplay, claimReplay } from '../../src/replays/job.ts';
-import { createTestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
 let database: Database;
-let drop: () => Promise<void>;
+let opened: OpenTestDatabase;
 
 beforeAll(async () => {
-  const testDatabase = await createTestDatabase();
-  drop = () => testDatabase.drop();
-  database = createDatabase({ url: testDatabase.url, onError: () => undefined });
+  opened = await openTestDatabase();
+  ({ database } = opened);
 });
 afterAll(async () => {
-  await database.close();
-  await drop();
+  await opened.close();
 });
 
 const RATE = 20;

@@ -11,25 +11,24 @@ import { closeCircuit } from '../../src/delivery/queue/state.ts';
 import { type Result, writeResults } from '../../src/delivery/sending/result-writer.ts';
 import type { Delivery } from '../../src/generated/prisma/client.ts';
 import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
-import { createDatabase, type Database, transaction } from '../../src/postgres/client.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type Database, transaction } from '../../src/postgres/client.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 import { countWaiting } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { attemptOf, seedDelivery } from './graphql-api.ts';
 
-let testDatabase: TestDatabase;
+let opened: OpenTestDatabase;
 let database: Database;
 let other: pg.Client;
 beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  database = createDatabase({ url: testDatabase.url, onError: () => undefined });
-  other = new pg.Client({ connectionString: testDatabase.url });
+  opened = await openTestDatabase();
+  ({ database } = opened);
+  other = new pg.Client({ connectionString: opened.url });
   await other.connect();
 });
 afterAll(async () => {
   await other.end();
-  await database.close();
-  await testDatabase.drop();
+  await opened.close();
 });
 
 const TENANT = 'acme';

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { inject } from 'vitest';
+import { createDatabase, type Database } from '../../src/postgres/client.ts';
 
 export type TestDatabase = { readonly url: string; drop(): Promise<void> };
 
@@ -11,6 +12,22 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   const url = new URL(inject('postgres'));
   url.pathname = `/${name}`;
   return { url: url.href, drop: () => runAsAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
+}
+
+export type OpenTestDatabase = { readonly url: string; readonly database: Database; close(): Promise<void> };
+
+/** Creates a migrated, empty database, and opens it as the engine does. */
+export async function openTestDatabase(): Promise<OpenTestDatabase> {
+  const { url, drop } = await createTestDatabase();
+  const database = createDatabase({ url, onError: () => undefined });
+  return {
+    url,
+    database,
+    close: async () => {
+      await database.close();
+      await drop();
+    },
+  };
 }
 
 /** Copies a database in its current state, like a restored dump. Closes all connections to it, as Postgres requires. */
