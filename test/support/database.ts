@@ -18,14 +18,14 @@ export type OpenTestDatabase = { readonly url: string; readonly database: Databa
 
 /** Creates a migrated, empty database, and opens it as the engine does. */
 export async function openTestDatabase(): Promise<OpenTestDatabase> {
-  const { url, drop } = await createTestDatabase();
-  const database = createDatabase({ url, onError: () => undefined });
+  const created = await createTestDatabase();
+  const database = createDatabase({ url: created.url, onError: () => undefined });
   return {
-    url,
+    url: created.url,
     database,
     close: async () => {
       await database.close();
-      await drop();
+      await created.drop();
     },
   };
 }
