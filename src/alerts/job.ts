@@ -4,7 +4,7 @@ import type { EgressRoute } from '../delivery/http/dial.ts';
 import { failureReasonOf, postWithStaleConnectionRetry } from '../delivery/http/request.ts';
 import { Loop } from '../lib/loop.ts';
 import type { Database } from '../postgres/client.ts';
-import { isUnavailable } from '../postgres/errors.ts';
+import { failureLevel } from '../postgres/errors.ts';
 import { type ConditionSources, findConditions } from './conditions.ts';
 import { type AlertFormat, createAlertMessage } from './message.ts';
 import { type Alert, claimCheck, claimDue, markSent, recordConditions } from './store.ts';
@@ -42,7 +42,7 @@ export class AlertJob extends Loop {
 
   constructor(options: AlertJobOptions) {
     const limits = { ...LIMITS, ...options.limits };
-    super({ log: options.log, work: 'alert check', retryMs: limits.checkMs, isExpected: isUnavailable });
+    super({ log: options.log, work: 'alert check', retryMs: limits.checkMs, levelOf: failureLevel });
     this.#options = options;
     this.#limits = limits;
     // The operator's URL may be in a private network. Addresses of metadata services are still blocked.

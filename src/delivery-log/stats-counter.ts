@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { Loop } from '../lib/loop.ts';
 import { type Database, type Queryable, transaction } from '../postgres/client.ts';
-import { isUnavailable } from '../postgres/errors.ts';
+import { failureLevel } from '../postgres/errors.ts';
 import { responseClassSql } from './stats.ts';
 
 /**
@@ -22,7 +22,7 @@ export class AttemptCounter extends Loop {
 
   constructor(options: AttemptCounterOptions) {
     // The dispatcher and the senders log that Postgres is unavailable.
-    super({ log: options.log, work: 'counting attempts', retryMs: INTERVAL_MS, isExpected: isUnavailable });
+    super({ log: options.log, work: 'counting attempts', retryMs: INTERVAL_MS, levelOf: failureLevel });
     this.#options = options;
   }
 

@@ -8,7 +8,7 @@ import type { NatsClient } from '../nats/connection.ts';
 import { eraseMessages, sequenceBefore } from '../nats/erase.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
 import { withConnection } from '../postgres/connection.ts';
-import { isUnavailable } from '../postgres/errors.ts';
+import { failureLevel } from '../postgres/errors.ts';
 import { closeTenant, eraseResponseBodies, lastRows, recipientsOf, subscriptionIds, tenantRows } from './rows.ts';
 
 type ErasureJobOptions = {
@@ -46,7 +46,7 @@ export class ErasureJob extends Loop {
   readonly #options: ErasureJobOptions;
 
   constructor(options: ErasureJobOptions) {
-    super({ log: options.log, work: 'erasure', retryMs: RETRY_MS, isExpected: isUnavailable });
+    super({ log: options.log, work: 'erasure', retryMs: RETRY_MS, levelOf: failureLevel });
     this.#options = options;
   }
 

@@ -7,11 +7,8 @@ type LoopOptions = {
   readonly work: string;
   /** Pause after a failed round, in milliseconds. */
   readonly retryMs: number;
-  /**
-   * Whether another part logs the cause of this error, such as an unavailable Postgres. Such an error is logged at
-   * level `debug`.
-   */
-  readonly isExpected: (error: unknown) => boolean;
+  /** The level at which a failed round is logged: `debug` if another part logs the cause. */
+  readonly levelOf: (error: unknown) => 'debug' | 'error';
 };
 
 /** Runs rounds of work one after the other, from start() until stop(). A failed round is logged and repeated. */
@@ -51,8 +48,8 @@ export abstract class Loop {
     try {
       return await this.round(signal);
     } catch (error) {
-      const { log, work, retryMs, isExpected } = this.#loopOptions;
-      log[isExpected(error) ? 'debug' : 'error']({ err: error }, `${work} failed; retrying`);
+      const { log, work, retryMs, levelOf } = this.#loopOptions;
+      log[levelOf(error)]({ err: error }, `${work} failed; retrying`);
       return retryMs;
     }
   }

@@ -3,7 +3,7 @@ import { Gauge, type Registry } from 'prom-client';
 import { Loop } from '../lib/loop.ts';
 import type { Queryable } from './client.ts';
 import { readClock } from './connection.ts';
-import { isUnavailable } from './errors.ts';
+import { failureLevel } from './errors.ts';
 
 /**
  * A measurement whose round trip, in milliseconds, is at most this needs no second try. The error of a measurement is at
@@ -76,7 +76,7 @@ export class ClockWatch extends Loop {
 
   constructor(options: ClockWatchOptions) {
     const { log } = options;
-    super({ log, work: 'measuring the clock', retryMs: INTERVAL_MS, isExpected: isUnavailable });
+    super({ log, work: 'measuring the clock', retryMs: INTERVAL_MS, levelOf: failureLevel });
     this.#options = options;
     const { clock } = options.database;
     new Gauge({

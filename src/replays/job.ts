@@ -6,7 +6,7 @@ import { IdlePause, Loop } from '../lib/loop.ts';
 import { idRange, uuid7, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import { recordChanges } from '../postgres/changes.ts';
 import { type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
-import { failureLevel, isUnavailable } from '../postgres/errors.ts';
+import { failureLevel } from '../postgres/errors.ts';
 import { cancelDeliveries, retryDeliveries } from './bulk.ts';
 
 type ReplayJobOptions = Pick<ReplayBatchOptions, 'whereOf'> & {
@@ -46,7 +46,7 @@ export class ReplayJob extends Loop {
   readonly #idlePause = new IdlePause();
 
   constructor(options: ReplayJobOptions) {
-    super({ log: options.log, work: 'replay batch', retryMs: FAILED_MS, isExpected: isUnavailable });
+    super({ log: options.log, work: 'replay batch', retryMs: FAILED_MS, levelOf: failureLevel });
     this.#options = options;
   }
 

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { Loop } from '../lib/loop.ts';
 import type { Queryable } from '../postgres/client.ts';
 import { readClock, withConnection } from '../postgres/connection.ts';
-import { isTimeout, isUnavailable } from '../postgres/errors.ts';
+import { failureLevel, isTimeout } from '../postgres/errors.ts';
 import { type Deadline, deleteExpiredRows, deleteOldAuditEntries } from './expired-rows.ts';
 import type { Retention } from './partition-plan.ts';
 import { createPartitions, dropPartitions } from './partitions.ts';
@@ -34,7 +34,7 @@ export class RetentionJob extends Loop {
   #trimmedToId = LOWEST_ID;
 
   constructor(options: RetentionJobOptions) {
-    super({ log: options.log, work: 'retention', retryMs: RETRY_MS, isExpected: isUnavailable });
+    super({ log: options.log, work: 'retention', retryMs: RETRY_MS, levelOf: failureLevel });
     this.#options = options;
   }
 

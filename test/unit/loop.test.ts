@@ -17,8 +17,8 @@ test('a loop logs a failed round, logs an expected failure as debug, and continu
   // `as`: pino writes lines with these fields.
   const write = (line: string) => void lines.push(JSON.parse(line) as (typeof lines)[number]);
   const log = pino({ level: 'debug' }, { write });
-  const isExpected = (error: unknown) => error instanceof Error && error.message === 'expected';
-  const loop = new FailingLoop({ log, work: 'sweep', retryMs: 1, isExpected });
+  const levelOf = (error: unknown) => (error instanceof Error && error.message === 'expected' ? 'debug' : 'error');
+  const loop = new FailingLoop({ log, work: 'sweep', retryMs: 1, levelOf });
   loop.start();
   await waitFor(() => loop.rounds >= 3, { what: 'the third round' });
   await loop.stop();

@@ -4,7 +4,7 @@ import { compileFilter } from '../../events/matching/filter.ts';
 import { emitSystemEvent, matchingSubscriptions } from '../../events/system-event.ts';
 import { Loop } from '../../lib/loop.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
-import { isUnavailable } from '../../postgres/errors.ts';
+import { failureLevel } from '../../postgres/errors.ts';
 import { type DeliveryMessage, publishOrRequeue } from '../queue/message.ts';
 import type { DeliveryStream } from '../queue/stream.ts';
 
@@ -23,7 +23,7 @@ export class OmittedNotices extends Loop {
       log: options.log,
       work: 'sending omitted notices',
       retryMs: OMITTED_INTERVAL_MS,
-      isExpected: isUnavailable,
+      levelOf: failureLevel,
     });
     this.#options = options;
   }

@@ -5,7 +5,7 @@ import { IdlePause, Loop } from '../../lib/loop.ts';
 import { isNatsError } from '../../nats/refusal.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
 import type { Clock } from '../../postgres/clock.ts';
-import { isUnavailable } from '../../postgres/errors.ts';
+import { failureLevel } from '../../postgres/errors.ts';
 import { cancelPending } from './cancel.ts';
 import { type DeliveryMessage, publishOrRequeue, toDeliveryMessage } from './message.ts';
 import { changeAfter, planRelease, RECHECK_MS, type Release } from './release-plan.ts';
@@ -79,7 +79,7 @@ export class Sweeper extends Loop {
       log: options.log,
       work: 'sweep',
       retryMs: FAILED_MS,
-      isExpected: (error) => isUnavailable(error) || isNatsError(error),
+      levelOf: (error) => (isNatsError(error) ? 'debug' : failureLevel(error)),
     });
     this.#options = options;
     this.#metrics = createSweeperMetrics(options.metrics);
