@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { InFlight } from '../lib/loop.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import type { Database } from '../postgres/client.ts';
+import type { Clock } from '../postgres/clock.ts';
 import { failureLevel } from '../postgres/errors.ts';
 import { ChangeListener } from '../postgres/listener.ts';
 import { ApiKeyLookup, type ApiKeyUse, createApiKeyUse, isApiKey, liveApiKeys } from './api-keys.ts';
@@ -64,7 +65,7 @@ type CredentialsOptions = {
   /** Each of them has full access. */
   readonly adminApiKeys: readonly string[];
   readonly jwt: JwtConfig | undefined;
-  readonly database: Pick<Database, 'pool'>;
+  readonly database: Pick<Database, 'pool' | 'clock'>;
   readonly databaseUrl: string;
   readonly log: Logger;
 };
@@ -98,7 +99,7 @@ export class Credentials {
       findApiKey: async (key) => {
         const viewer = await this.#lookup.find(key);
         // A cached session may have expired.
-        if (viewer === undefined || (viewer.expiresAt?.getTime() ?? Date.now() + 1) <= Date.now()) return undefined;
+        if (viewer === undefined || lifeLeftMs(viewer, database.clock) <= 0) return undefined;
         this.#use.note(viewer.credentialId);
         return viewer;
       },
@@ -130,7 +131,7 @@ export class Credentials {
 
   /** Returns a signal for a stream or socket, which must end with its credential. */
   watch(viewer: Viewer): CredentialWatch {
-    return this.#live.watch(viewer);
+    return this.#live.watch(viewer, lifeLeftMs(viewer, this.#options.database.clock));
   }
 
   /** Ends the use of a revoked API key or session in this process. */
@@ -161,6 +162,15 @@ export class Credentials {
   }
 }
 
+/**
+ * Milliseconds until the credential expires, infinite without expiry. Sessions expire by Postgres's time, which created them;
+ * JWTs by that of this machine, because another system signs them.
+ */
+function lifeLeftMs({ expiresAt, session }: Viewer, clock: Clock): number {
+  if (expiresAt === undefined) return Number.POSITIVE_INFINITY;
+  return expiresAt.getTime() - (session === undefined ? Date.now() : clock.now());
+}
+
 export type CredentialWatch = {
   /** Aborts when the credential has expired or has been revoked. */
   readonly signal: AbortSignal;
@@ -177,19 +187,15 @@ class LiveCredentials {
     return [...this.#watched.keys()];
   }
 
-  watch({ credentialId, expiresAt }: Viewer): CredentialWatch {
+  watch({ credentialId }: Viewer, leftMs: number): CredentialWatch {
     const controller = new AbortController();
     const { signal } = controller;
     // Only API keys have UUIDs. JWTs and the admin key cannot be revoked.
     if (isUuid(credentialId)) this.#add(credentialId, controller);
-    const timer =
-      expiresAt &&
-      setTimeout(
-        () => {
-          controller.abort();
-        },
-        Math.max(0, expiresAt.getTime() - Date.now()),
-      );
+    const expire = () => {
+      controller.abort();
+    };
+    const timer = Number.isFinite(leftMs) ? setTimeout(expire, Math.max(0, leftMs)) : undefined;
     return {
       signal,
       release: () => {

@@ -34,7 +34,7 @@ type StopStep = { readonly signal: NodeJS.Signals; readonly timeoutMs: number };
 
 /** Signals the process and returns whether it ends in time. Checks first that the pid still belongs to the same process. */
 async function stopOrphan(orphan: RunningProcess, { signal, timeoutMs }: StopStep): Promise<boolean> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs;
   if (await isStillRunning(orphan)) {
     try {
       process.kill(orphan.pid, signal);
@@ -43,7 +43,7 @@ async function stopOrphan(orphan: RunningProcess, { signal, timeoutMs }: StopSte
     }
   }
   while (await isStillRunning(orphan)) {
-    if (Date.now() > deadline) {
+    if (performance.now() > deadline) {
       return false;
     }
     await delay(50);

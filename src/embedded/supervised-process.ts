@@ -20,6 +20,7 @@ export type SupervisedProcessOptions = {
 
 type Run = {
   readonly child: ChildProcess;
+  /** On the clock of performance.now(). */
   readonly startedAt: number;
   /** Resolves with the exit code, the signal or the spawn error when the process ends. */
   readonly ended: Promise<string>;
@@ -101,7 +102,7 @@ export class SupervisedProcess {
       if (this.#stopping.signal.aborted) {
         return;
       }
-      pauseMs = Date.now() - run.startedAt > STEADY_MS ? SHORTEST_PAUSE_MS : pauseMs;
+      pauseMs = performance.now() - run.startedAt > STEADY_MS ? SHORTEST_PAUSE_MS : pauseMs;
       log.error({ ending, lastOutput: await this.#lastOutput() }, `${name} ended unexpectedly; restarting it`);
       await delay(pauseMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
       // `stop()` may have been called during the pause. Checked in a function, because TypeScript narrows
@@ -129,7 +130,7 @@ export class SupervisedProcess {
       log.debug({ err: error }, name);
     });
     const closed = new Promise((resolve) => child.once('close', resolve));
-    const run: Run = { child, startedAt: Date.now(), ended: endOf(child), closed, hasEnded: false };
+    const run: Run = { child, startedAt: performance.now(), ended: endOf(child), closed, hasEnded: false };
     void run.ended.then(() => {
       run.hasEnded = true;
     });
@@ -140,7 +141,7 @@ export class SupervisedProcess {
 
   async #untilReady(run: Run): Promise<void> {
     const { name, isReady, readyTimeoutMs } = this.#options;
-    const deadline = Date.now() + readyTimeoutMs;
+    const deadline = performance.now() + readyTimeoutMs;
     for (;;) {
       const ready = await isReady();
       // Checked after `isReady`: if the process has ended, another program answered on its port.
@@ -150,7 +151,7 @@ export class SupervisedProcess {
       if (ready) {
         return;
       }
-      if (Date.now() > deadline) {
+      if (performance.now() > deadline) {
         throw new ServerStartError(`${name} was not ready within ${readyTimeoutMs} ms`, await this.#lastOutput());
       }
       await Promise.race([run.ended, delay(50)]);

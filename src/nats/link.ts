@@ -61,7 +61,7 @@ export class NatsLink {
   /** Servers that the cluster has announced. */
   #learned: readonly string[] = [];
   #isUp = false;
-  /** Milliseconds since 1970 at which the connection was lost; undefined while there is one. */
+  /** When the connection was lost, on the clock of performance.now(); undefined while there is one. */
   #lostAt: number | undefined;
   #running: Promise<void> | undefined;
 
@@ -71,7 +71,7 @@ export class NatsLink {
 
   /** Why there is no connection, or which permission is missing. */
   get fault(): string | undefined {
-    const denied = this.#denied !== undefined && Date.now() - this.#denied.at < DENIED_FOR_MS;
+    const denied = this.#denied !== undefined && performance.now() - this.#denied.at < DENIED_FOR_MS;
     return this.#fault ?? (denied ? this.#denied?.text : undefined);
   }
 
@@ -135,14 +135,14 @@ export class NatsLink {
     const { login, names, onOpen, onDown } = this.#options;
     const { signal } = this.#stopping;
     let known = servers.length;
-    this.#lostAt = Date.now();
+    this.#lostAt = performance.now();
     const connection = await connect({
       ...connectionOptions(login, names),
       servers,
       noRandomize: true,
       // An error thrown here ends the client's attempts to connect.
       reconnectDelayHandler: () => {
-        if (signal.aborted || Date.now() - (this.#lostAt ?? Date.now()) > CLIENT_RECONNECT_MS)
+        if (signal.aborted || performance.now() - (this.#lostAt ?? performance.now()) > CLIENT_RECONNECT_MS)
           throw new Error('the time to reconnect is over');
         // One attempt per RECONNECT_MS over all known servers.
         return RECONNECT_MS * known;
@@ -180,10 +180,10 @@ export class NatsLink {
   }
 
   #noteError({ data, permissionContext }: Status): void {
-    if (typeof data === 'string' && REFUSALS.has(data)) this.#lostAt = 0;
+    if (typeof data === 'string' && REFUSALS.has(data)) this.#lostAt = Number.NEGATIVE_INFINITY;
     if (permissionContext === undefined) return;
     this.#options.onDenied(permissionContext);
-    this.#denied = { text: describeDenied(permissionContext), at: Date.now() };
+    this.#denied = { text: describeDenied(permissionContext), at: performance.now() };
     if (this.#denials.note() !== undefined) {
       this.#options.log.error({ reason: this.#denied.text }, 'NATS denies a required permission');
     }
@@ -200,7 +200,7 @@ export class NatsLink {
 
   #down(): void {
     this.#isUp = false;
-    this.#lostAt ??= Date.now();
+    this.#lostAt ??= performance.now();
     this.#fault ??= 'the connection is lost';
   }
 

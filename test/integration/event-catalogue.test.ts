@@ -252,8 +252,11 @@ describe('the catalogue', () => {
       );
       return { authorization: `Bearer ${createApiKey.key}` };
     };
-    const as = async (query: string, headers: Record<string, string>) =>
-      (await post<Record<string, unknown>>(api.graphql, JSON.stringify({ query }), headers)).data;
+    const as = async (query: string, headers: Record<string, string>) => {
+      const { data, errors } = await post<Record<string, unknown>>(api.graphql, JSON.stringify({ query }), headers);
+      if (data == null) throw new Error(JSON.stringify(errors));
+      return data;
+    };
     beforeEach(async () => {
       await api.database.prisma.webhookSubscription.deleteMany();
       await api.database.prisma.event.deleteMany();

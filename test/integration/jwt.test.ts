@@ -177,7 +177,7 @@ describe('with a JWK Set', () => {
     const jwks = await startJwks([]);
     jwks.setStatus(503);
     const verify = createVerifyJwt({ jwksUrl: jwks.url }, pino({ level: 'silent' }));
-    vi.useFakeTimers({ toFake: ['Date'] });
+    vi.useFakeTimers({ toFake: ['Date', 'performance'] });
     cleanUps.push(() => Promise.resolve(void vi.useRealTimers()));
     for (let n = 0; n < 20; n += 1) {
       await expect(verify(await sign({ alg: 'ES256', key: privateKey, kid: `${n}` }))).rejects.toThrow('keys of JWTs');
