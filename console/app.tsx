@@ -119,7 +119,7 @@ function Pages() {
       {!IS_PORTAL && OPERATOR_PAGES}
       <Route>
         <PageTitle title={messages.notFound} />
-        <EmptyState title={messages.notFound}>{messages.notFoundHint}</EmptyState>
+        <EmptyState title={messages.notFoundHint} />
       </Route>
     </Switch>
   );

@@ -195,7 +195,9 @@ export const messages = {
     pause: 'Pause',
     resume: (waiting: number) => (waiting === 0 ? 'Resume' : `Resume, ${count(waiting)} new`),
     paused: 'Paused',
-    rows: (rows: number) => `${count(rows)} ${rows === 1 ? 'attempt' : 'attempts'}`,
+    /** `hasOlder`: the log has older rows than these. */
+    rows: (rows: number, hasOlder: boolean) =>
+      `${hasOlder ? 'Newest ' : ''}${count(rows)} ${rows === 1 ? 'attempt' : 'attempts'}`,
     empty: 'No attempt yet',
     emptyHint: 'Attempts appear here as they are made. Publish an event to a subscription of its tenant:',
     noMatch: 'No attempt matches this filter',

@@ -56,7 +56,7 @@ export function LiveLogPage() {
   return (
     <>
       <PageTitle title={words.title}>
-        <span className={styles.count}>{words.rows(rows.length)}</span>
+        <Count log={log} shown={rows.length} />
       </PageTitle>
       <div className={styles.bar}>
         <FilterInput
@@ -104,6 +104,13 @@ const rowKey = ({ id }: LogRow) => id;
 
 function linkTo(path: string): string {
   return new URL(`.${path}`, document.baseURI).href;
+}
+
+/** Says that there are older attempts than the shown ones. Empty before the first page has been read. */
+function Count({ log, shown }: { readonly log: LiveLog; readonly shown: number }) {
+  const { phase, error, hasOlder } = log.state;
+  if (shown === 0 && (phase === 'loading' || error !== undefined)) return null;
+  return <span className={styles.count}>{messages.liveLog.rows(shown, hasOlder || log.rows.isFull)}</span>;
 }
 
 function Empty({ isFiltered, onClear }: { readonly isFiltered: boolean; readonly onClear: () => void }) {

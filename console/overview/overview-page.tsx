@@ -15,7 +15,7 @@ import { PUBLISH_EXAMPLE } from '../live-log/publish-example.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { rejectedEventsWords } from '../rejected-events/messages.ts';
-import { useActingTenant } from '../shell/acting-tenant.ts';
+import { useActingTenant, useShowsTenants } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { preferences } from '../shell/preferences.ts';
 import { useUrlParams } from '../shell/use-url-params.ts';
@@ -187,7 +187,7 @@ function Failing({ nodes, pageInfo }: OverviewQuery['webhookSubscriptions']) {
 type SubscriptionTableProps<Row> = {
   readonly label: string;
   readonly nodes: readonly Row[];
-  /** The columns after state, endpoint and tenant, and their cells. */
+  /** The columns after those that all tables of subscriptions have, and their cells. */
   readonly head: readonly string[];
   readonly cellsOf: (row: Row) => readonly ReactNode[];
   readonly numbers?: readonly string[];
@@ -200,10 +200,12 @@ function SubscriptionTable<Row extends SubscriptionStateFragment & { readonly ur
   cellsOf,
   numbers = [],
 }: SubscriptionTableProps<Row>) {
+  const showsTenants = useShowsTenants();
+  const tenant = showsTenants ? [messages.columns.tenant] : [];
   return (
     <Table
       label={label}
-      head={[messages.columns.status, messages.columns.endpoint, messages.columns.tenant, ...head]}
+      head={[messages.columns.status, messages.columns.endpoint, ...tenant, ...head]}
       grow={messages.columns.endpoint}
       numbers={numbers}
       rows={nodes.map((row) => ({
@@ -213,7 +215,7 @@ function SubscriptionTable<Row extends SubscriptionStateFragment & { readonly ur
           <Link key="endpoint" to={paths.subscription(row.id)}>
             <Endpoint url={row.url} />
           </Link>,
-          visibleLine(row.tenant),
+          ...(showsTenants ? [visibleLine(row.tenant)] : []),
           ...cellsOf(row),
         ],
       }))}

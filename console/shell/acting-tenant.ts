@@ -25,11 +25,15 @@ export function useTenantFilter(chosen?: string | null): { readonly tenant?: str
   return tenant === undefined ? {} : { tenant };
 }
 
-/** The columns without that of the tenant, unless the rows can be of several: for an operator who acts as no tenant. */
-export function useTenantColumns<Row>(columns: readonly Column<Row>[]): readonly Column<Row>[] {
+/** Whether the rows of a list can be of several tenants: for an operator who acts as no tenant. */
+export function useShowsTenants(): boolean {
   const acting = useActingTenant();
-  const { isAdmin } = useViewer();
-  const showsTenant = isAdmin && acting === undefined;
+  return useViewer().isAdmin && acting === undefined;
+}
+
+/** The columns, without that of the tenant unless the rows can be of several. */
+export function useTenantColumns<Row>(columns: readonly Column<Row>[]): readonly Column<Row>[] {
+  const showsTenant = useShowsTenants();
   return useMemo(() => (showsTenant ? columns : columns.filter(({ key }) => key !== 'tenant')), [columns, showsTenant]);
 }
 

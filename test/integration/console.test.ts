@@ -297,6 +297,8 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(await rowInView()).toBe(row);
     await scrollTo(0);
     await context.expect.poll(() => page.getByRole('row').nth(1).textContent()).toContain('many.fourth');
+    await page.reload();
+    await page.getByText('Newest 100 attempts', { exact: true }).waitFor();
   });
 
   test('rows that leave a list above move neither those in view nor the cursor, and another filter reads its own pages', async (context) => {
@@ -631,6 +633,19 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByText('No rejected event').waitFor();
     await scene.publish('events.pushed.late', 'no JSON');
     await rows.getByText('Invalid JSON').waitFor();
+
+    await scene.query(
+      `UPDATE webhook_subscriptions SET is_active = false, deactivation_reason = 'FAILING' WHERE tenant = 'pushed'`,
+    );
+    const columns = page.getByRole('group', { name: /deactivated/ }).getByRole('columnheader');
+    for (const [path, shows] of [
+      ['as/pushed/', false],
+      ['', true],
+    ] as const) {
+      await goTo(page, `${scene.app.url}/console/${path}`);
+      await columns.first().waitFor();
+      expect((await columns.allTextContents()).includes('Tenant')).toBe(shows);
+    }
     expect(complaints).toEqual([]);
   });
 
