@@ -97,14 +97,18 @@ const READ_FOR_COMPLETION = 500;
 export function knownValues(rows: Rows<LogRow>): KnownValues {
   const types = new Set<string>();
   const tenants = new Set<string>();
-  const subscriptions = new Set<string>();
+  const urls = new Map<string, string>();
   for (let index = 0; index < Math.min(rows.length, READ_FOR_COMPLETION); index += 1) {
     const row = rows.at(index);
     if (row === undefined) continue;
     types.add(row.eventType);
     tenants.add(row.tenant);
-    subscriptions.add(row.subscriptionId);
+    // The rows are newest first: an older URL does not replace the current one.
+    if (!urls.has(row.subscriptionId)) urls.set(row.subscriptionId, row.url);
   }
   const prefixes = [...types].flatMap((type) => (type.includes('.') ? [`${type.split('.', 1)[0] ?? ''}.*`] : []));
-  return { type: [...prefixes, ...types].sort(), tenant: [...tenants].sort(), sub: [...subscriptions] };
+  return {
+    values: { type: [...prefixes, ...types].sort(), tenant: [...tenants].sort(), sub: [...urls.keys()] },
+    urls,
+  };
 }

@@ -2,6 +2,7 @@ import { type KeyboardEvent, type Ref, useId, useState } from 'react';
 import { flushSync } from 'react-dom';
 import { messages } from '../messages.ts';
 import { IconButton } from '../ui/button.tsx';
+import { Endpoint } from '../ui/endpoint.tsx';
 import { Icon } from '../ui/icons.tsx';
 import { type Completion, completions, type KnownValues } from './filter.ts';
 import styles from './filter-field.module.css';
@@ -50,53 +51,60 @@ export function FilterField({ value, onChange, known, problems, onLeave, ref }: 
     event.preventDefault();
   };
   return (
-    <div className={styles.field}>
-      <Icon name="filter" />
-      <input
-        ref={ref}
-        role="combobox"
-        aria-label={messages.liveLog.filter}
-        aria-expanded={isOpen}
-        aria-controls={isOpen ? `${id}-list` : undefined}
-        aria-autocomplete="list"
-        aria-activedescendant={choice !== undefined ? `${id}-${chosen}` : undefined}
-        aria-invalid={problems.length > 0}
-        aria-describedby={`${id}-problems`}
-        placeholder={messages.liveLog.placeholder}
-        spellCheck={false}
-        autoComplete="off"
-        maxLength={2_000}
-        value={value}
-        onChange={(event) => {
-          onChange(event.target.value);
-          setCaret(event.target.selectionStart ?? undefined);
-          setChosen(-1);
-        }}
-        onSelect={(event) => setCaret(event.currentTarget.selectionStart ?? undefined)}
-        onBlur={() => setCaret(undefined)}
-        onKeyDown={onKeyDown}
-      />
-      {value !== '' && <IconButton icon="close" label={messages.liveLog.clearFilter} onClick={() => onChange('')} />}
-      {isOpen && (
-        <ul id={`${id}-list`} role="listbox" aria-label={messages.liveLog.filter} className={styles.list}>
-          {offered.map((completion, index) => (
-            <li
-              key={completion.label}
-              id={`${id}-${index}`}
-              role="option"
-              aria-selected={index === chosen}
-              onPointerDown={(event) => {
-                // The field keeps the focus.
-                event.preventDefault();
-                const input = event.currentTarget.closest('div')?.querySelector('input');
-                if (input != null) take(completion, input);
-              }}
-            >
-              {completion.label}
-            </li>
-          ))}
-        </ul>
-      )}
+    <div className={styles.wrapper}>
+      <div className={styles.field}>
+        <Icon name="filter" />
+        <input
+          ref={ref}
+          role="combobox"
+          aria-label={messages.liveLog.filter}
+          aria-expanded={isOpen}
+          aria-controls={isOpen ? `${id}-list` : undefined}
+          aria-autocomplete="list"
+          aria-activedescendant={choice !== undefined ? `${id}-${chosen}` : undefined}
+          aria-invalid={problems.length > 0}
+          aria-describedby={`${id}-problems`}
+          placeholder={messages.liveLog.placeholder}
+          spellCheck={false}
+          autoComplete="off"
+          maxLength={2_000}
+          value={value}
+          onChange={(event) => {
+            onChange(event.target.value);
+            setCaret(event.target.selectionStart ?? undefined);
+            setChosen(-1);
+          }}
+          onSelect={(event) => setCaret(event.currentTarget.selectionStart ?? undefined)}
+          onBlur={() => setCaret(undefined)}
+          onKeyDown={onKeyDown}
+        />
+        {value !== '' && <IconButton icon="close" label={messages.liveLog.clearFilter} onClick={() => onChange('')} />}
+        {isOpen && (
+          <ul id={`${id}-list`} role="listbox" aria-label={messages.liveLog.filter} className={styles.list}>
+            {offered.map((completion, index) => (
+              <li
+                key={completion.label}
+                id={`${id}-${index}`}
+                role="option"
+                aria-selected={index === chosen}
+                onPointerDown={(event) => {
+                  // The field keeps the focus.
+                  event.preventDefault();
+                  const input = event.currentTarget.closest('div')?.querySelector('input');
+                  if (input != null) take(completion, input);
+                }}
+              >
+                {completion.label}
+                {completion.url !== undefined && (
+                  <small className={styles.url}>
+                    <Endpoint url={completion.url} />
+                  </small>
+                )}
+              </li>
+            ))}
+          </ul>
+        )}
+      </div>
       <div
         id={`${id}-problems`}
         role="status"

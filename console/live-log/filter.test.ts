@@ -71,13 +71,22 @@ test('a term is added once, and removed when it is there', () => {
 
 test('completion offers keys, then values, fixed ones and those of the rows', () => {
   const labels = (text: string) =>
-    completions(text, text.length, { type: ['order.paid', 'user.created'] }).map(({ label }) => label);
+    completions(text, text.length, {
+      values: { type: ['order.paid', 'user.created'], sub: ['01a', '01b', '02c'] },
+      urls: new Map([
+        ['01a', 'https://crm.example.com/hooks'],
+        ['01b', 'https://shop.example.com/hooks'],
+      ]),
+    }).map(({ label, url }) => (url === undefined ? label : `${label} ${url}`));
   expect(labels('s')).toEqual(['status:', 'sub:', 'slow:', 'since:']);
   expect(labels('slow:5')).toEqual(['slow:500ms', 'slow:5s']);
   expect(labels('code:5xx status:')).toEqual(['status:success', 'status:failure']);
   expect(labels('type:ord')).toEqual(['type:order.paid']);
   expect(labels('since:1h')).toEqual([]);
-  expect(completions('status:f since:1h', 8, {})).toEqual([
+  expect(labels('sub:CRM')).toEqual(['sub:01a https://crm.example.com/hooks']);
+  expect(labels('sub:01')).toEqual(['sub:01a https://crm.example.com/hooks', 'sub:01b https://shop.example.com/hooks']);
+  expect(labels('sub:02')).toEqual(['sub:02c']);
+  expect(completions('status:f since:1h', 8, { values: {}, urls: new Map() })).toEqual([
     { label: 'status:failure', text: 'status:failure since:1h', caret: 15 },
   ]);
 });

@@ -159,12 +159,20 @@ export type Completion = {
   /** The whole text after the choice, and the position of the caret in it. */
   readonly text: string;
   readonly caret: number;
+  /** The endpoint of a subscription. */
+  readonly url?: string | undefined;
 };
 
-/** Values of the visible rows, for completion. */
-export type KnownValues = Readonly<Partial<Record<FilterKey, readonly string[]>>>;
+type Values = Readonly<Partial<Record<FilterKey, readonly string[]>>>;
 
-const FIXED: KnownValues = {
+/** Values of the visible rows, for completion. */
+export type KnownValues = {
+  readonly values: Values;
+  /** The URLs of endpoints by the ids of their subscriptions. */
+  readonly urls: ReadonlyMap<string, string>;
+};
+
+const FIXED: Values = {
   status: ['success', 'failure'],
   code: ['2xx', '3xx', '4xx', '5xx', '404', '410', '429', '500', '503'],
   reason: Object.values(FailureReason).map((reason) => reason.toLowerCase()),
@@ -175,7 +183,7 @@ const FIXED: KnownValues = {
 };
 const MAX_COMPLETIONS = 8;
 
-/** Keys and values that continue the word before the caret. */
+/** Keys and values that continue the word before the caret. A part of its URL finds a subscription. */
 export function completions(text: string, caret: number, known: KnownValues): readonly Completion[] {
   const start = text.slice(0, caret).search(/\S*$/);
   const word = text.slice(start, caret);
@@ -191,9 +199,12 @@ export function completions(text: string, caret: number, known: KnownValues): re
   if (!isKey(key)) {
     return FILTER_KEYS.filter((each) => each.startsWith(word.toLowerCase())).map((each) => replace(`${each}:`, false));
   }
-  const values = [...new Set([...(FIXED[key] ?? []), ...(known[key] ?? [])])];
+  const values = [...new Set([...(FIXED[key] ?? []), ...(known.values[key] ?? [])])];
+  const urlOf = (value: string) => (key === 'sub' ? known.urls.get(value) : undefined);
+  const sought = begun.toLowerCase();
   return values
-    .filter((value) => value.toLowerCase().startsWith(begun.toLowerCase()) && value !== begun)
+    .filter((value) => value.toLowerCase().startsWith(sought) || urlOf(value)?.toLowerCase().includes(sought))
+    .filter((value) => value !== begun)
     .slice(0, MAX_COMPLETIONS)
-    .map((value) => replace(`${key}:${value}`, true));
+    .map((value) => ({ ...replace(`${key}:${value}`, true), url: urlOf(value) }));
 }

@@ -110,7 +110,9 @@ function linkTo(path: string): string {
 function Count({ log, shown }: { readonly log: LiveLog; readonly shown: number }) {
   const { phase, error, hasOlder } = log.state;
   if (shown === 0 && (phase === 'loading' || error !== undefined)) return null;
-  return <span className={styles.count}>{messages.liveLog.rows(shown, hasOlder || log.rows.isFull)}</span>;
+  return (
+    <span className={styles.count}>{messages.liveLog.rows(shown, shown > 0 && (hasOlder || log.rows.isFull))}</span>
+  );
 }
 
 function Empty({ isFiltered, onClear }: { readonly isFiltered: boolean; readonly onClear: () => void }) {
