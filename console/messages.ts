@@ -62,10 +62,19 @@ export const messages = {
     keys: 'Keys: press ? for the list',
   },
 
+  /** The parts of the server by their names in the API. */
+  serverParts: {
+    database: 'Postgres',
+    nats: 'NATS',
+    workers: 'worker processes',
+    start: 'a complete start',
+  } as Readonly<Record<string, string>>,
+
   connection: {
     idle: 'Not watching',
     connecting: 'Connecting',
     live: 'Live',
+    without: (parts: readonly string[]) => `Live, without ${parts.join(' and ')}`,
     reconnecting: (since: string) => `Reconnecting for ${since}`,
     reconnectingHint: 'Nothing is missed: the stream continues after the last row.',
     ended: 'Signed out by the server',

@@ -23,6 +23,7 @@ import {
   type ReadinessCheck,
   readinessChecks,
 } from './server/health.ts';
+import { HealthFeed } from './server/health-feed.ts';
 import { HttpServer } from './server/http.ts';
 import { findProcesses, type ProcessReport, parseReport, reportProcess } from './server/processes.ts';
 import { createServices, type OnStop, type Services } from './services.ts';
@@ -213,8 +214,11 @@ export function createHttpServer(
     const databaseUrl = databaseUrls.directUrl;
     const reads = new FairReads();
     const credentials = new Credentials({ adminApiKeys, jwt: config.jwt, database, databaseUrl, log });
+    const checkHealth = async () => healthOf(await checkReadiness());
+    const healthFeed = new HealthFeed(checkHealth);
     return {
       credentials,
+      healthFeed,
       services: {
         database,
         secretBox,
@@ -231,7 +235,8 @@ export function createHttpServer(
         replayFeed: new ReplayFeed(database, log),
         server: {
           ...describeServer(config),
-          checkHealth: async () => healthOf(await checkReadiness()),
+          checkHealth,
+          watchHealth: (stopping: AbortSignal) => healthFeed.watch(stopping),
           findProcesses: () => findProcesses({ rollCall, now: () => database.clock.now() }),
         },
       },
@@ -256,7 +261,7 @@ function describeServer({
   retryScheduleMs,
   api,
   publicUrl,
-}: HttpConfig): Omit<ServerInfo, 'checkHealth' | 'findProcesses'> {
+}: HttpConfig): Omit<ServerInfo, 'checkHealth' | 'watchHealth' | 'findProcesses'> {
   return {
     version: VERSION,
     retentionDays: retention.days,

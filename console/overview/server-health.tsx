@@ -2,6 +2,7 @@ import { useCallback, useEffect, useState } from 'react';
 import { type CombinedError, useQuery } from 'urql';
 import { ServerHealthDocument, ServerProcessesDocument } from '../generated/graphql.ts';
 import { connection } from '../graphql/connection.ts';
+import { serverHealth } from '../graphql/server-health.ts';
 import { useStore } from '../graphql/store.ts';
 import { Button } from '../ui/button.tsx';
 import { Mark } from '../ui/outcome.tsx';
@@ -14,8 +15,9 @@ import { Processes } from './processes.tsx';
 import styles from './server-health.module.css';
 
 /**
- * The state of the server and its processes, for operators. No change of it is pushed: it is read with each answer of the page
- * around it, when the connection breaks, and when it is back. So it shows when it was read.
+ * The state of the server and its processes, for operators. It is read with each answer of the page around it, when the
+ * connection breaks, when it is back, and when a change of the state is pushed; the other processes are asked each time. So it
+ * shows when it was read.
  */
 export function ServerHealth({ answer }: { readonly answer: unknown }) {
   const isReconnecting = useStore(connection).state === 'reconnecting';
@@ -26,7 +28,8 @@ export function ServerHealth({ answer }: { readonly answer: unknown }) {
     readHealth({ requestPolicy: 'network-only' });
     readProcesses({ requestPolicy: 'network-only' });
   }, [readHealth, readProcesses]);
-  useEffect(read, [read, answer, isReconnecting]);
+  const pushed = useStore(serverHealth);
+  useEffect(read, [read, answer, isReconnecting, pushed]);
   const [isOpen, setOpen] = useState(false);
   const server = error === undefined ? data?.server : undefined;
   const health = server?.health == null ? undefined : healthInWords(server.health);

@@ -1,20 +1,41 @@
+import type { HealthFragment } from '../generated/graphql.ts';
 import { connection } from '../graphql/connection.ts';
+import { serverHealth, useWatchServerHealth } from '../graphql/server-health.ts';
 import { useStore } from '../graphql/store.ts';
 import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
 import { countdown } from '../ui/format.ts';
+import { Link } from '../ui/link.tsx';
 import { useNow } from '../ui/time.tsx';
 import styles from './connection-state.module.css';
 
-/** The state of the pushed updates: a dot and a word. */
+/** The state of the pushed updates, and for operators that of the server: a dot and some words. */
 export function ConnectionState() {
   const current = useStore(connection);
+  useWatchServerHealth();
+  const broken = useStore(serverHealth)?.parts.filter(({ isOk }) => !isOk);
   const words = messages.connection;
   if (current.state === 'idle') return null;
   if (current.state === 'reconnecting') return <Reconnecting since={current.since} />;
+  if (current.state === 'live' && broken !== undefined && broken.length > 0) return <Incomplete parts={broken} />;
   const kind = { live: styles.live, connecting: styles.waiting, ended: styles.failed }[current.state];
   return (
     <span className={`${styles.state} ${kind}`} role="status">
       {words[current.state]}
+    </span>
+  );
+}
+
+type Parts = HealthFragment['parts'];
+
+/** The updates are pushed, but the server does not do all its work. */
+function Incomplete({ parts }: { readonly parts: Parts }) {
+  const names = parts.map(({ name }) => messages.serverParts[name] ?? name);
+  return (
+    <span className={`${styles.state} ${styles.failed}`} role="status">
+      <Link to={paths.overview()} title={parts.map(({ message }) => message ?? '').join('\n')}>
+        {messages.connection.without(names)}
+      </Link>
     </span>
   );
 }

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Replay } from '../generated/prisma/client.ts';
+import { latestValues } from '../lib/latest-values.ts';
 import { InFlight } from '../lib/loop.ts';
 import type { Database } from '../postgres/client.ts';
 import { failureLevel } from '../postgres/errors.ts';
@@ -63,70 +64,21 @@ export class ReplayFeed {
   }
 }
 
-type Watch = {
-  /** The state that was not emitted yet; a newer state replaces it. */
-  latest: Replay | undefined;
-  isOver: boolean;
-  wake: () => void;
-};
-
 /** Emits the given state of a replay, then each change. Ends with the replay, or when the server stops. */
 export function watchReplay(
   feed: ReplayFeed,
   { replay, stopping }: { readonly replay: Replay; readonly stopping: AbortSignal },
 ): AsyncIterableIterator<Replay> {
-  const watch: Watch = { latest: replay, isOver: replay.status !== 'RUNNING', wake: () => undefined };
-  const release = feed.watch(replay.id, (state) => {
-    watch.latest = state;
-    watch.isOver ||= state?.status !== 'RUNNING';
-    watch.wake();
-  });
-  const end = () => {
-    watch.isOver = true;
-    watch.latest = undefined;
-    watch.wake();
-    release();
-    stopping.removeEventListener('abort', end);
-  };
-  stopping.addEventListener('abort', end);
-  if (stopping.aborted) end();
-  const emissions = emit(watch, end);
-  return {
-    next: () => emissions.next(),
-    // A generator's own `return` would wait for the next change.
-    return: () => {
-      end();
-      return emissions.return(undefined);
-    },
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
-}
-
-async function* emit(watch: Watch, end: () => void): AsyncGenerator<Replay, undefined> {
-  try {
+  return latestValues<Replay>(({ emit, end }) => {
     let emitted: Replay | undefined;
-    for (let state = await take(watch); state !== undefined; state = await take(watch)) {
-      if (hasChanged(state, emitted)) yield state;
+    const report = (state: Replay | undefined) => {
+      if (state !== undefined && hasChanged(state, emitted)) emit(state);
       emitted = state;
-    }
-    return undefined;
-  } finally {
-    end();
-  }
-}
-
-/** Resolves with the next state; undefined if the watch has ended and all states were emitted. */
-async function take(watch: Watch): Promise<Replay | undefined> {
-  while (watch.latest === undefined && !watch.isOver) {
-    await new Promise<void>((resolve) => {
-      watch.wake = resolve;
-    });
-  }
-  const { latest } = watch;
-  watch.latest = undefined;
-  return latest;
+      if (state?.status !== 'RUNNING') end();
+    };
+    report(replay);
+    return replay.status === 'RUNNING' ? feed.watch(replay.id, report) : () => undefined;
+  }, stopping);
 }
 
 function hasChanged(replay: Replay, before: Replay | undefined): boolean {

@@ -14,6 +14,8 @@ export type ServerInfo = {
   readonly publicUrl?: string | undefined;
   /** The same answer as GET /health/ready, within 2 s. */
   readonly checkHealth: () => Promise<ServerHealth>;
+  /** Yields the same state, then each change of it within a second, until the signal aborts. */
+  readonly watchHealth: (stopping: AbortSignal) => AsyncIterable<ServerHealth>;
   /** The processes of the installation, asked over NATS, within about a second. Never more than 256. */
   readonly findProcesses: () => Promise<ServerProcesses>;
 };
@@ -180,6 +182,17 @@ const ServerType = builder.objectRef<ServerInfo>('Server').implement({
     }),
   }),
 });
+
+builder.subscriptionField('serverHealth', (t) =>
+  t.field({
+    type: HealthType,
+    description:
+      'The state of the process that answers, then each change of it, within some seconds. Requires the scope ADMIN.',
+    authScopes: { admin: true },
+    subscribe: (_root, _args, { services, stopping }) => services.server.watchHealth(stopping),
+    resolve: (health) => health,
+  }),
+);
 
 builder.queryField('server', (t) =>
   t.field({

@@ -12,6 +12,7 @@ import { VERSION } from '../lib/version.ts';
 import type { SchemaServices } from '../schema/context.ts';
 import { type ConsolePages, createConsolePages } from './console.ts';
 import type { Readiness } from './health.ts';
+import type { HealthFeed } from './health-feed.ts';
 import { createMetricsPage, type MetricsPage, type MetricValues } from './metrics.ts';
 import { answerSink } from './sink.ts';
 import type { Transports } from './transports.ts';
@@ -39,6 +40,7 @@ type HttpServerOptions = {
  */
 type ApiParts = {
   readonly credentials: Credentials;
+  readonly healthFeed: HealthFeed;
   readonly services: SchemaServices;
 };
 
@@ -156,8 +158,9 @@ export class HttpServer {
     clearTimeout(timer);
     // Running operations use the parts that are stopped next.
     const { api } = this.#options;
-    const feeds = api === undefined ? [] : [api.services.liveLog, api.services.changes, api.services.replayFeed];
-    await waitAtMost(STOP_WITHIN_MS, Promise.all([answered, ...feeds.map((feed) => feed.stop())]));
+    const { liveLog, changes, replayFeed } = api?.services ?? {};
+    const feeds = [liveLog, changes, replayFeed, api?.healthFeed];
+    await waitAtMost(STOP_WITHIN_MS, Promise.all([answered, ...feeds.map((feed) => feed?.stop())]));
     await api?.credentials.stop();
   }
 

@@ -20,6 +20,7 @@ import { createDatabase, type Database } from '../../src/postgres/client.ts';
 import { ReplayFeed } from '../../src/replays/progress.ts';
 import type { SchemaServices } from '../../src/schema/context.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
+import { HealthFeed } from '../../src/server/health-feed.ts';
 import { createOperationMetrics } from '../../src/server/plugins/metrics.ts';
 import { createSecretBox, type SecretBox } from '../../src/subscriptions/secrets.ts';
 import { createTestDatabase } from '../support/database.ts';
@@ -75,6 +76,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const credentials = new Credentials({ adminApiKeys: [ADMIN_KEY], jwt: undefined, database, databaseUrl: url, log });
   const schemaThread = new SchemaThread({ log, metrics: new Registry() });
   const reads = new FairReads();
+  const checkHealth = () => Promise.resolve({ isReady: true, parts: [] });
   const services = {
     database,
     secretBox,
@@ -93,7 +95,8 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
       retentionDays: 30,
       retryScheduleMs: [5_000],
       operationsPerSecond: SETTINGS.rateLimit,
-      checkHealth: () => Promise.resolve({ isReady: true, parts: [] }),
+      checkHealth,
+      watchHealth: (stopping: AbortSignal) => new HealthFeed(checkHealth).watch(stopping),
       findProcesses: () => Promise.resolve({ nodes: [] }),
     },
   };

@@ -6,7 +6,7 @@ import { type App, startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config/config.ts';
 import { VERSION } from '../../src/lib/version.ts';
 import { startEngineProcess } from '../support/engine-process.ts';
-import { createSocketClient } from '../support/graphql-client.ts';
+import { collect, createSocketClient } from '../support/graphql-client.ts';
 import { startTestPostgres } from '../support/postgres.ts';
 import { type Receiver, type Respond, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, subscribe, type TestApp, testEnv } from '../support/test-app.ts';
@@ -73,6 +73,24 @@ async function testSend(app: TestApp, id: string): Promise<{ id: string; status:
   return sendTestEvent.delivery;
 }
 
+/** Waits until the last pushed state of the server has these parts that do not work. */
+function watchHealth({ onTestFinished }: Test, app: TestApp): (broken: readonly string[]) => Promise<unknown> {
+  const client = createSocketClient(app.url, app.adminApiKey);
+  onTestFinished(async () => client.dispose());
+  type Health = { readonly parts: readonly { readonly name: string; readonly isOk: boolean }[] };
+  const { data } = collect<{ serverHealth: Health }>(client, {
+    query: 'subscription { serverHealth { parts { name isOk } } }',
+  });
+  return (broken) =>
+    waitFor(
+      () => {
+        const parts = data.at(-1)?.serverHealth.parts.filter(({ isOk }) => !isOk);
+        return parts?.map(({ name }) => name).join() === broken.join();
+      },
+      { what: `the pushed state without ${broken.join()}` },
+    );
+}
+
 describe.concurrent('NATS', () => {
   it('an outage is logged, queries work, and deliveries are sent after it', async (test) => {
     const services = onCleanUp(test, await startTestServices());
@@ -80,8 +98,11 @@ describe.concurrent('NATS', () => {
     const app = onCleanUp(test, await startTestApp(services, { log }));
     const receiver = await receive(test);
     const { id } = await app.subscribe({ url: receiver.url });
+    const untilBroken = watchHealth(test, app);
+    await untilBroken([]);
     await services.nats.kill9();
     await waitFor(() => has('NATS is disconnected'), { what: 'the log line' });
+    await untilBroken(['nats']);
     expect((await fetch(`${app.url}/health/live`)).status).toBe(200);
     expect((await fetch(`${app.url}/health/ready`)).status).toBe(503);
     expect(await app.graphql('{ webhookSubscriptions { edges { node { id } } } }')).toEqual({
@@ -91,6 +112,7 @@ describe.concurrent('NATS', () => {
     expect(receiver.requests).toEqual([]);
     await services.nats.start();
     await receiver.waitForRequests(1);
+    await untilBroken([]);
     await services.publish('events.acme.a', '{}');
     await receiver.waitForRequests(2);
     // The second id is the new event's; the test event was sent once.
@@ -256,6 +278,8 @@ describe.concurrent('Postgres', () => {
     const { id } = await app.subscribe({ url: receiver.url });
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'in-flight' });
     await receiver.waitForRequests(1);
+    const untilBroken = watchHealth(test, app);
+    await untilBroken([]);
     await postgres.kill9();
     // The attempt in flight ends and an event arrives while Postgres is unavailable.
     answer();
@@ -266,8 +290,10 @@ describe.concurrent('Postgres', () => {
     await expect(app.graphql('{ webhookSubscriptions { edges { node { id } } } }')).rejects.toThrow(
       'SERVICE_UNAVAILABLE',
     );
+    await untilBroken(['database']);
     expect((await fetch(`${app.url}/health/live`)).status).toBe(200);
     await postgres.start();
+    await untilBroken([]);
     await receiver.waitForRequests(2);
     const log2 = await waitFor(
       async () => {

@@ -167,6 +167,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'Mutation.cancelDeliveries': (x) => [`cancelDeliveries(input: { filter: { tenant: "${x.tenant}" }, dryRun: true })`],
   'Mutation.cancelDeliveryJob': (x) => [`cancelDeliveryJob(id: "${x.deliveryJobId}")`],
   'Mutation.changeDeliveryJobRate': (x) => [`changeDeliveryJobRate(id: "${x.deliveryJobId}", ratePerSecond: 2)`],
+  'Subscription.serverHealth': () => ['serverHealth { isReady }'],
   'Subscription.deliveryJobProgress': (x) => [`deliveryJobProgress(id: "${x.deliveryJobId}")`],
   'Query.erasure': (x) => [`erasure(id: "${x.replayId}")`],
   'Query.erasures': (x) => [`erasures(filter: { tenant: "${x.tenant}" })`, 'erasures'],

@@ -90,6 +90,7 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Subscription.rejectedEventLog': READERS,
   'Subscription.replayProgress': READERS,
   'Subscription.deliveryJobProgress': READERS,
+  'Subscription.serverHealth': ADMINS,
 };
 
 /** All fields that a viewer with the scope PUBLISH can read, from its root fields and from events. */

@@ -106,6 +106,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'rejectedEventLog(after: String, filter: RejectedEventFilter): LoggedRejectedEvent!',
     'replayProgress(id: ID!): Replay!',
     'deliveryJobProgress(id: ID!): DeliveryJob!',
+    'serverHealth: ServerHealth!',
   ],
   DeliveryChange: ['cursor: String!', 'delivery: Delivery!'],
   SubscriptionChange: ['cursor: String!', 'subscription: WebhookSubscription!'],
