@@ -63,18 +63,15 @@ export const messages = {
   },
 
   /** The parts of the server by their names in the API. */
-  serverParts: {
-    database: 'Postgres',
-    nats: 'NATS',
-    workers: 'worker processes',
-    start: 'a complete start',
-  } as Readonly<Record<string, string>>,
+  serverParts: { database: 'Postgres', nats: 'NATS', workers: 'Worker processes', start: 'Start' } as Readonly<
+    Record<string, string>
+  >,
 
   connection: {
     idle: 'Not watching',
     connecting: 'Connecting',
     live: 'Live',
-    without: (parts: readonly string[]) => `Live, without ${parts.join(' and ')}`,
+    broken: (parts: readonly string[]) => `Live, ${parts.length === 1 ? 'problem' : 'problems'}: ${parts.join(', ')}`,
     reconnecting: (since: string) => `Reconnecting for ${since}`,
     reconnectingHint: 'Nothing is missed: the stream continues after the last row.',
     ended: 'Signed out by the server',

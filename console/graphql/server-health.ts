@@ -32,6 +32,8 @@ type Run = { readonly signal: AbortSignal; readonly succeed: () => void };
 /** Sets the pushed states until the stream ends. */
 function watch(live: LiveClient, { signal, succeed }: Run): Promise<void> {
   return new Promise((resolve) => {
+    // The client calls `complete` also after `stop`, up to a back-off later, when the next stream has a state already.
+    let hasEnded = false;
     const stop = live.subscribe<WatchServerHealthSubscription>(
       { query: stringifyDocument(WatchServerHealthDocument) },
       {
@@ -45,6 +47,8 @@ function watch(live: LiveClient, { signal, succeed }: Run): Promise<void> {
       },
     );
     const end = () => {
+      if (hasEnded) return;
+      hasEnded = true;
       signal.removeEventListener('abort', end);
       stop();
       serverHealth.set(undefined);

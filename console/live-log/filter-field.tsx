@@ -105,11 +105,7 @@ export function FilterField({ value, onChange, known, problems, onLeave, ref }: 
           </ul>
         )}
       </div>
-      <div
-        id={`${id}-problems`}
-        role="status"
-        className={problems.length > 0 && !isOpen ? styles.problems : 'visually-hidden'}
-      >
+      <div id={`${id}-problems`} role="status" className={problems.length > 0 ? styles.problems : 'visually-hidden'}>
         {problems.map((problem) => (
           <p key={problem}>{problem}</p>
         ))}

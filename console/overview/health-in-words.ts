@@ -1,4 +1,5 @@
 import type { HealthFragment, ServerProcessesQuery } from '../generated/graphql.ts';
+import { messages } from '../messages.ts';
 import type { Tone } from '../ui/outcome.tsx';
 import { processesWords, healthWords as words } from './messages.ts';
 
@@ -15,7 +16,7 @@ export type HealthInWords = {
 /** The state of the server, and its problems with the names of their parts. With a warning, the part still works. */
 export function healthInWords({ isReady, parts }: HealthFragment): HealthInWords {
   const problems = parts.flatMap(({ name, isOk, isNeeded, message, warnings }): Problem[] => {
-    const part = words.parts[name] ?? name;
+    const part = messages.serverParts[name] ?? name;
     const reason = message == null ? words.broken : withoutName(message, part);
     const text = [reason, ...(isNeeded ? [] : [words.notNeeded])].join('. ');
     return [

@@ -44,9 +44,6 @@ export const healthWords = {
   notReady: 'The server is not ready',
   notKnown: 'The state of the server is unknown',
   noAnswer: 'It does not answer',
-  parts: { database: 'Postgres', nats: 'NATS', workers: 'Worker processes', start: 'Start' } as Readonly<
-    Record<string, string>
-  >,
   broken: 'It does not work',
   notNeeded: 'The process that answered does not need it',
   version: (version: string) => `Version ${version}, checked`,

@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useState } from 'react';
 import { type CombinedError, useQuery } from 'urql';
-import { ServerHealthDocument, ServerProcessesDocument } from '../generated/graphql.ts';
+import { type HealthFragment, ServerHealthDocument, ServerProcessesDocument } from '../generated/graphql.ts';
 import { connection } from '../graphql/connection.ts';
 import { serverHealth } from '../graphql/server-health.ts';
 import { useStore } from '../graphql/store.ts';
@@ -15,12 +15,11 @@ import { Processes } from './processes.tsx';
 import styles from './server-health.module.css';
 
 /**
- * The state of the server and its processes, for operators. It is read with each answer of the page around it, when the
- * connection breaks, when it is back, and when a change of the state is pushed; the other processes are asked each time. So it
- * shows when it was read.
+ * The state of the server and its processes, for operators. The state is pushed while there is a connection. It is also read, with
+ * the version and the other processes: with each answer of the page around it, when the connection breaks or is back, and when
+ * a part breaks or works again. So the page shows when it was read.
  */
 export function ServerHealth({ answer }: { readonly answer: unknown }) {
-  const isReconnecting = useStore(connection).state === 'reconnecting';
   const [{ data, error, fetching }, readHealth] = useQuery({ query: ServerHealthDocument, pause: true });
   // An operation of its own: asking the other processes takes up to a second.
   const [{ data: found }, readProcesses] = useQuery({ query: ServerProcessesDocument, pause: true });
@@ -28,11 +27,10 @@ export function ServerHealth({ answer }: { readonly answer: unknown }) {
     readHealth({ requestPolicy: 'network-only' });
     readProcesses({ requestPolicy: 'network-only' });
   }, [readHealth, readProcesses]);
-  const pushed = useStore(serverHealth);
-  useEffect(read, [read, answer, isReconnecting, pushed]);
+  useEffect(read, [read, answer, useReasonToRead()]);
   const [isOpen, setOpen] = useState(false);
   const server = error === undefined ? data?.server : undefined;
-  const health = server?.health == null ? undefined : healthInWords(server.health);
+  const health = useHealthInWords(server?.health);
   const list = error === undefined ? found?.server.processes : undefined;
   // One process is the one whose state the page shows anyway.
   const processes = list != null && list.nodes.length > 1 ? { ...list, ...processesInWords(list) } : undefined;
@@ -40,7 +38,7 @@ export function ServerHealth({ answer }: { readonly answer: unknown }) {
     <section className={styles.server} aria-label={words.title}>
       <div className={styles.health}>
         <div role="status">
-          {error !== undefined && <Unknown error={error} />}
+          {error !== undefined && health === undefined && <Unknown error={error} />}
           {health !== undefined && <Health {...health} />}
         </div>
         <span className={styles.read}>
@@ -67,6 +65,21 @@ export function ServerHealth({ answer }: { readonly answer: unknown }) {
       {isOpen && processes !== undefined && <Processes {...processes} />}
     </section>
   );
+}
+
+/** Changes when the connection breaks or is back, and when a part of the server breaks or works again. */
+function useReasonToRead(): string {
+  const { state } = useStore(connection);
+  const broken = useStore(serverHealth)?.parts.filter(({ isOk }) => !isOk) ?? [];
+  return [state === 'reconnecting', ...broken.map(({ name }) => name)].join();
+}
+
+/** The pushed state while there is a connection, otherwise the one that was read. */
+function useHealthInWords(read: HealthFragment | null | undefined): HealthInWords | undefined {
+  const isLive = useStore(connection).state === 'live';
+  const pushed = useStore(serverHealth);
+  const health = (isLive ? pushed : undefined) ?? read;
+  return health == null ? undefined : healthInWords(health);
 }
 
 const TONE_BUTTONS = { success: 'quiet', waiting: 'quiet', failure: 'danger' } as const;

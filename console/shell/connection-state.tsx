@@ -17,7 +17,7 @@ export function ConnectionState() {
   const words = messages.connection;
   if (current.state === 'idle') return null;
   if (current.state === 'reconnecting') return <Reconnecting since={current.since} />;
-  if (current.state === 'live' && broken !== undefined && broken.length > 0) return <Incomplete parts={broken} />;
+  if (current.state === 'live' && broken !== undefined && broken.length > 0) return <Broken parts={broken} />;
   const kind = { live: styles.live, connecting: styles.waiting, ended: styles.failed }[current.state];
   return (
     <span className={`${styles.state} ${kind}`} role="status">
@@ -28,13 +28,14 @@ export function ConnectionState() {
 
 type Parts = HealthFragment['parts'];
 
-/** The updates are pushed, but the server does not do all its work. */
-function Incomplete({ parts }: { readonly parts: Parts }) {
+/** The updates are pushed, but parts of the server do not work. */
+function Broken({ parts }: { readonly parts: Parts }) {
   const names = parts.map(({ name }) => messages.serverParts[name] ?? name);
+  const kind = parts.some(({ isNeeded }) => isNeeded) ? styles.failed : styles.waiting;
   return (
-    <span className={`${styles.state} ${styles.failed}`} role="status">
-      <Link to={paths.overview()} title={parts.map(({ message }) => message ?? '').join('\n')}>
-        {messages.connection.without(names)}
+    <span className={`${styles.state} ${kind}`} role="status">
+      <Link to={paths.overview()} isForEveryTenant title={parts.map(({ message }) => message ?? '').join('\n')}>
+        {messages.connection.broken(names)}
       </Link>
     </span>
   );

@@ -52,6 +52,8 @@ export function createVerifyJwt(config: JwtConfig, log: Logger): (token: string)
   };
 }
 
+type RemoteKeys = ReturnType<typeof createRemoteJWKSet>;
+
 type Verify = (token: string) => Promise<JWTPayload>;
 
 /** The kind of the configured key determines the permitted algorithms; the token's header does not. */
@@ -61,13 +63,14 @@ function createVerify(config: JwtConfig): Verify {
     const secret = new TextEncoder().encode(config.secret);
     return async (token) => (await jwtVerify(token, secret, { ...common, algorithms: ['HS256'] })).payload;
   }
+  const { fetch: customized, isCoolingDown } = fetchSparingly();
   const keys = createRemoteJWKSet(new URL(config.jwksUrl), {
     timeoutDuration: 3_000,
     cooldownDuration: COOLDOWN_MS,
-    [customFetch]: fetchSparingly(),
+    [customFetch]: customized,
   });
   const algorithms = ['RS256', 'ES256', 'EdDSA'];
-  return async (token) => (await jwtVerify(token, fetching(keys), { ...common, algorithms })).payload;
+  return async (token) => (await jwtVerify(token, fetching(keys, isCoolingDown), { ...common, algorithms })).payload;
 }
 
 /**
@@ -75,10 +78,11 @@ function createVerify(config: JwtConfig): Verify {
  * Here a failed fetch returns the last key set unless it is too old, which starts the cooldown; without a key set, fetches
  * are RETRY_MS apart.
  */
-function fetchSparingly(): FetchImplementation {
+function fetchSparingly(): { readonly fetch: FetchImplementation; readonly isCoolingDown: () => boolean } {
   let failedAt = Number.NEGATIVE_INFINITY;
   let last: { readonly body: string; readonly fetchedAt: number } | undefined;
-  return async (url, options) => {
+  const isCoolingDown = () => performance.now() < Math.max(failedAt, last?.fetchedAt ?? failedAt) + COOLDOWN_MS;
+  const sparingly: FetchImplementation = async (url, options) => {
     if (performance.now() < failedAt + RETRY_MS) throw new Error('the last request for the keys has just failed');
     try {
       const response = await fetch(url, options);
@@ -92,6 +96,7 @@ function fetchSparingly(): FetchImplementation {
     }
     return new Response(last.body);
   };
+  return { fetch: sparingly, isCoolingDown };
 }
 
 type Verifying = { readonly token: string; readonly log: Logger };
@@ -121,11 +126,20 @@ class KeysUnavailableError extends DomainError {
   }
 }
 
-/** Throws a KeysUnavailableError if the keys cannot be fetched; errors of the token are passed on. */
-function fetching(keys: JWTVerifyGetKey): JWTVerifyGetKey {
+/**
+ * Throws a KeysUnavailableError if the keys cannot be fetched; errors of the token are passed on. jose measures its cooldown with
+ * the system clock: after that was set back, an unknown key id would not lead to a fetch until it has caught up.
+ */
+function fetching(keys: RemoteKeys, isCoolingDown: () => boolean): JWTVerifyGetKey {
   return async (header, token) => {
     try {
-      return await keys(header, token);
+      try {
+        return await keys(header, token);
+      } catch (error) {
+        if (!(error instanceof errors.JWKSNoMatchingKey) || isCoolingDown()) throw error;
+        await keys.reload();
+        return await keys(header, token);
+      }
     } catch (error) {
       const isAboutToken =
         error instanceof errors.JWKSNoMatchingKey ||

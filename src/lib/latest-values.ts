@@ -6,8 +6,8 @@ export type LatestSink<T> = {
 
 /**
  * A stream of states: yields the last value that the source has emitted. A value that was not read yet is replaced. The
- * stream ends with the source, when its reader leaves, or when the signal aborts. Then it calls the function that `subscribe`
- * has returned. Its reader requests one value at a time.
+ * stream ends with the source, when its reader leaves, or when the signal aborts. The function that `subscribe` has returned
+ * is called when the reader has read the end or leaves, or when the signal aborts. The reader requests one value at a time.
  */
 export function latestValues<T>(
   subscribe: (sink: LatestSink<T>) => () => void,
@@ -20,13 +20,11 @@ export function latestValues<T>(
     isOver = true;
     wake();
   };
-  const unsubscribe = subscribe({
-    emit: (value) => {
-      if (!isOver) latest = { value };
-      wake();
-    },
-    end,
-  });
+  const emit = (value: T) => {
+    if (!isOver) latest = { value };
+    wake();
+  };
+  const unsubscribe = signal.aborted ? end : subscribe({ emit, end });
   const close = () => {
     latest = undefined;
     end();

@@ -74,7 +74,7 @@ type LogThrottle = { readonly note: () => number | undefined; readonly reset: ()
  * Limits how often a frequent log line is written: `note` counts occurrences and returns their number the first time,
  * and then at most once per `intervalMs`.
  */
-export function createLogThrottle(intervalMs: number, now: () => number = Date.now): LogThrottle {
+export function createLogThrottle(intervalMs: number, now: () => number = () => performance.now()): LogThrottle {
   let count = 0;
   let saidAt = Number.NEGATIVE_INFINITY;
   return {

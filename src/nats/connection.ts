@@ -112,7 +112,7 @@ export class NatsClient {
     const { servers, loginFiles, streams = {}, makesRoom = false, log, names = natsNames() } = options;
     this.#options = options;
     this.names = names;
-    this.#streams = new StreamReconciler({ log, names, settings: streams, makesRoom, now: Date.now });
+    this.#streams = new StreamReconciler({ log, names, settings: streams, makesRoom, now: () => performance.now() });
     this.#link = new NatsLink({
       login: { servers, files: loginFiles },
       names,

@@ -31,7 +31,7 @@ type StreamReconcilerOptions = {
   readonly settings?: StreamSettings;
   /** Whether the reconciler deletes dispatched events when EVENTS is crowded. */
   readonly makesRoom?: boolean;
-  /** Milliseconds since 1970. */
+  /** A clock in milliseconds that is never set back. */
   readonly now: () => number;
 };
 

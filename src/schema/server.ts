@@ -14,7 +14,7 @@ export type ServerInfo = {
   readonly publicUrl?: string | undefined;
   /** The same answer as GET /health/ready, within 2 s. */
   readonly checkHealth: () => Promise<ServerHealth>;
-  /** Yields the same state, then each change of it within a second, until the signal aborts. */
+  /** Yields the same state, then each change of it within some seconds, until the signal aborts. */
   readonly watchHealth: (stopping: AbortSignal) => AsyncIterable<ServerHealth>;
   /** The processes of the installation, asked over NATS, within about a second. Never more than 256. */
   readonly findProcesses: () => Promise<ServerProcesses>;

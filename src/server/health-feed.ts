@@ -11,6 +11,8 @@ export class HealthFeed {
   readonly #check: () => Promise<ServerHealth>;
   readonly #watchers = new Set<HealthWatcher>();
   readonly #checks = new InFlight();
+  /** The state of the last check; undefined while nobody watches. */
+  #known: ServerHealth | undefined;
   #isChecking = false;
 
   /** `check` never rejects. */
@@ -18,7 +20,7 @@ export class HealthFeed {
     this.#check = check;
   }
 
-  /** Yields the state now, then each change of it, until the server stops. */
+  /** Yields the state, then each change of it, until the server stops. */
   watch(stopping: AbortSignal): AsyncIterableIterator<ServerHealth> {
     return latestValues<ServerHealth>(({ emit }) => {
       let emitted: string | undefined;
@@ -28,6 +30,7 @@ export class HealthFeed {
         emitted = text;
       };
       this.#watchers.add(watcher);
+      if (this.#known !== undefined) watcher(this.#known);
       if (!this.#isChecking) void this.#checkAll();
       return () => this.#watchers.delete(watcher);
     }, stopping);
@@ -40,8 +43,12 @@ export class HealthFeed {
 
   async #checkAll(): Promise<void> {
     this.#isChecking = this.#watchers.size > 0;
-    if (!this.#isChecking) return;
+    if (!this.#isChecking) {
+      this.#known = undefined;
+      return;
+    }
     const health = await this.#checks.track(this.#check());
+    this.#known = health;
     for (const watcher of this.#watchers) watcher(health);
     setTimeout(() => void this.#checkAll(), INTERVAL_MS).unref();
   }

@@ -1005,7 +1005,9 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await checkUntil(async () => (await state.getByRole('row').count()) === 0, 'the end of a process');
     await scene.nats.kill9();
     await state.getByText('The server is not ready').waitFor();
-    await page.getByRole('link', { name: 'Live, without NATS' }).waitFor();
+    await page.getByRole('link', { name: 'Live, problem: NATS' }).waitFor();
+    expect(await ofTenant.getByRole('heading', { name: 'Overview' }).count()).toBe(1);
+    expect(await ofTenant.getByText(/Live/).allTextContents()).toEqual(['Live', 'Live log']);
     expect(await state.getByRole('listitem').allTextContents()).toEqual([expect.stringContaining('NATS')]);
     expect(await findBarriers(page)).toEqual([]);
     await proxy.stop();
@@ -1016,8 +1018,6 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     cleanUps.push(() => proxy.stop());
     await state.getByText('All parts of the server work').waitFor();
     await page.getByText('Live', { exact: true }).waitFor();
-    expect(await ofTenant.getByRole('heading', { name: 'Overview' }).count()).toBe(1);
-    expect(await ofTenant.getByText(/Live/).allTextContents()).toEqual(['Live', 'Live log']);
     expect(await ofTenant.getByRole('region', { name: 'Server' }).count()).toBe(0);
   });
 

@@ -172,6 +172,25 @@ describe('with a JWK Set', () => {
     expect(await verify(await sign({ alg: 'ES256', key: privateKey, kid: 'a' }))).toBeDefined();
   });
 
+  it('gets a new key while the clock of the machine is set back, it is fetched', async () => {
+    const [old, next] = [
+      await generateKeyPair('ES256', { extractable: true }),
+      await generateKeyPair('ES256', { extractable: true }),
+    ];
+    const keys = [{ ...(await exportJWK(old.publicKey)), kid: 'old' }];
+    const jwks = await startJwks(keys);
+    const verify = createVerifyJwt({ jwksUrl: jwks.url }, pino({ level: 'silent' }));
+    expect(await verify(await sign({ alg: 'ES256', key: old.privateKey, kid: 'old' }))).toBeDefined();
+    const [machineNow, passed] = [Date.now, performance.now.bind(performance)];
+    vi.spyOn(Date, 'now').mockImplementation(() => machineNow() - 3_600_000);
+    vi.spyOn(performance, 'now').mockImplementation(() => passed() + 31_000);
+    cleanUps.push(() => Promise.resolve(void vi.restoreAllMocks()));
+    keys.push({ ...(await exportJWK(next.publicKey)), kid: 'next' });
+    const token = await sign({ alg: 'ES256', key: next.privateKey, kid: 'next' });
+    expect(await verify(token)).toBeDefined();
+    expect(jwks.fetches()).toBe(2);
+  });
+
   it('that has never answered, it is fetched at most once a second', async () => {
     const { privateKey } = await generateKeyPair('ES256', { extractable: true });
     const jwks = await startJwks([]);

@@ -64,7 +64,7 @@ test('all watchers share one check a second, and without a watcher there is none
 });
 
 test('a reader that leaves, and the stop of the server, end the stream at once', async () => {
-  const { watch, stopping, feed } = startFeed();
+  const { watch, stopping, check } = startFeed();
   const [left, stopped] = [watch(), watch()];
   const pending = [left, stopped].map(async (each) => {
     await each.next();
@@ -75,6 +75,36 @@ test('a reader that leaves, and the stop of the server, end the stream at once',
   expect(await pending[0]).toEqual(DONE);
   stopping.abort();
   expect(await pending[1]).toEqual(DONE);
+  await vi.advanceTimersByTimeAsync(5_000);
+  const checks = check.mock.calls.length;
   expect(await watch().next()).toEqual(DONE);
-  await feed.stop();
+  expect(check).toHaveBeenCalledTimes(checks);
+});
+
+test('a stop waits for the check in progress', async () => {
+  const { watch, check, feed } = startFeed();
+  let answer: (health: ServerHealth) => void = () => undefined;
+  check.mockImplementationOnce(
+    () =>
+      new Promise((resolve) => {
+        answer = resolve;
+      }),
+  );
+  const states = watch();
+  let hasStopped = false;
+  const stopped = feed.stop().then(() => {
+    hasStopped = true;
+  });
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(hasStopped).toBe(false);
+  answer(READY);
+  await stopped;
+  await states.return?.();
+});
+
+test('a later watcher gets the known state at once', async () => {
+  const { watch, check } = startFeed();
+  await watch().next();
+  expect(await watch().next()).toEqual({ done: false, value: READY });
+  expect(check).toHaveBeenCalledOnce();
 });
