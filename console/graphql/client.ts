@@ -4,6 +4,7 @@ import { type Client, createClient, fetchExchange, mapExchange, subscriptionExch
 import { endSession } from '../session/session.ts';
 import { createLiveClient } from './connection.ts';
 import { POSSIBLE_TYPES } from './possible-types.ts';
+import { subscribeAgain } from './restart.ts';
 import { retryQueries, statusOf } from './retry.ts';
 import { withoutLarge } from './uncached.ts';
 import { GRAPHQL_URL } from './urls.ts';
@@ -101,7 +102,11 @@ export function createClients(getKey: () => string): Clients {
         forwardSubscription: ({ query = '', variables }) => ({
           subscribe: (sink) => ({
             // `as`: both libraries describe the same JSON.
-            unsubscribe: live.subscribe({ query, variables: variables as Record<string, unknown> }, sink as never),
+            unsubscribe: subscribeAgain(
+              live,
+              { query, variables: variables as Record<string, unknown> },
+              sink as never,
+            ),
           }),
         }),
       }),

@@ -6,7 +6,7 @@ import {
   WatchServerHealthDocument,
   type WatchServerHealthSubscription,
 } from '../generated/graphql.ts';
-import { isForbidden, restartUntil } from './restart.ts';
+import { restartUntil, untilEnd } from './restart.ts';
 import { createStore } from './store.ts';
 import { useClients } from './use-clients.tsx';
 import { useViewer } from './use-viewer.ts';
@@ -30,30 +30,18 @@ export function useWatchServerHealth(): void {
 type Run = { readonly signal: AbortSignal; readonly succeed: () => void };
 
 /** Sets the pushed states until the stream ends. */
-function watch(live: LiveClient, { signal, succeed }: Run): Promise<void> {
-  return new Promise((resolve) => {
-    // The client calls `complete` also after `stop`, up to a back-off later, when the next stream has a state already.
-    let hasEnded = false;
-    const stop = live.subscribe<WatchServerHealthSubscription>(
-      { query: stringifyDocument(WatchServerHealthDocument) },
-      {
-        next: ({ data }) => {
-          if (data == null) return;
-          succeed();
-          serverHealth.set(data.serverHealth);
-        },
-        error: (error) => isForbidden(error) || end(),
-        complete: () => end(),
+async function watch(live: LiveClient, { signal, succeed }: Run): Promise<void> {
+  await untilEnd<WatchServerHealthSubscription>(
+    live,
+    { query: stringifyDocument(WatchServerHealthDocument) },
+    {
+      signal,
+      next: ({ data }) => {
+        if (data == null) return;
+        succeed();
+        serverHealth.set(data.serverHealth);
       },
-    );
-    const end = () => {
-      if (hasEnded) return;
-      hasEnded = true;
-      signal.removeEventListener('abort', end);
-      stop();
-      serverHealth.set(undefined);
-      resolve();
-    };
-    signal.addEventListener('abort', end);
-  });
+    },
+  );
+  serverHealth.set(undefined);
 }

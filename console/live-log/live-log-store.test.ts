@@ -208,6 +208,7 @@ test.each<[string, (sink: Sink) => void, boolean]>([
   await vi.advanceTimersByTimeAsync(0);
   server.log(1);
   server.endStream(fail, 4);
+  await vi.advanceTimersByTimeAsync(0);
   expect(log.state.error !== undefined).toBe(hasError);
   server.failPages(UNAVAILABLE);
   await vi.advanceTimersByTimeAsync(1_000);

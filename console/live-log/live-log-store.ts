@@ -8,7 +8,7 @@ import {
   WatchLogDocument,
   type WatchLogSubscription,
 } from '../generated/graphql.ts';
-import { isForbidden, restartUntil } from '../graphql/restart.ts';
+import { isErrors, restartUntil, untilEnd } from '../graphql/restart.ts';
 import { RowBuffer } from './row-buffer.ts';
 
 export type LogRow = LogRowFragment;
@@ -112,7 +112,7 @@ export class LiveLog {
   }
 
   /** Appends the rows of a stream until it ends. */
-  #watch({ live }: Clients, { signal, succeed }: Run): Promise<void> {
+  async #watch({ live }: Clients, { signal, succeed }: Run): Promise<void> {
     const filter = this.#filter;
     const cursor = () => this.#cursor;
     const variables = {
@@ -130,34 +130,25 @@ export class LiveLog {
         { next: ({ data }) => data != null && this.#addOlder(data), error: () => undefined, complete: () => undefined },
       );
     };
-    return new Promise((resolve) => {
-      const stop = live.subscribe<WatchLogSubscription>(
-        { query: stringifyDocument(WatchLogDocument), variables },
-        {
-          next: ({ data, errors }) => {
-            if (errors !== undefined) this.#fail(errors);
-            else if (data != null) {
-              succeed();
-              this.#append(data.deliveryLog);
-            }
-          },
-          error: (error) => {
-            if (isErrors(error)) this.#fail(error);
-            if (!isForbidden(error)) end();
-          },
-          complete: () => end(),
+    const ended = untilEnd<WatchLogSubscription>(
+      live,
+      { query: stringifyDocument(WatchLogDocument), variables },
+      {
+        signal,
+        next: ({ data, errors }) => {
+          if (errors !== undefined) this.#fail(errors);
+          else if (data != null) {
+            succeed();
+            this.#append(data.deliveryLog);
+          }
         },
-      );
-      readWhileEmpty();
-      const stopReading = live.on('connected', readWhileEmpty);
-      const end = () => {
-        signal.removeEventListener('abort', end);
-        stop();
-        stopReading();
-        resolve();
-      };
-      signal.addEventListener('abort', end);
-    });
+      },
+    );
+    readWhileEmpty();
+    const stopReading = live.on('connected', readWhileEmpty);
+    const error = await ended;
+    stopReading();
+    if (isErrors(error)) this.#fail(error);
   }
 
   /** Reads one more page at the old end, or several until a row matches. */
@@ -205,7 +196,7 @@ export class LiveLog {
     this.#render();
   }
 
-  #fail(errors: Errors): void {
+  #fail(errors: readonly { readonly message: string }[]): void {
     this.#change({ error: new CombinedError({ graphQLErrors: [...errors] }) });
   }
 
@@ -232,10 +223,4 @@ export class LiveLog {
       for (const listener of this.#listeners) listener();
     });
   }
-}
-
-type Errors = readonly { readonly message: string }[];
-
-function isErrors(error: unknown): error is Errors {
-  return Array.isArray(error);
 }

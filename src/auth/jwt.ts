@@ -23,6 +23,8 @@ const MAX_LIFE_MS = 24 * 3_600_000;
 /** Tolerance for clock differences. */
 const TOLERANCE_S = 5;
 /** Minimum interval between two requests for a JWKS, regardless of the key ids in tokens. */
+/** Milliseconds after which the keys are fetched again. */
+const MAX_KEYS_AGE_MS = 600_000;
 const COOLDOWN_MS = 30_000;
 /** Minimum interval after a failed request, while there are no cached keys. */
 const RETRY_MS = 1_000;
@@ -52,6 +54,12 @@ export function createVerifyJwt(config: JwtConfig, log: Logger): (token: string)
   };
 }
 
+type SparingFetch = {
+  readonly fetch: FetchImplementation;
+  /** Milliseconds since the last attempt to fetch the keys. */
+  readonly ageMs: () => number;
+};
+
 type RemoteKeys = ReturnType<typeof createRemoteJWKSet>;
 
 type Verify = (token: string) => Promise<JWTPayload>;
@@ -63,14 +71,16 @@ function createVerify(config: JwtConfig): Verify {
     const secret = new TextEncoder().encode(config.secret);
     return async (token) => (await jwtVerify(token, secret, { ...common, algorithms: ['HS256'] })).payload;
   }
-  const { fetch: customized, isCoolingDown } = fetchSparingly();
+  const fetches = fetchSparingly();
   const keys = createRemoteJWKSet(new URL(config.jwksUrl), {
     timeoutDuration: 3_000,
     cooldownDuration: COOLDOWN_MS,
-    [customFetch]: customized,
+    // The age of the keys is measured by the monotonic clock instead.
+    cacheMaxAge: Number.POSITIVE_INFINITY,
+    [customFetch]: fetches.fetch,
   });
   const algorithms = ['RS256', 'ES256', 'EdDSA'];
-  return async (token) => (await jwtVerify(token, fetching(keys, isCoolingDown), { ...common, algorithms })).payload;
+  return async (token) => (await jwtVerify(token, fetching(keys, fetches), { ...common, algorithms })).payload;
 }
 
 /**
@@ -78,10 +88,10 @@ function createVerify(config: JwtConfig): Verify {
  * Here a failed fetch returns the last key set unless it is too old, which starts the cooldown; without a key set, fetches
  * are RETRY_MS apart.
  */
-function fetchSparingly(): { readonly fetch: FetchImplementation; readonly isCoolingDown: () => boolean } {
+function fetchSparingly(): SparingFetch {
   let failedAt = Number.NEGATIVE_INFINITY;
   let last: { readonly body: string; readonly fetchedAt: number } | undefined;
-  const isCoolingDown = () => performance.now() < Math.max(failedAt, last?.fetchedAt ?? failedAt) + COOLDOWN_MS;
+  const ageMs = () => performance.now() - Math.max(failedAt, last?.fetchedAt ?? failedAt);
   const sparingly: FetchImplementation = async (url, options) => {
     if (performance.now() < failedAt + RETRY_MS) throw new Error('the last request for the keys has just failed');
     try {
@@ -96,7 +106,7 @@ function fetchSparingly(): { readonly fetch: FetchImplementation; readonly isCoo
     }
     return new Response(last.body);
   };
-  return { fetch: sparingly, isCoolingDown };
+  return { fetch: sparingly, ageMs };
 }
 
 type Verifying = { readonly token: string; readonly log: Logger };
@@ -127,16 +137,18 @@ class KeysUnavailableError extends DomainError {
 }
 
 /**
- * Throws a KeysUnavailableError if the keys cannot be fetched; errors of the token are passed on. jose measures its cooldown with
- * the system clock: after that was set back, an unknown key id would not lead to a fetch until it has caught up.
+ * Throws a KeysUnavailableError if the keys cannot be fetched; errors of the token are passed on. jose measures its cooldown and
+ * the age of the keys with the system clock: after that was set back, it would fetch nothing until the clock has caught up.
  */
-function fetching(keys: RemoteKeys, isCoolingDown: () => boolean): JWTVerifyGetKey {
+function fetching(keys: RemoteKeys, { ageMs }: SparingFetch): JWTVerifyGetKey {
   return async (header, token) => {
     try {
       try {
+        // Without an earlier fetch, the age is infinite and jose fetches.
+        if (ageMs() > MAX_KEYS_AGE_MS && Number.isFinite(ageMs())) await keys.reload();
         return await keys(header, token);
       } catch (error) {
-        if (!(error instanceof errors.JWKSNoMatchingKey) || isCoolingDown()) throw error;
+        if (!(error instanceof errors.JWKSNoMatchingKey) || ageMs() < COOLDOWN_MS) throw error;
         await keys.reload();
         return await keys(header, token);
       }

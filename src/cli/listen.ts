@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { webhookBody } from '../delivery/sending/attempt.ts';
 import { signingHeaders } from '../delivery/sending/request-auth.ts';
 import type { CliRelaySubscription } from '../generated/graphql/graphql.ts';
+import { limitSignal } from '../lib/loop.ts';
 import { VERSION } from '../lib/version.ts';
 import { type Api, connectApi, payloadOf } from './api.ts';
 import { CommandError, usageError } from './failure.ts';
@@ -184,15 +185,15 @@ async function post(
   { headers, body, signal }: RelayedRequest & { readonly signal: AbortSignal },
 ): Promise<Answer> {
   const init = { method: 'POST', headers, body: new Uint8Array(body), redirect: 'manual' } as const;
+  const limit = limitSignal(signal, FORWARD_MS);
   try {
-    const response = await fetch(target, {
-      ...init,
-      signal: AbortSignal.any([signal, AbortSignal.timeout(FORWARD_MS)]),
-    });
+    const response = await fetch(target, { ...init, signal: limit.signal });
     await response.body?.cancel();
     return { status: response.status };
   } catch (error) {
     return { problem: messageOf(error) };
+  } finally {
+    limit.clear();
   }
 }
 

@@ -229,8 +229,11 @@ export class Dispatcher {
       if (this.#stopping.signal.aborted && failures > 0) return;
       try {
         // The client drops acks when the connection is closed; JetStream redelivers the events then.
-        for (const { message } of await this.#dispatch(batch, onWritten)) this.#acked = this.#acks.add(message);
-        for (const item of batch) this.#inFlight.delete(item.key);
+        // Deferred events stay in flight: another batch takes them.
+        for (const { message, key } of await this.#dispatch(batch, onWritten)) {
+          this.#acked = this.#acks.add(message);
+          this.#inFlight.delete(key);
+        }
         return;
       } catch (error) {
         this.#metrics.dispatchFailed();

@@ -117,6 +117,30 @@ export function whenAborted(signal: AbortSignal, action: () => void): () => void
   };
 }
 
+/**
+ * A signal that aborts with the given one, or after `ms` milliseconds unless `clear` is called before. AbortSignal.timeout
+ * within AbortSignal.any never aborts if the garbage collector runs in between (nodejs/node#57867).
+ */
+export function limitSignal(
+  signal: AbortSignal,
+  ms: number,
+): { readonly signal: AbortSignal; readonly clear: () => void } {
+  const controller = new AbortController();
+  const forget = whenAborted(signal, () => {
+    controller.abort(signal.reason);
+  });
+  const timer = setTimeout(() => {
+    controller.abort(new DOMException('The operation was aborted due to timeout', 'TimeoutError'));
+  }, ms);
+  return {
+    signal: controller.signal,
+    clear: () => {
+      clearTimeout(timer);
+      forget();
+    },
+  };
+}
+
 /** Tracks operations in progress, so that a stop can wait for them. */
 export class InFlight {
   readonly #works = new Set<Promise<unknown>>();

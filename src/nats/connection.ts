@@ -295,7 +295,7 @@ export class NatsClient {
         }
         const leaves = isServerUnavailable(error) && performance.now() - workedAt > LEAVE_AFTER_MS;
         // The connection to the next server starts a new check.
-        if (leaves && (await this.#link.useNextServer(connection))) return;
+        if (leaves && (await this.#link.useNextServer(connection).catch(() => false))) return;
         await pause(RETRY_MS, signal);
       }
     }

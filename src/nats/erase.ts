@@ -43,7 +43,10 @@ export async function eraseMessages(jsm: JetStreamManager, request: MessagesToEr
     lastSequence = message.seq;
     if (!matches(message)) continue;
     count += 1;
-    deletions.push(erase(jsm, { stream, sequence: message.seq }));
+    const deletion = erase(jsm, { stream, sequence: message.seq });
+    // Promise.all reports its failure later. Without a handler until then, it would end the process.
+    deletion.catch(() => undefined);
+    deletions.push(deletion);
     if (deletions.length < IN_FLIGHT) continue;
     await Promise.all(deletions);
     deletions = [];

@@ -42,9 +42,8 @@ export class PoolGroup {
     this.#since = performance.now();
     for (const pool of this.#pools) {
       for (let idle = pool.idleCount; idle > 0; idle -= 1) {
-        pool.connect((_error, _client, release) => {
-          release();
-        });
+        // pg-pool passes `release` not if a connection could not be opened in time.
+        pool.connect((_error, _client, release?: Release) => release?.());
       }
     }
   }

@@ -73,6 +73,18 @@ describe('send', () => {
     ]);
   });
 
+  it('has no phase that the system clock was set forward in', async () => {
+    const machineNow = Date.now;
+    const receiver = await receiverOf(() => {
+      vi.spyOn(Date, 'now').mockImplementation(() => machineNow() + 40 * 86_400_000);
+      return { status: 200 };
+    });
+    cleanups.push(() => vi.restoreAllMocks());
+    const outcome = await postWithStaleConnectionRetry(createAgents(), request(receiver.url));
+    expect(outcome).toMatchObject({ statusCode: 200, trace: { firstByteMs: null } });
+    expect(outcome.responseTimeMs).toBeLessThan(10_000);
+  });
+
   it('keeps the connection for the next attempt', async () => {
     const receiver = await receiverOf(() => ({ status: 500, body: 'x'.repeat(10_000) }));
     const agents = createAgents();

@@ -121,3 +121,13 @@ test('after a stop, every task is rejected, even the running one', async () => {
   await expect(checkNumber(thread, '1')).rejects.toBeInstanceOf(SchemaThreadUnavailableError);
   await thread.stop();
 });
+
+test('a task that cannot begin is rejected, and the next ones are done', async () => {
+  const { thread, terminations } = startThread();
+  const unreadable = [{ length: 1 } as unknown as Buffer];
+  const failing = [1, 2].map(() => thread.check({ schema: NUMBER, data: unreadable, ...LIMITS }));
+  const following = checkNumber(thread, '1', '"x"');
+  for (const result of await Promise.allSettled(failing)) expect(result.status).toBe('rejected');
+  expect(await following).toEqual([0, 1]);
+  expect(await terminations('failure')).toBe(2);
+});

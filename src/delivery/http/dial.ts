@@ -3,6 +3,7 @@ import https from 'node:https';
 import { connect, isIP, type Socket, type TcpNetConnectOpts } from 'node:net';
 import { SocksClient } from 'socks';
 import type { FailureReason } from '../../generated/prisma/enums.ts';
+import { limitSignal } from '../../lib/loop.ts';
 
 /** A forward proxy. Credentials are decoded. */
 export type EgressProxy = {
@@ -56,13 +57,15 @@ export async function dial(
   let failure: unknown = Object.assign(new Error('no source address of its family'), { code: 'EADDRNOTAVAIL' });
   for (const [index, host] of usable.entries()) {
     const isLast = index === usable.length - 1;
-    const limited = isLast ? signal : AbortSignal.any([signal, AbortSignal.timeout(ADDRESS_MS)]);
+    const limit = isLast ? { signal, clear: () => undefined } : limitSignal(signal, ADDRESS_MS);
     try {
-      return { socket: await dialOne(route, { host, port, signal: limited }), host };
+      return { socket: await dialOne(route, { host, port, signal: limit.signal }), host };
     } catch (error) {
       failure = error;
       // The proxy itself failed, so another address of the target would fail, too.
       if (signal.aborted || (error instanceof ProxyError && error.reason === 'PROXY_FAILURE')) break;
+    } finally {
+      limit.clear();
     }
   }
   throw failure;

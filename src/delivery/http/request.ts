@@ -237,9 +237,13 @@ function traceOf({ timings }: Request, connection: Connection | undefined): Requ
   };
 }
 
-/** Milliseconds; null unless both times are known. got reads the system clock, which can be set back. */
+/** Milliseconds, longer than any attempt. */
+const MAX_PHASE_MS = 3_600_000;
+
+/** Milliseconds; null unless both times are known. got reads the system clock, which can be set back and forward. */
 function between(start: number | undefined, end: number | undefined): number | null {
-  return start === undefined || end === undefined ? null : Math.max(0, end - start);
+  if (start === undefined || end === undefined || end - start > MAX_PHASE_MS) return null;
+  return Math.max(0, end - start);
 }
 
 function phaseOf(stream: Request, url: string): Parameters<typeof timeoutFailure>[0] {

@@ -134,6 +134,16 @@ export class SchemaThread {
     if (task === undefined) return;
     this.#running = task;
     this.#waitingBytes -= task.bytes;
+    try {
+      this.#begin(task);
+    } catch (error) {
+      // No thread could be started, for example at the limit of processes.
+      void this.#worker?.terminate();
+      this.#fail('failure', error instanceof Error ? error : new Error('no schema thread', { cause: error }));
+    }
+  }
+
+  #begin(task: Task): void {
     const worker = (this.#worker ??= this.#start());
     const message = task.message();
     worker.postMessage(message, message.kind === 'check' ? [message.data.buffer] : []);
