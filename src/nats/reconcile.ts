@@ -265,8 +265,11 @@ type Fault = { readonly problem: string; readonly fingerprint: string; readonly 
 /** Milliseconds. Acknowledged messages may leave the stream with a delay. */
 const PASSED_MS = 3_000;
 const IMBALANCE_MS = 60_000;
-/** Milliseconds. Three times the sender's ack wait, and longer than any delay of a nak. */
-const STALLED_MS = 180_000;
+/**
+ * Milliseconds, longer than any delay of a nak: up to 60 s for deliveries, with three times the ack wait; up to an hour for events
+ * that Postgres refuses (events/refused-event.ts).
+ */
+const STALLED_MS = { deliveries: 180_000, events: 2 * 3_600_000 };
 
 /**
  * Detects faults that a crash of nats-server before 2.14 leaves behind: docs/nats-server.md lists them with their
@@ -319,13 +322,13 @@ function imbalance({ before, stream: { config, state }, after }: Observation): F
 }
 
 /** A client requests messages, and unacknowledged messages are neither acknowledged nor redelivered. */
-function stalled({ before }: Observation): Fault | undefined {
+function stalled({ before, stream: { config } }: Observation): Fault | undefined {
   const { delivered, ack_floor: ackFloor, num_ack_pending: unacked, num_waiting: asking } = before;
   return unacked > 0 && asking > 0
     ? {
         problem: 'consumer does not redeliver unacknowledged messages',
         fingerprint: [delivered.consumer_seq, ackFloor.consumer_seq, unacked].join(),
-        mustPersistMs: STALLED_MS,
+        mustPersistMs: config.retention === RetentionPolicy.Workqueue ? STALLED_MS.deliveries : STALLED_MS.events,
       }
     : undefined;
 }

@@ -24,15 +24,16 @@ function consumer({ pending, unacked, asking = 0 }: Counts): ConsumerInfo {
   } as ConsumerInfo;
 }
 
-function fingerprintsOf(before: Counts, after: Counts = before): string[] {
+function faultsOf(before: Counts, after: Counts = before): ReturnType<typeof detectFaults> {
   const stream = {
     config: { retention: before.retention ?? RetentionPolicy.Workqueue },
     state: { messages: before.messages, first_seq: 11, last_seq: 20 },
   } as StreamInfo;
-  return detectFaults({ before: consumer(before), stream, after: consumer(after) }).map(
-    ({ fingerprint }) => fingerprint,
-  );
+  return detectFaults({ before: consumer(before), stream, after: consumer(after) });
 }
+
+const fingerprintsOf = (...counts: Parameters<typeof faultsOf>) =>
+  faultsOf(...counts).map(({ fingerprint }) => fingerprint);
 
 describe('a work queue', () => {
   test('has no fault if every message is pending or unacked', () => {
@@ -61,3 +62,14 @@ test('unacked messages during a pull request are marked by the numbers that a de
   expect(fingerprintsOf({ ...HEALTHY, asking: 1 })).toEqual(['15,10,5']);
   expect(fingerprintsOf({ ...HEALTHY, pending: 10, unacked: 0, asking: 1 })).toEqual([]);
 });
+
+test.each([
+  ['a work queue', RetentionPolicy.Workqueue, 180],
+  // An event that Postgres refuses waits up to an hour for its next try.
+  ['a stream that keeps its messages', RetentionPolicy.Limits, 7_200],
+])(
+  'unacked messages of %s are a fault only after a time that is longer than any nak',
+  (_stream, retention, seconds) => {
+    expect(faultsOf({ ...HEALTHY, asking: 1, retention })).toMatchObject([{ mustPersistMs: seconds * 1_000 }]);
+  },
+);
