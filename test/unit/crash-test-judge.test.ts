@@ -178,6 +178,18 @@ describe('the crash test', () => {
     expect(judged({ ...evidence, incidents: refusing([2_200, 2_400]) }).problems).toHaveLength(1);
   });
 
+  it('matches the attempt that timed out to a request that its overloaded receiver read half a minute later', () => {
+    const unanswered = attempt(0, { failureReason: 'TIMEOUT', statusCode: null, endedAt: BEGIN + 3_000 });
+    const evidence = {
+      requests: [request(30_000), request(31_000, { attemptNumber: 2 })],
+      attempts: [unanswered, attempt(30_995, { attemptNumber: 2 })],
+      deliveries: [delivery({ attemptCount: 2 })],
+    };
+    expect(judged(evidence)).toMatchObject({ unseen: 0, receivedTooLate: 1, problems: [] });
+    const later = [request(70_000), request(71_000, { attemptNumber: 2 })];
+    expect(judged({ ...evidence, requests: later }).problems).not.toEqual([]);
+  });
+
   it('does not match the request of the next sender to the attempt of a sender that paused before its request', () => {
     const stalled = attempt(0, { failureReason: 'TIMEOUT', statusCode: null, endedAt: BEGIN + 70_000 });
     const evidence = { requests: [request(61_005)], attempts: [stalled, attempt(61_000)] };
