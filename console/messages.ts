@@ -71,7 +71,8 @@ export const messages = {
     idle: 'Not watching',
     connecting: 'Connecting',
     live: 'Live',
-    broken: (parts: readonly string[]) => `Live, ${parts.length === 1 ? 'problem' : 'problems'}: ${parts.join(', ')}`,
+    /** The names first: a narrow top bar shortens the words. */
+    broken: (parts: readonly string[]) => `${parts.join(', ')}: ${parts.length === 1 ? 'problem' : 'problems'}`,
     reconnecting: (since: string) => `Reconnecting for ${since}`,
     reconnectingHint: 'Nothing is missed: the stream continues after the last row.',
     ended: 'Signed out by the server',

@@ -21,7 +21,7 @@ export function ConnectionState() {
   const kind = { live: styles.live, connecting: styles.waiting, ended: styles.failed }[current.state];
   return (
     <span className={`${styles.state} ${kind}`} role="status">
-      {words[current.state]}
+      <span className={styles.text}>{words[current.state]}</span>
     </span>
   );
 }
@@ -34,7 +34,12 @@ function Broken({ parts }: { readonly parts: Parts }) {
   const kind = parts.some(({ isNeeded }) => isNeeded) ? styles.failed : styles.waiting;
   return (
     <span className={`${styles.state} ${kind}`} role="status">
-      <Link to={paths.overview()} isForEveryTenant title={parts.map(({ message }) => message ?? '').join('\n')}>
+      <Link
+        className={styles.text}
+        to={paths.overview()}
+        isForEveryTenant
+        title={parts.map(({ message }) => message ?? '').join('\n')}
+      >
         {messages.connection.broken(names)}
       </Link>
     </span>
@@ -45,7 +50,7 @@ function Reconnecting({ since }: { readonly since: number }) {
   const now = useNow();
   return (
     <span className={`${styles.state} ${styles.waiting}`} title={messages.connection.reconnectingHint}>
-      {messages.connection.reconnecting(countdown(now - since))}
+      <span className={styles.text}>{messages.connection.reconnecting(countdown(now - since))}</span>
       <span className={styles.hint}>{messages.connection.reconnectingHint}</span>
     </span>
   );

@@ -1005,7 +1005,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await checkUntil(async () => (await state.getByRole('row').count()) === 0, 'the end of a process');
     await scene.nats.kill9();
     await state.getByText('The server is not ready').waitFor();
-    await page.getByRole('link', { name: 'Live, problem: NATS' }).waitFor();
+    await page.getByRole('link', { name: 'NATS: problem' }).waitFor();
     expect(await ofTenant.getByRole('heading', { name: 'Overview' }).count()).toBe(1);
     expect(await ofTenant.getByText(/Live/).allTextContents()).toEqual(['Live', 'Live log']);
     expect(await state.getByRole('listitem').allTextContents()).toEqual([expect.stringContaining('NATS')]);
