@@ -1,6 +1,6 @@
-import { stringifyDocument } from '@urql/core';
 import type { Client as LiveClient } from 'graphql-ws';
 import { useEffect } from 'react';
+import { stringifyDocument } from 'urql';
 import {
   type HealthFragment,
   WatchServerHealthDocument,

@@ -27,7 +27,8 @@ export function ServerHealth({ answer }: { readonly answer: unknown }) {
     readHealth({ requestPolicy: 'network-only' });
     readProcesses({ requestPolicy: 'network-only' });
   }, [readHealth, readProcesses]);
-  useEffect(read, [read, answer, useReasonToRead()]);
+  const reason = useReasonToRead();
+  useEffect(read, [read, answer, reason]);
   const [isOpen, setOpen] = useState(false);
   const server = error === undefined ? data?.server : undefined;
   const health = useHealthInWords(server?.health);

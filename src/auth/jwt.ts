@@ -22,9 +22,9 @@ const AUDIENCE = 'webhooks-engine';
 const MAX_LIFE_MS = 24 * 3_600_000;
 /** Tolerance for clock differences. */
 const TOLERANCE_S = 5;
-/** Minimum interval between two requests for a JWKS, regardless of the key ids in tokens. */
 /** Milliseconds after which the keys are fetched again. */
 const MAX_KEYS_AGE_MS = 600_000;
+/** Minimum interval between two requests for a JWKS, regardless of the key ids in tokens. */
 const COOLDOWN_MS = 30_000;
 /** Minimum interval after a failed request, while there are no cached keys. */
 const RETRY_MS = 1_000;
@@ -56,7 +56,7 @@ export function createVerifyJwt(config: JwtConfig, log: Logger): (token: string)
 
 type SparingFetch = {
   readonly fetch: FetchImplementation;
-  /** Milliseconds since the last attempt to fetch the keys. */
+  /** Milliseconds since the last attempt to fetch the keys, or since the start. */
   readonly ageMs: () => number;
 };
 
@@ -80,7 +80,8 @@ function createVerify(config: JwtConfig): Verify {
     [customFetch]: fetches.fetch,
   });
   const algorithms = ['RS256', 'ES256', 'EdDSA'];
-  return async (token) => (await jwtVerify(token, fetching(keys, fetches), { ...common, algorithms })).payload;
+  return async (token) =>
+    (await jwtVerify(token, fetching(refreshing(keys, fetches)), { ...common, algorithms })).payload;
 }
 
 /**
@@ -91,7 +92,7 @@ function createVerify(config: JwtConfig): Verify {
 function fetchSparingly(): SparingFetch {
   let failedAt = Number.NEGATIVE_INFINITY;
   let last: { readonly body: string; readonly fetchedAt: number } | undefined;
-  const ageMs = () => performance.now() - Math.max(failedAt, last?.fetchedAt ?? failedAt);
+  let triedAt = performance.now();
   const sparingly: FetchImplementation = async (url, options) => {
     if (performance.now() < failedAt + RETRY_MS) throw new Error('the last request for the keys has just failed');
     try {
@@ -99,14 +100,15 @@ function fetchSparingly(): SparingFetch {
       if (response.status !== 200) throw new Error(`the JWKS answered with the status ${response.status}`);
       const body = await response.text();
       JSON.parse(body);
-      last = { body, fetchedAt: performance.now() };
+      triedAt = performance.now();
+      last = { body, fetchedAt: triedAt };
     } catch (error) {
-      failedAt = performance.now();
-      if (last === undefined || performance.now() > last.fetchedAt + MAX_STALE_MS) throw error;
+      triedAt = failedAt = performance.now();
+      if (last === undefined || failedAt > last.fetchedAt + MAX_STALE_MS) throw error;
     }
     return new Response(last.body);
   };
-  return { fetch: sparingly, ageMs };
+  return { fetch: sparingly, ageMs: () => performance.now() - triedAt };
 }
 
 type Verifying = { readonly token: string; readonly log: Logger };
@@ -137,21 +139,27 @@ class KeysUnavailableError extends DomainError {
 }
 
 /**
- * Throws a KeysUnavailableError if the keys cannot be fetched; errors of the token are passed on. jose measures its cooldown and
- * the age of the keys with the system clock: after that was set back, it would fetch nothing until the clock has caught up.
+ * Fetches the keys again when they are too old or do not contain a key. jose measures both with the system clock: after that
+ * was set back, it would fetch nothing until the clock has caught up.
  */
-function fetching(keys: RemoteKeys, { ageMs }: SparingFetch): JWTVerifyGetKey {
+function refreshing(keys: RemoteKeys, { ageMs }: SparingFetch): JWTVerifyGetKey {
+  return async (header, token) => {
+    if (ageMs() > MAX_KEYS_AGE_MS) await keys.reload();
+    try {
+      return await keys(header, token);
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey) || ageMs() < COOLDOWN_MS) throw error;
+      await keys.reload();
+      return keys(header, token);
+    }
+  };
+}
+
+/** Throws a KeysUnavailableError if the keys cannot be fetched; errors of the token are passed on. */
+function fetching(keys: JWTVerifyGetKey): JWTVerifyGetKey {
   return async (header, token) => {
     try {
-      try {
-        // Without an earlier fetch, the age is infinite and jose fetches.
-        if (ageMs() > MAX_KEYS_AGE_MS && Number.isFinite(ageMs())) await keys.reload();
-        return await keys(header, token);
-      } catch (error) {
-        if (!(error instanceof errors.JWKSNoMatchingKey) || ageMs() < COOLDOWN_MS) throw error;
-        await keys.reload();
-        return await keys(header, token);
-      }
+      return await keys(header, token);
     } catch (error) {
       const isAboutToken =
         error instanceof errors.JWKSNoMatchingKey ||

@@ -266,8 +266,8 @@ type Fault = { readonly problem: string; readonly fingerprint: string; readonly 
 const PASSED_MS = 3_000;
 const IMBALANCE_MS = 60_000;
 /**
- * Milliseconds, longer than any delay of a nak: up to 60 s for deliveries, with three times the ack wait; up to an hour for events
- * that Postgres refuses (events/refused-event.ts).
+ * Milliseconds, longer than any delay of a nak. For deliveries it is three times the sender's ack wait; an event that Postgres
+ * refuses waits up to an hour (events/refused-event.ts).
  */
 const STALLED_MS = { deliveries: 180_000, events: 2 * 3_600_000 };
 

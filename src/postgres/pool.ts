@@ -42,7 +42,7 @@ export class PoolGroup {
     this.#since = performance.now();
     for (const pool of this.#pools) {
       for (let idle = pool.idleCount; idle > 0; idle -= 1) {
-        // pg-pool passes `release` not if a connection could not be opened in time.
+        // If no connection can be opened in time, pg-pool passes the error alone.
         pool.connect((_error, _client, release?: Release) => release?.());
       }
     }

@@ -51,8 +51,8 @@ describe('the catalogue', () => {
     await api.database.prisma.eventType.deleteMany();
   });
 
-  const run = async <T>(query: string, variables: Record<string, unknown> = {}) => {
-    const { data, errors } = await post<T>(api.graphql, JSON.stringify({ query, variables }));
+  const run = async <T>(query: string, variables: Record<string, unknown> = {}, headers?: Record<string, string>) => {
+    const { data, errors } = await post<T>(api.graphql, JSON.stringify({ query, variables }), headers);
     if (data == null) throw new Error(JSON.stringify(errors));
     return data;
   };
@@ -252,11 +252,7 @@ describe('the catalogue', () => {
       );
       return { authorization: `Bearer ${createApiKey.key}` };
     };
-    const as = async (query: string, headers: Record<string, string>) => {
-      const { data, errors } = await post<Record<string, unknown>>(api.graphql, JSON.stringify({ query }), headers);
-      if (data == null) throw new Error(JSON.stringify(errors));
-      return data;
-    };
+    const as = (query: string, headers: Record<string, string>) => run(query, {}, headers);
     beforeEach(async () => {
       await api.database.prisma.webhookSubscription.deleteMany();
       await api.database.prisma.event.deleteMany();
