@@ -19,16 +19,18 @@ export function ActingBar() {
       aria-label={words.acting}
       style={{ '--hue': hueOf(tenant) } as CSSProperties}
     >
-      <span>
+      <span className={styles.name}>
         {words.acting} <strong>{tenant}</strong>
       </span>
       <span className={styles.hint}>{words.actingHint}</span>
-      <Button kind="quiet" icon="link" onClick={() => setLinking(true)}>
-        {words.portalLink}
-      </Button>
-      <Button kind="quiet" icon="close" onClick={() => actAs(undefined)}>
-        {words.stopActing}
-      </Button>
+      <span className={styles.actions}>
+        <Button kind="quiet" icon="link" onClick={() => setLinking(true)}>
+          {words.portalLink}
+        </Button>
+        <Button kind="quiet" icon="close" onClick={() => actAs(undefined)}>
+          {words.stopActing}
+        </Button>
+      </span>
       {isLinking && (
         <Suspense>
           <PortalLink tenant={tenant} onClose={() => setLinking(false)} />

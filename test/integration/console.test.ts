@@ -10,6 +10,8 @@ import {
   type ConsolePage,
   createSharedProfile,
   findBarriers,
+  findCutOff,
+  findOverflow,
   goTo,
   openConsole,
   press,
@@ -171,12 +173,13 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     { path: '/erasures', heading: 'Erasures' },
     { path: '/keys', heading: 'API keys' },
     { path: '/nowhere', shown: 'does not exist' },
+    { path: `/as/${'longest-name-'.repeat(5).slice(0, 64)}/subscriptions`, shown: 'No webhook subscription' },
   ];
 
   test.concurrent.for(['light', 'dark'] as const)(
     'every page is accessible and runs no code in shown texts: %s',
     async (scheme, context) => {
-      const width = scheme === 'light' ? 1280 : 360;
+      const width = scheme === 'light' ? 1280 : 320;
       const { page, complaints } = await open(context, '/nowhere', { scheme, width });
       expect(await findBarriers(page)).toEqual([]);
       for (const { path, shown, heading } of pages()) {
@@ -188,8 +191,8 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
         expect([path, await findBarriers(page, 'main')]).toEqual([path, []]);
         expect([path, await page.evaluate('globalThis.attacked')]).toEqual([path, undefined]);
         expect([path, complaints]).toEqual([path, []]);
-        const overflow = await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
-        expect([path, overflow]).toEqual([path, 0]);
+        expect([path, await findOverflow(page)]).toEqual([path, 0]);
+        expect([path, await findCutOff(page)]).toEqual([path, []]);
       }
     },
   );

@@ -72,6 +72,30 @@ export async function findBarriers(page: Page, part = 'html'): Promise<unknown[]
   );
 }
 
+/**
+ * Returns the links, buttons and fields that are cut off at the left or right of the page, where no container scrolls
+ * them into view.
+ */
+export async function findCutOff(page: Page): Promise<string[]> {
+  return page.evaluate<string[]>(
+    `[...document.querySelectorAll(${JSON.stringify(FOCUSABLE)})].filter((element) => {
+      const { left, right, width } = element.getBoundingClientRect();
+      if (width < 2 || (left >= 0 && right <= innerWidth)) return false;
+      if (!element.checkVisibility({ visibilityProperty: true })) return false;
+      for (let around = element.parentElement; around !== null; around = around.parentElement)
+        if (['auto', 'scroll'].includes(getComputedStyle(around).overflowX) && around.scrollWidth > around.clientWidth) return false;
+      return true;
+    }).map(({ outerHTML }) => outerHTML.slice(0, 200))`,
+  );
+}
+
+/** Returns by how many CSS pixels the page, or its content, is wider than the window. */
+export async function findOverflow(page: Page): Promise<number> {
+  return page.evaluate<number>(
+    "Math.max(...[document.documentElement, document.querySelector('main')].map(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth))",
+  );
+}
+
 /** Shows another page of the console without loading its files again. */
 export async function goTo(page: Page, url: string): Promise<void> {
   await page.evaluate(`history.pushState(null, '', ${JSON.stringify(url)})`);
