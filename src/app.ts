@@ -145,12 +145,12 @@ type RollCallDeps = {
 /** Every process needs one: it answers the requests of other processes. Call this before the NATS client is started. */
 export function createRollCall(
   { roles }: Pick<Config, 'roles'>,
-  { bus, log, metrics }: Pick<Services, 'bus' | 'log' | 'metrics'>,
+  { nats, log, metrics }: Pick<Services, 'nats' | 'log' | 'metrics'>,
   { checks, worker, shownRoles }: RollCallDeps,
 ): RollCall<ProcessReport> {
   const checkReadiness = createReadiness(roles, checks, REPORT_MS);
   const report = () => reportProcess({ roles: shownRoles, worker, metrics, checkReadiness });
-  return new RollCall({ nats: bus, log, report, parse: parseReport });
+  return new RollCall({ nats, log, report, parse: parseReport });
 }
 
 /** A worker process: the jobs of its roles, without HTTP. */
@@ -208,7 +208,7 @@ export function createHttpServer(
   services: Services,
   { adminApiKeys, checks, rollCall, pool, idleTimeoutMs, maxBuffered }: HttpDeps,
 ): HttpServer {
-  const { databaseUrls, database, secretBox, bus, deliveries, feed, schemaThread, log, metrics, tracing } = services;
+  const { databaseUrls, database, secretBox, nats, deliveries, feed, schemaThread, log, metrics, tracing } = services;
   const checkReadiness = createReadiness(config.roles, checks);
   const createApi = () => {
     const databaseUrl = databaseUrls.directUrl;
@@ -223,7 +223,7 @@ export function createHttpServer(
         database,
         secretBox,
         egressPolicy: config.egress,
-        bus,
+        nats,
         deliveries,
         schemaThread,
         log,

@@ -33,19 +33,19 @@ export type JobLimits = {
 
 /** The jobs of this process's roles, in the order of their start. */
 export function createJobs(config: Config, services: Services, limits: JobLimits = {}): Job[] {
-  const { database, bus, deliveries, schemaThread, log, metrics, tracing } = services;
+  const { database, nats, deliveries, schemaThread, log, metrics, tracing } = services;
   return [
     new ClockWatch({ database, log, metrics }),
     ...createAlertJobs(config, services),
     ...(config.roles.has('dispatcher')
-      ? [new Dispatcher({ database, bus, deliveries, schemaThread, log, metrics, tracing })]
+      ? [new Dispatcher({ database, nats, deliveries, schemaThread, log, metrics, tracing })]
       : []),
     ...(config.roles.has('sender') ? createSenderJobs(config, services, limits) : []),
   ];
 }
 
 /** The jobs that send alerts. They run in every role, so that other processes send an alert if all senders have ended. */
-function createAlertJobs(config: Config, { database, bus, deliveries, log }: Services): Job[] {
+function createAlertJobs(config: Config, { database, nats, deliveries, log }: Services): Job[] {
   const { alerts, egress, dataDir, databaseUrl, natsServers } = config;
   const { url, secret, format } = alerts;
   if (url === undefined) return [];
@@ -59,7 +59,7 @@ function createAlertJobs(config: Config, { database, bus, deliveries, log }: Ser
       format,
       route: egress,
       userAgent: USER_AGENT,
-      streamWarnings: () => [...bus.warnings, ...deliveries.warnings],
+      streamWarnings: () => [...nats.warnings, ...deliveries.warnings],
       diskFolder: hasEmbedded ? dataDir : undefined,
     }),
   ];
@@ -67,18 +67,18 @@ function createAlertJobs(config: Config, { database, bus, deliveries, log }: Ser
 
 function createSenderJobs(config: Config, services: Services, limits: JobLimits): Job[] {
   const { egress, retryScheduleMs, retention, logAttempts, sendsTraceParent } = config;
-  const { databaseUrls, database, secretBox, bus, deliveries, feed, log, metrics, tracing } = services;
+  const { databaseUrls, database, secretBox, nats, deliveries, feed, log, metrics, tracing } = services;
   const databaseUrl = databaseUrls.directUrl;
   const subscriptions = new SubscriptionCache(database, secretBox);
   const cancellations = new Cancellations();
   const agents = new EgressAgents(egress);
-  const peers = new SenderPeers({ nats: bus, log, metrics });
+  const peers = new SenderPeers({ nats, log, metrics });
   const sender = new Sender({
     database,
-    bus,
+    nats,
     deliveries,
     feed,
-    redeliveryGuard: guardRedeliveries(bus, () => database.clock.now()),
+    redeliveryGuard: guardRedeliveries(nats, () => database.clock.now()),
     log,
     metrics,
     agents,
@@ -126,7 +126,7 @@ function createSenderJobs(config: Config, services: Services, limits: JobLimits)
       return deliveryWhere(await resolveFilter(references, storedFilter(filter)));
     },
   });
-  const erasureJob = new ErasureJob({ database, databaseUrl, bus, log });
+  const erasureJob = new ErasureJob({ database, databaseUrl, nats, log });
   const counter = new AttemptCounter({ database, log });
   return [
     changes,

@@ -20,7 +20,7 @@ export type Services = {
   readonly databaseUrls: DatabaseUrls;
   readonly database: Database;
   readonly secretBox: SecretBox;
-  readonly bus: NatsClient;
+  readonly nats: NatsClient;
   readonly deliveries: DeliveryStream;
   readonly feed: AttemptFeed;
   readonly schemaThread: SchemaThread;
@@ -59,7 +59,7 @@ export function createServices(
   });
   onStop(() => database.close());
   const { prefix, streams, login } = config.nats;
-  const bus = new NatsClient({
+  const nats = new NatsClient({
     servers: natsServers,
     loginFiles: login,
     names: natsNames(prefix),
@@ -68,25 +68,25 @@ export function createServices(
     seal: createMessageSeal(...secretsKeys),
     log,
   });
-  onStop(() => bus.stop());
+  onStop(() => nats.stop());
   const now = () => database.clock.now();
-  const deliveries = new DeliveryStream({ nats: bus, log, now });
-  const feed = new AttemptFeed({ nats: bus, log });
-  const metrics = createMetrics({ database, bus, isWorker });
+  const deliveries = new DeliveryStream({ nats, log, now });
+  const feed = new AttemptFeed({ nats, log });
+  const metrics = createMetrics({ database, nats, isWorker });
   const schemaThread = new SchemaThread({ log, metrics });
   onStop(() => schemaThread.stop());
-  return { databaseUrls, database, secretBox, bus, deliveries, feed, schemaThread, log, metrics, tracing };
+  return { databaseUrls, database, secretBox, nats, deliveries, feed, schemaThread, log, metrics, tracing };
 }
 
-type MetricsDeps = Pick<Services, 'database' | 'bus'> & Pick<ServiceDeps, 'isWorker'>;
+type MetricsDeps = Pick<Services, 'database' | 'nats'> & Pick<ServiceDeps, 'isWorker'>;
 
 /** The gauges of queues and streams describe shared state: only the main process registers them, whatever its roles are. */
-function createMetrics({ database, bus, isWorker }: MetricsDeps): Registry {
+function createMetrics({ database, nats, isWorker }: MetricsDeps): Registry {
   const metrics = new Registry();
   watchPools(metrics, database);
-  watchConnection(metrics, bus);
+  watchConnection(metrics, nats);
   if (isWorker) return metrics;
   watchQueues(metrics, database);
-  watchStreams(metrics, bus);
+  watchStreams(metrics, nats);
   return metrics;
 }

@@ -31,7 +31,7 @@ type DatabaseServices = {
   readonly log: Logger;
 };
 
-type StartUpServices = DatabaseServices & { readonly bus: Pick<NatsClient, 'listen' | 'start'> };
+type StartUpServices = DatabaseServices & { readonly nats: Pick<NatsClient, 'listen' | 'start'> };
 
 type StartUpOptions = {
   readonly jobs: readonly Job[];
@@ -57,7 +57,7 @@ export class StartUp {
     this.#options = options;
     // The listener is registered before the client is started, so that it gets the first connection.
     this.#natsReady = new Promise((resolve) => {
-      services.bus.listen({ onReady: resolve });
+      services.nats.listen({ onReady: resolve });
     });
   }
 
@@ -72,7 +72,7 @@ export class StartUp {
    * before.
    */
   begin(): Promise<void> {
-    this.#services.bus.start();
+    this.#services.nats.start();
     const ready = this.#run(this.#stopping.signal);
     // Avoids an unhandled rejection when no caller awaits it.
     this.#ended = ready.catch(() => undefined);

@@ -15,7 +15,7 @@ type ErasureJobOptions = {
   readonly database: Pick<Database, 'pool'>;
   /** Connects directly to Postgres, without a pooler: the job holds a session-level lock. */
   readonly databaseUrl: string;
-  readonly bus: Pick<NatsClient, 'names' | 'open' | 'withJetStreamManager'>;
+  readonly nats: Pick<NatsClient, 'names' | 'open' | 'withJetStreamManager'>;
   readonly log: Logger;
   /** Milliseconds of work on one erasure before the next erasure is processed. Default: STEP_MS. */
   readonly stepMs?: number;
@@ -71,8 +71,8 @@ export class ErasureJob extends Loop {
 
   /** Works on one erasure until its round is complete or its time is used up. */
   async #step(db: Queryable, { erasure, signal }: { readonly erasure: DueErasure; readonly signal: AbortSignal }) {
-    const { bus, log, stepMs = STEP_MS } = this.#options;
-    const work = new Work(db, { erasure, bus, signal, stepMs });
+    const { nats, log, stepMs = STEP_MS } = this.#options;
+    const work = new Work(db, { erasure, nats, signal, stepMs });
     try {
       const isComplete =
         erasure.eventRowId === null ? await work.eraseTenant() : await work.eraseEvent(erasure.eventRowId);
@@ -131,7 +131,7 @@ async function saveStep(db: Queryable, { erasure, work, isRoundComplete, waitMs 
 
 type WorkOptions = {
   readonly erasure: DueErasure;
-  readonly bus: ErasureJobOptions['bus'];
+  readonly nats: ErasureJobOptions['nats'];
   readonly signal: AbortSignal;
   readonly stepMs: number;
 };
@@ -163,7 +163,7 @@ class Work {
 
   async eraseTenant(): Promise<boolean> {
     const { tenant, roundCount } = this.#options.erasure;
-    const { events, deliveries, eventSubject, deliverySubject } = this.#options.bus.names;
+    const { events, deliveries, eventSubject, deliverySubject } = this.#options.nats.names;
     if (!(await this.#deleteRows(closeTenant))) return false;
     if (!(await this.#deleteAll(events.stream, eventSubject(tenant, '>')))) return false;
     for (const id of await subscriptionIds(this.#db, tenant)) {
@@ -175,7 +175,7 @@ class Work {
 
   /** Deletes messages of EVENTS, then those of DELIVERIES, one subscription after the other in the order of their ids. */
   async eraseEvent(eventRowId: string): Promise<boolean> {
-    const { erasure, bus } = this.#options;
+    const { erasure, nats } = this.#options;
     this.rows += await eraseResponseBodies(this.#db, eventRowId);
     const { rows } = await this.#db.query<{ eventId: string; type: string }>(
       'SELECT event_id AS "eventId", type FROM events WHERE id = $1::uuid',
@@ -183,16 +183,17 @@ class Work {
     );
     const [event] = rows;
     if (event === undefined) return true;
-    const { events, deliveries, eventSubject, deliverySubject } = bus.names;
+    const { events, deliveries, eventSubject, deliverySubject } = nats.names;
     const timeMs = uuid7Time(eventRowId);
     if (this.subscriptionId === null) {
       if (this.afterSequence === 0) this.afterSequence = await this.#sequenceBefore(events.stream, timeMs);
-      const matches = (message: StoredMsg) => eventIdOf(message, bus.names) === event.eventId;
+      const matches = (message: StoredMsg) => eventIdOf(message, nats.names) === event.eventId;
       const subject = eventSubject(erasure.tenant, event.type);
       if (!(await this.#deleteMatching({ stream: events.stream, subject, matches }))) return false;
     }
     const { stream } = deliveries;
-    const matches = (message: StoredMsg) => isOfEvent(message, { bus, tenant: erasure.tenant, eventId: event.eventId });
+    const matches = (message: StoredMsg) =>
+      isOfEvent(message, { nats, tenant: erasure.tenant, eventId: event.eventId });
     const recipients = await recipientsOf(this.#db, eventRowId);
     const first = recipients.length === 0 ? 0 : await this.#sequenceBefore(stream, timeMs - CLOCK_DRIFT_MS);
     for (const id of recipients.filter((recipient) => recipient >= (this.subscriptionId ?? ''))) {
@@ -204,7 +205,7 @@ class Work {
   }
 
   #sequenceBefore(stream: string, timeMs: number): Promise<number> {
-    return this.#options.bus.withJetStreamManager((jsm) => sequenceBefore(jsm, { stream, timeMs }));
+    return this.#options.nats.withJetStreamManager((jsm) => sequenceBefore(jsm, { stream, timeMs }));
   }
 
   async #deleteRows(deletions: typeof tenantRows): Promise<boolean> {
@@ -230,7 +231,7 @@ class Work {
   async #deleteMatching(search: Search): Promise<boolean> {
     for (;;) {
       const request = { ...search, afterSequence: this.afterSequence, limit: MESSAGES };
-      const { count, lastSequence, isDone } = await this.#options.bus.withJetStreamManager((jsm) =>
+      const { count, lastSequence, isDone } = await this.#options.nats.withJetStreamManager((jsm) =>
         eraseMessages(jsm, request),
       );
       this.messages += count;
@@ -251,11 +252,11 @@ function eventIdOf(message: StoredMsg, names: NatsClient['names']): string | und
   return parsed.kind === 'event' ? parsed.eventId : undefined;
 }
 
-type OfEvent = { readonly bus: WorkOptions['bus']; readonly tenant: string; readonly eventId: string };
+type OfEvent = { readonly nats: WorkOptions['nats']; readonly tenant: string; readonly eventId: string };
 
 /** Whether a message of DELIVERIES is one of this event. */
-function isOfEvent(message: StoredMsg, { bus, tenant, eventId }: OfEvent): boolean {
-  const body = bus.open('deliveries', message);
+function isOfEvent(message: StoredMsg, { nats, tenant, eventId }: OfEvent): boolean {
+  const body = nats.open('deliveries', message);
   if (body === undefined) return false;
   try {
     const delivery = decodeDeliveryMessage(body);

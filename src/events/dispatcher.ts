@@ -33,7 +33,7 @@ import {
 
 export type DispatcherOptions = {
   readonly database: Database;
-  readonly bus: NatsClient;
+  readonly nats: NatsClient;
   readonly deliveries: DeliveryStream;
   readonly schemaThread: SchemaThread;
   readonly log: Logger;
@@ -135,7 +135,7 @@ export class Dispatcher {
       this.#extend();
     }, EXTEND_INTERVAL_MS);
     const dispatching = this.#dispatchAll();
-    await this.#options.bus.consume({
+    await this.#options.nats.consume({
       durable: 'dispatcher',
       maxMessages: BATCH.items,
       signal,
@@ -159,7 +159,7 @@ export class Dispatcher {
       message.nak();
       return;
     }
-    const { tenant = '', type: lane = '' } = this.#options.bus.names.parseEventSubject(message.subject) ?? {};
+    const { tenant = '', type: lane = '' } = this.#options.nats.names.parseEventSubject(message.subject) ?? {};
     const item = { message, tenant, lane, key: message.seq, bytes: message.data.length, extendedAt: performance.now() };
     // A redelivery of a queued or in-flight event is dropped: the first copy is acknowledged.
     if (!this.#inFlight.has(item.key)) this.#queue.add(item);
@@ -267,7 +267,7 @@ export class Dispatcher {
   /** Returns the dispatched events. The others exceeded one transaction's limit of deliveries and are queued again. */
   async #dispatch(batch: readonly ReceivedEvent[], onWritten?: () => void): Promise<readonly ReceivedEvent[]> {
     const begun = performance.now();
-    const spans = startDispatchSpans(this.#options.tracing, batch, await parseAll(batch, this.#options.bus.names));
+    const spans = startDispatchSpans(this.#options.tracing, batch, await parseAll(batch, this.#options.nats.names));
     try {
       return await this.#write({ batch, begun, spans }, onWritten);
     } catch (error) {

@@ -26,7 +26,7 @@ type RefusedEvent = { readonly message: JsMsg; readonly error: unknown };
 
 type RefusalServices = {
   readonly database: Database;
-  readonly bus: Pick<NatsClient, 'names' | 'eventsNearlyFull'>;
+  readonly nats: Pick<NatsClient, 'names' | 'eventsNearlyFull'>;
   readonly log: Logger;
   readonly metrics: EventMetrics;
 };
@@ -36,20 +36,20 @@ type RefusalServices = {
  * nearly full, the event becomes a rejected event.
  */
 export async function retryLaterOrReject(
-  { database, bus, log, metrics }: RefusalServices,
+  { database, nats, log, metrics }: RefusalServices,
   refused: RefusedEvent,
 ): Promise<void> {
   const { message, error } = refused;
   const { deliveryCount, timestampNanos } = message.info;
   const facts = { subject: message.subject, sequence: message.seq };
   const ageMs = database.clock.now() - timestampNanos / 1_000_000;
-  if (!mustReject(error, { ageMs, deliveryCount, eventsNearlyFull: bus.eventsNearlyFull })) {
+  if (!mustReject(error, { ageMs, deliveryCount, eventsNearlyFull: nats.eventsNearlyFull })) {
     log.error({ err: error, ...facts }, 'event refused; retrying later');
     message.nak(retryDelayMs(error, deliveryCount));
     return;
   }
   try {
-    const parsed = parseEvent(toIncomingMessage(message), bus.names);
+    const parsed = parseEvent(toIncomingMessage(message), nats.names);
     const rejection =
       parsed.kind === 'event' ? rejectEvent(parsed, { reason: 'NOT_RECORDED', message: describe(error) }) : parsed;
     for (const { reason } of await insertRejectedEvents(database.pool, [rejection])) metrics.rejected(reason);

@@ -11,14 +11,14 @@ const FRESH_MS = 5_000;
 const WAIT_MS = 1_000;
 
 /** Registers metrics of this process's connection to NATS. */
-export function watchConnection(metrics: Registry, bus: Pick<NatsClient, 'connected' | 'forged'>): void {
+export function watchConnection(metrics: Registry, nats: Pick<NatsClient, 'connected' | 'forged'>): void {
   new Gauge({
     registers: [metrics],
     name: 'webhooks_nats_connected',
     aggregator: 'min',
     help: 'Whether this process is connected to NATS and has checked its streams, 0 or 1',
     collect() {
-      this.set(bus.connected ? 1 : 0);
+      this.set(nats.connected ? 1 : 0);
     },
   });
   new Counter({
@@ -28,7 +28,7 @@ export function watchConnection(metrics: Registry, bus: Pick<NatsClient, 'connec
     help: 'Messages dropped because no process of this installation sealed them: in DELIVERIES, or announcements of attempts, senders or readers, or reports of processes',
     collect() {
       this.reset();
-      for (const [kind, count] of Object.entries(bus.forged)) this.inc({ kind }, count);
+      for (const [kind, count] of Object.entries(nats.forged)) this.inc({ kind }, count);
     },
   });
 }
@@ -36,14 +36,14 @@ export function watchConnection(metrics: Registry, bus: Pick<NatsClient, 'connec
 /** Registers metrics of the streams. Values that JetStream does not return in time are omitted. */
 export function watchStreams(
   metrics: Registry,
-  bus: Pick<NatsClient, 'connected' | 'withJetStreamManager' | 'names'>,
+  nats: Pick<NatsClient, 'connected' | 'withJetStreamManager' | 'names'>,
 ): void {
-  const depths = cachedRead(() => bus.withJetStreamManager((jsm) => readDepths(jsm, bus.names)), {
+  const depths = cachedRead(() => nats.withJetStreamManager((jsm) => readDepths(jsm, nats.names)), {
     waitMs: WAIT_MS,
     freshMs: FRESH_MS,
     staleMs: 0,
   });
-  const readNow = async () => (bus.connected ? await depths() : undefined);
+  const readNow = async () => (nats.connected ? await depths() : undefined);
   new Gauge({
     registers: [metrics],
     name: 'webhooks_nats_up',

@@ -35,7 +35,7 @@ export type Readiness = {
 
 export type HealthServices = {
   readonly database: Pick<Database, 'pool' | 'renewConnections'>;
-  readonly bus: Pick<NatsClient, 'problems' | 'warnings'>;
+  readonly nats: Pick<NatsClient, 'problems' | 'warnings'>;
   readonly deliveries: Pick<DeliveryStream, 'warnings'>;
   /** Conditions that the start of this process still requires: a migrated database, a NATS connection, running roles. */
   readonly startProblems: () => readonly string[];
@@ -50,7 +50,7 @@ export const NEED_NATS: readonly Role[] = ['dispatcher', 'sender'];
 /** All readiness checks, in the order of the answer. */
 export function readinessChecks({
   database,
-  bus,
+  nats,
   deliveries,
   startProblems,
   workers,
@@ -61,8 +61,8 @@ export function readinessChecks({
       part: 'nats',
       title: 'NATS',
       neededBy: NEED_NATS,
-      findProblems: () => bus.problems,
-      findWarnings: () => [...bus.warnings, ...deliveries.warnings],
+      findProblems: () => nats.problems,
+      findWarnings: () => [...nats.warnings, ...deliveries.warnings],
     },
     ...(workers === undefined ? [] : [createWorkerCheck(workers)]),
     { part: 'start', title: 'the start', neededBy: ROLES, findProblems: startProblems },

@@ -19,7 +19,7 @@ type ApiServerOptions = Partial<Config['api']> & {
 
 /** Starts an HTTP server for `api` on the given port, or on a free one. */
 export function createApiServer(
-  { database, databaseUrl, bus, deliveries, feed, schemaThread, secretBox, log }: Api,
+  { database, databaseUrl, natsClient, deliveries, feed, schemaThread, secretBox, log }: Api,
   { port = 0, roles = new Set(['api'] as const), idleTimeoutMs, maxBuffered, ...settings }: ApiServerOptions = {},
 ): HttpServer {
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
@@ -42,7 +42,7 @@ export function createApiServer(
   const services = {
     databaseUrls,
     database,
-    bus,
+    nats: natsClient,
     deliveries,
     feed,
     schemaThread,

@@ -55,12 +55,12 @@ async function startDispatcher() {
   const log = pino({ level: 'error' }, { write: (line: string) => void logLines.push(line) });
   const database = createDatabase({ url: services.databaseUrl, onError: () => undefined, statementMs: 300 });
   cleanUps.push(() => database.close());
-  const { bus, deliveries } = startNatsParts({ servers: [services.nats.url], log });
-  cleanUps.push(() => bus.stop());
+  const { natsClient, deliveries } = startNatsParts({ servers: [services.nats.url], log });
+  cleanUps.push(() => natsClient.stop());
   const metrics = new Registry();
   const schemaThread = new SchemaThread({ log, metrics });
   cleanUps.push(() => schemaThread.stop());
-  const dispatcher = new Dispatcher({ database, bus, deliveries, schemaThread, log, metrics });
+  const dispatcher = new Dispatcher({ database, nats: natsClient, deliveries, schemaThread, log, metrics });
   dispatcher.start();
   cleanUps.push(() => dispatcher.stop());
   await waitFor(async () => (await services.storedIn('EVENTS')) === 0, { what: 'the stream' });

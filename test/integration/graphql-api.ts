@@ -46,7 +46,7 @@ export type Api = {
   readonly nats: TestNats;
   readonly database: Database;
   readonly secretBox: SecretBox;
-  readonly bus: NatsClient;
+  readonly natsClient: NatsClient;
   readonly deliveries: DeliveryStream;
   readonly feed: AttemptFeed;
   readonly schemaThread: SchemaThread;
@@ -71,8 +71,8 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const url = databaseUrl ?? testDatabase.url;
   const database = createDatabase({ url, onError: () => undefined });
   const secretBox = createSecretBox(Buffer.alloc(32, 7).toString('base64'));
-  const { bus, deliveries, feed } = startNatsParts({ servers: [nats.url], log });
-  await waitFor(() => bus.connected, { what: 'NATS' });
+  const { natsClient, deliveries, feed } = startNatsParts({ servers: [nats.url], log });
+  await waitFor(() => natsClient.connected, { what: 'NATS' });
   const credentials = new Credentials({ adminApiKeys: [ADMIN_KEY], jwt: undefined, database, databaseUrl: url, log });
   const schemaThread = new SchemaThread({ log, metrics: new Registry() });
   const reads = new FairReads();
@@ -117,7 +117,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
     nats,
     database,
     secretBox,
-    bus,
+    natsClient,
     deliveries,
     feed,
     schemaThread,
@@ -130,7 +130,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
     stop: async () => {
       stopping.abort();
       await schemaThread.stop();
-      await bus.stop();
+      await natsClient.stop();
       await database.close();
       await nats.stop();
       await testDatabase.drop();

@@ -10,14 +10,14 @@ import { ADMIN_KEY, type Api, attemptOf, storeAttempts } from './graphql-api.ts'
 
 /** Starts the parts of a process with the role `api`, with their own NATS connection. */
 export async function startApiProcess(api: Api, port = 0): Promise<ApiServer> {
-  const { bus, deliveries, feed } = startNatsParts({ servers: [api.nats.url], log: api.log });
-  await waitFor(() => bus.connected, { what: 'NATS' });
-  const server = await startApiServer({ ...api, bus, deliveries, feed }, { port });
+  const { natsClient, deliveries, feed } = startNatsParts({ servers: [api.nats.url], log: api.log });
+  await waitFor(() => natsClient.connected, { what: 'NATS' });
+  const server = await startApiServer({ ...api, natsClient, deliveries, feed }, { port });
   return {
     url: server.url,
     stop: async () => {
       await server.stop();
-      await bus.stop();
+      await natsClient.stop();
     },
   };
 }

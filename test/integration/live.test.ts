@@ -113,7 +113,9 @@ describe('over WebSocket', () => {
     await waitFor(() => watching.attempts().length === 1, { what: 'the attempt', timeoutMs: 5_000 });
     expect(watching.attempts()[0]?.id).toBe(attempt.id);
     // The attempt would also arrive from Postgres, so check that the connection to NATS still works.
-    expect(await api.bus.withJetStreamManager((manager) => manager.getAccountInfo())).toMatchObject({ streams: 2 });
+    expect(await api.natsClient.withJetStreamManager((manager) => manager.getAccountInfo())).toMatchObject({
+      streams: 2,
+    });
     await watching.stop();
   });
 

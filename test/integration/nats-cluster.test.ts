@@ -24,15 +24,15 @@ afterAll(async () => {
 function createBus(password: string, members = cluster.members): NatsClient {
   logged = [];
   const servers = members.map(({ port }) => `nats://engine:${password}@127.0.0.1:${port}`);
-  const bus = new NatsClient({ servers, streams: { replicas: 3 }, seal: TEST_SEAL, log });
-  cleanUps.push(() => bus.stop());
-  return bus;
+  const natsClient = new NatsClient({ servers, streams: { replicas: 3 }, seal: TEST_SEAL, log });
+  cleanUps.push(() => natsClient.stop());
+  return natsClient;
 }
 
 function startBus(password: string): NatsClient {
-  const bus = createBus(password);
-  bus.start();
-  return bus;
+  const natsClient = createBus(password);
+  natsClient.start();
+  return natsClient;
 }
 
 /** Number of log-ins that the servers have rejected since their start. */
@@ -53,8 +53,8 @@ async function timeFiveTries(): Promise<number> {
 const complaints = () => logged.filter(({ msg }) => String(msg).startsWith('NATS is unavailable'));
 
 it('NATS_REPLICAS=3 creates streams with three replicas', async () => {
-  const bus = startBus('right');
-  await waitFor(() => bus.connected, { what: 'the streams' });
+  const natsClient = startBus('right');
+  await waitFor(() => natsClient.connected, { what: 'the streams' });
   const connection = await connect({ port: cluster.members[0]?.port ?? 0, user: 'engine', pass: 'right' });
   const jsm = await connection.jetstreamManager();
   for (const stream of ['EVENTS', 'DELIVERIES']) {
@@ -62,7 +62,7 @@ it('NATS_REPLICAS=3 creates streams with three replicas', async () => {
     expect([stream, config.num_replicas, raft?.replicas?.length]).toEqual([stream, 3, 2]);
   }
   await connection.close();
-  await bus.stop();
+  await natsClient.stop();
 });
 
 it('processes on different servers of the cluster answer a roll call', async () => {
@@ -70,51 +70,51 @@ it('processes on different servers of the cluster answer a roll call', async () 
   const calls = buses.map(
     (nats, index) => new RollCall({ nats, log, report: () => Promise.resolve(`process ${index}`), parse: String }),
   );
-  for (const bus of buses) bus.start();
+  for (const natsClient of buses) natsClient.start();
   await waitFor(() => buses.every(({ connected }) => connected), { what: 'the connections' });
   const list = async () => (await calls[0]?.ask())?.entries.map(({ report }) => report).toSorted();
   await waitFor(async () => (await list())?.length === 3, { what: 'the answers' });
   expect(await list()).toEqual(['process 0', 'process 1', 'process 2']);
   await calls[1]?.stop();
   await waitFor(async () => (await list())?.length === 2, { what: 'the farewell' });
-  for (const bus of buses) await bus.stop();
+  for (const natsClient of buses) await natsClient.stop();
 });
 
 it('the client changes from a server that is isolated from the cluster to another one', async () => {
-  const bus = startBus('right');
+  const natsClient = startBus('right');
   let current: NatsConnection | undefined;
-  bus.listen({
+  natsClient.listen({
     onOpen: (connection) => {
       current = connection;
     },
   });
-  await waitFor(() => bus.connected, { what: 'the streams' });
+  await waitFor(() => natsClient.connected, { what: 'the streams' });
   const nameOfServer = () => current?.info?.server_name;
   const member = cluster.members.find(({ name }) => name === nameOfServer());
   await member?.isolate();
   // A publication without an answer makes the client check its server.
-  await expect(bus.publish('deliveries.s1', Buffer.from('x'), { msgID: 'x' })).rejects.toThrow();
-  const hasLeft = () => bus.connected && nameOfServer() !== member?.name;
+  await expect(natsClient.publish('deliveries.s1', Buffer.from('x'), { msgID: 'x' })).rejects.toThrow();
+  const hasLeft = () => natsClient.connected && nameOfServer() !== member?.name;
   await waitFor(hasLeft, { what: 'another server' });
   expect(logged.map(({ msg }) => msg)).toContain('JetStream does not work on this server; trying the next one');
-  await bus.stop();
+  await natsClient.stop();
   await member?.rejoin();
 });
 
 it('with a wrong password, the client tries about once a second and logs one line', async () => {
-  const bus = startBus('wrong');
+  const natsClient = startBus('wrong');
   expect(await timeFiveTries()).toBeGreaterThan(4_000);
   expect(complaints()).toEqual([
     expect.objectContaining({ reason: expect.stringContaining('refuses the user, password') as string }),
   ]);
-  expect(bus.problems.join()).toContain('refuses the user, password');
+  expect(natsClient.problems.join()).toContain('refuses the user, password');
   expect(JSON.stringify(logged)).not.toContain('wrong');
-  await bus.stop();
+  await natsClient.stop();
 });
 
 it('the same happens if the password changes while the program is connected, until it is right again', async () => {
-  const bus = startBus('right');
-  await waitFor(() => bus.connected, { what: 'the connection' });
+  const natsClient = startBus('right');
+  await waitFor(() => natsClient.connected, { what: 'the connection' });
   const restart = async (password: string) => {
     await Promise.all(cluster.members.map((member) => member.terminate()));
     await Promise.all(cluster.members.map((member) => member.configure({ password })));
@@ -122,9 +122,9 @@ it('the same happens if the password changes while the program is connected, unt
   };
   await restart('another');
   // Later than the checks during the outage.
-  await waitFor(() => bus.problems.join().includes('refuses the user, password'), { what: 'the reason' });
+  await waitFor(() => natsClient.problems.join().includes('refuses the user, password'), { what: 'the reason' });
   expect(await timeFiveTries()).toBeGreaterThan(4_000);
   expect(complaints().length).toBeLessThanOrEqual(1);
   await restart('right');
-  await waitFor(() => bus.connected, { what: 'the connection' });
+  await waitFor(() => natsClient.connected, { what: 'the connection' });
 });

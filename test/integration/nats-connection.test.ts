@@ -47,31 +47,31 @@ function startBus(url: string): NatsParts & { logged: () => string } {
   const lines: string[] = [];
   const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
   const parts = startNatsParts({ servers: [url], log });
-  cleanUps.push(() => parts.bus.stop());
+  cleanUps.push(() => parts.natsClient.stop());
   return { ...parts, logged: () => lines.join('') };
 }
 
 it('the name and password in the URL are sent to the server, which accepts only the right ones', async () => {
   const server = await startServer('--user', 'engine', '--pass', 'p@ss');
   const right = startBus(`nats://engine:p%40ss@${server}`);
-  await waitFor(() => right.bus.connected, { what: 'the connection' });
+  await waitFor(() => right.natsClient.connected, { what: 'the connection' });
   const wrong = startBus(`nats://engine:nope@${server}`);
   await waitFor(() => wrong.logged().includes('NATS is unavailable'), { what: 'the refusal' });
-  expect(wrong.bus.connected).toBe(false);
+  expect(wrong.natsClient.connected).toBe(false);
   expect(wrong.logged()).not.toContain('nope');
 });
 
 it('a token in the URL is sent to the server', async () => {
   const server = await startServer('--auth', 'open-sesame');
-  const { bus } = startBus(`nats://open-sesame@${server}`);
-  await waitFor(() => bus.connected, { what: 'the connection' });
+  const { natsClient } = startBus(`nats://open-sesame@${server}`);
+  await waitFor(() => natsClient.connected, { what: 'the connection' });
 });
 
 it('tls:// never connects in plain text', async () => {
   const server = await startServer();
-  const { bus, logged } = startBus(`tls://${server}`);
+  const { natsClient, logged } = startBus(`tls://${server}`);
   await waitFor(() => logged().includes('NATS is unavailable'), { what: 'the refusal' });
-  expect(bus.connected).toBe(false);
+  expect(natsClient.connected).toBe(false);
 });
 
 describe('a nats-server', () => {
@@ -86,20 +86,20 @@ describe('a nats-server', () => {
   }
 
   it('older than 2.9 is rejected', async () => {
-    const { bus, logged } = await startBusOn('2.8.4');
+    const { natsClient, logged } = await startBusOn('2.8.4');
     await waitFor(() => logged().includes('nats-server 2.8.4 is older than 2.9'), { what: 'the refusal' });
-    expect(bus.connected).toBe(false);
+    expect(natsClient.connected).toBe(false);
   });
 
   it('older than 2.12.5 causes a warning', async () => {
-    const { bus, logged } = await startBusOn('2.12.4');
-    await waitFor(() => bus.connected, { what: 'the connection' });
+    const { natsClient, logged } = await startBusOn('2.12.4');
+    await waitFor(() => natsClient.connected, { what: 'the connection' });
     expect(logged()).toContain('nats-server before 2.12.5');
   });
 
   it('of 2.12.5 or newer causes no warning', async () => {
-    const { bus, logged } = await startBusOn('2.12.5');
-    await waitFor(() => bus.connected, { what: 'the connection' });
+    const { natsClient, logged } = await startBusOn('2.12.5');
+    await waitFor(() => natsClient.connected, { what: 'the connection' });
     expect(logged()).not.toContain('nats-server before');
   });
 });
@@ -122,8 +122,8 @@ const message: DeliveryMessage = {
 
 it('stored messages are no longer trusted to be new after the consumer was created again', async () => {
   const port = await startServerOnPort();
-  const { bus, redeliveryGuard } = startBus(`nats://127.0.0.1:${port}`);
-  await waitFor(() => bus.connected, { what: 'the connection' });
+  const { natsClient, redeliveryGuard } = startBus(`nats://127.0.0.1:${port}`);
+  await waitFor(() => natsClient.connected, { what: 'the connection' });
   const other = await connect({ port });
   cleanUps.push(() => other.close());
   const jetStream = other.jetstream();
@@ -153,8 +153,8 @@ it('stored messages are no longer trusted to be new after the consumer was creat
 
 it('a publish without an answer rejects with a distinct error, because the message may be stored later', async () => {
   const { port, server } = await startServerProcess();
-  const { bus, deliveries } = startBus(`nats://127.0.0.1:${port}`);
-  await waitFor(() => bus.connected, { what: 'the connection' });
+  const { natsClient, deliveries } = startBus(`nats://127.0.0.1:${port}`);
+  await waitFor(() => natsClient.connected, { what: 'the connection' });
   await server.pause();
   cleanUps.push(() => server.resume());
   await expect(deliveries.publish(message)).rejects.toThrow(NoAnswerError);
@@ -162,11 +162,11 @@ it('a publish without an answer rejects with a distinct error, because the messa
 
 it('a silently broken connection is detected within a minute and opened again', async () => {
   const { port, server } = await startServerProcess();
-  const { bus } = startBus(`nats://127.0.0.1:${port}`);
-  await waitFor(() => bus.connected, { what: 'the connection' });
+  const { natsClient } = startBus(`nats://127.0.0.1:${port}`);
+  await waitFor(() => natsClient.connected, { what: 'the connection' });
   await server.pause();
   cleanUps.push(() => server.resume());
-  await waitFor(() => !bus.connected, { what: 'the break' });
+  await waitFor(() => !natsClient.connected, { what: 'the break' });
   await server.resume();
-  await waitFor(() => bus.connected, { what: 'the connection' });
+  await waitFor(() => natsClient.connected, { what: 'the connection' });
 });

@@ -60,14 +60,14 @@ async function startServer(configuration: string): Promise<string> {
 }
 
 /** Starts a client that is configured with variables, like the program. */
-function startBus(env: Readonly<Record<string, string>>): { bus: NatsClient; logged: () => string } {
+function startBus(env: Readonly<Record<string, string>>): { natsClient: NatsClient; logged: () => string } {
   const { natsServers = [], nats } = readConfig(env);
   const lines: string[] = [];
   const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
-  const bus = new NatsClient({ servers: natsServers, loginFiles: nats.login, seal: TEST_SEAL, log });
-  bus.start();
-  cleanUps.push(() => bus.stop());
-  return { bus, logged: () => lines.join('') };
+  const natsClient = new NatsClient({ servers: natsServers, loginFiles: nats.login, seal: TEST_SEAL, log });
+  natsClient.start();
+  cleanUps.push(() => natsClient.stop());
+  return { natsClient, logged: () => lines.join('') };
 }
 
 it('a server of a private authority gets the client certificate, and is not trusted without its CA', async () => {
@@ -79,15 +79,15 @@ it('a server of a private authority gets the client certificate, and is not trus
   );
   const NATS_URL = `tls://${host.replace('127.0.0.1', 'localhost')}`;
   const ca = { NATS_URL, NATS_CA_FILE: server.cert };
-  const { bus } = startBus({ ...ca, NATS_CERT_FILE: client.cert, NATS_KEY_FILE: client.key });
-  await waitFor(() => bus.connected, { what: 'the connection' });
+  const { natsClient } = startBus({ ...ca, NATS_CERT_FILE: client.cert, NATS_KEY_FILE: client.key });
+  await waitFor(() => natsClient.connected, { what: 'the connection' });
   const refused: [Record<string, string>, RegExp][] = [
     [{ NATS_URL, NATS_CERT_FILE: client.cert, NATS_KEY_FILE: client.key }, /self-signed certificate/],
     [ca, /certificate/],
     [{ ...ca, NATS_CERT_FILE: stranger.cert, NATS_KEY_FILE: stranger.key }, /certificate|unknown ca/i],
   ];
   for (const [env, reason] of refused) {
-    const { bus: other, logged } = startBus(env);
+    const { natsClient: other, logged } = startBus(env);
     await waitFor(() => logged().includes('NATS is unavailable'), { what: 'the refusal' });
     expect(other.problems.join()).toMatch(reason);
     expect(other.connected).toBe(false);
@@ -101,8 +101,8 @@ it.each([
 ])('a server at 127.0.0.1 with a certificate for $certified: $outcome', async ({ certified, outcome }) => {
   const { cert, key } = await writeCertificate('server', certified);
   const host = await startServer(`tls { cert_file: "${cert}", key_file: "${key}" }\n`);
-  const { bus } = startBus({ NATS_URL: `tls://${host}`, NATS_CA_FILE: cert });
-  const state = () => (bus.connected ? 'connected' : bus.problems.join());
+  const { natsClient } = startBus({ NATS_URL: `tls://${host}`, NATS_CA_FILE: cert });
+  const state = () => (natsClient.connected ? 'connected' : natsClient.problems.join());
   await waitFor(() => /^connected$|certificate/.test(state()), { what: 'the server to be trusted or refused' });
   expect(state()).toContain(outcome);
 });
@@ -146,9 +146,9 @@ it('a credentials file is used to log in, and its replacement at the next connec
     return block('NATS USER JWT', jwt) + block('USER NKEY SEED', seed);
   };
   const NATS_CREDS = await write('engine.creds', credentials(createAccount()));
-  const { bus, logged } = startBus({ NATS_URL: `nats://${host}`, NATS_CREDS });
+  const { natsClient, logged } = startBus({ NATS_URL: `nats://${host}`, NATS_CREDS });
   await waitFor(() => logged().includes('NATS is unavailable'), { what: 'the refusal' });
-  expect(bus.problems.join()).toContain('refuses the user, password, token, credentials');
+  expect(natsClient.problems.join()).toContain('refuses the user, password, token, credentials');
   await write('engine.creds', credentials(account));
-  await waitFor(() => bus.connected, { what: 'the connection' });
+  await waitFor(() => natsClient.connected, { what: 'the connection' });
 });

@@ -100,9 +100,9 @@ it('installations with different prefixes, or none, share a broker, and each get
 
 it('the number of messages that wait for a sender is counted in the stream with the prefix', async () => {
   const log = pino({ level: 'silent' });
-  const { bus, deliveries } = startNatsParts({ servers: [nats.url], names: natsNames('one'), log });
-  cleanUps.push(() => bus.stop());
-  await waitFor(() => bus.connected, { what: 'the connection' });
+  const { natsClient, deliveries } = startNatsParts({ servers: [nats.url], names: natsNames('one'), log });
+  cleanUps.push(() => natsClient.stop());
+  await waitFor(() => natsClient.connected, { what: 'the connection' });
   await publish('one.deliveries.s');
   expect(await deliveries.undeliveredCount()).toBe(1);
 });

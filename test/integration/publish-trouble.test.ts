@@ -25,9 +25,9 @@ async function startPublishing(
   const log = pino({ level: 'silent' });
   const database = createDatabase({ url, onError: () => undefined });
   cleanUps.push(() => database.close());
-  const { bus, deliveries } = startNatsParts({ servers: [natsUrl], log });
-  cleanUps.push(() => bus.stop());
-  await waitFor(() => bus.connected, { what: 'NATS' });
+  const { natsClient, deliveries } = startNatsParts({ servers: [natsUrl], log });
+  cleanUps.push(() => natsClient.stop());
+  await waitFor(() => natsClient.connected, { what: 'NATS' });
   const metrics = new Registry();
   const schemaThread = new SchemaThread({ log, metrics });
   cleanUps.push(() => schemaThread.stop());

@@ -11,9 +11,9 @@ let api: Api;
 let job: ErasureJob;
 beforeAll(async () => {
   api = await startApi();
-  const { databaseUrl, database, bus, log } = api;
+  const { databaseUrl, database, natsClient, log } = api;
   // Each step compares one portion of messages.
-  job = new ErasureJob({ database, databaseUrl, bus, log, stepMs: 0 });
+  job = new ErasureJob({ database, databaseUrl, nats: natsClient, log, stepMs: 0 });
 });
 afterAll(async () => {
   await job.stop();
@@ -68,11 +68,12 @@ test('a redacted event is overwritten in DELIVERIES as well, among many other me
   await Promise.all(redacted.map((message) => api.deliveries.publish(message)));
   await Promise.all(others.slice(600).map((message) => api.deliveries.publish(message)));
   // This installation cannot read either of them, and both are kept.
-  const { stream } = api.bus.names.deliveries;
-  await api.bus.publish(api.bus.names.deliverySubject(FIRST ?? ''), Buffer.from('unreadable'), {
+  const { stream } = api.natsClient.names.deliveries;
+  await api.natsClient.publish(api.natsClient.names.deliverySubject(FIRST ?? ''), Buffer.from('unreadable'), {
     msgID: messageId(keptFirst),
   });
-  const messages = () => api.bus.withJetStreamManager(async (jsm) => (await jsm.streams.info(stream)).state.messages);
+  const messages = () =>
+    api.natsClient.withJetStreamManager(async (jsm) => (await jsm.streams.info(stream)).state.messages);
   const before = await messages();
   await waitFor(() => isOnDisk('"of":"secret-order"'), { what: 'the messages on disk' });
 

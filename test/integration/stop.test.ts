@@ -30,7 +30,7 @@ beforeAll(async () => {
   delivery = await seedDelivery(database, { subscriptionId: subscription.id, tenant: 'acme' });
 });
 afterAll(async () => {
-  await nats.bus.stop();
+  await nats.natsClient.stop();
   await database.close();
   await services.stop();
 });

@@ -7,7 +7,7 @@ import { TEST_SEAL } from './test-app.ts';
 type ClientOptions = ConstructorParameters<typeof NatsClient>[0];
 
 export type NatsParts = {
-  readonly bus: NatsClient;
+  readonly natsClient: NatsClient;
   readonly deliveries: DeliveryStream;
   readonly feed: AttemptFeed;
   readonly redeliveryGuard: RedeliveryGuard;
@@ -16,13 +16,13 @@ export type NatsParts = {
 /** A started NATS client, with the parts that the program builds on it. */
 export function startNatsParts(options: Omit<ClientOptions, 'seal'>): NatsParts {
   const { log } = options;
-  const bus = new NatsClient({ ...options, seal: TEST_SEAL });
+  const natsClient = new NatsClient({ ...options, seal: TEST_SEAL });
   const parts = {
-    bus,
-    deliveries: new DeliveryStream({ nats: bus, log, now: Date.now }),
-    feed: new AttemptFeed({ nats: bus, log }),
-    redeliveryGuard: guardRedeliveries(bus, Date.now),
+    natsClient,
+    deliveries: new DeliveryStream({ nats: natsClient, log, now: Date.now }),
+    feed: new AttemptFeed({ nats: natsClient, log }),
+    redeliveryGuard: guardRedeliveries(natsClient, Date.now),
   };
-  bus.start();
+  natsClient.start();
   return parts;
 }

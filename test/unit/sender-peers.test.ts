@@ -4,7 +4,7 @@ import { expect, test, vi } from 'vitest';
 import { SenderPeers } from '../../src/delivery/sending/peers.ts';
 import { createCoreNats } from '../support/core-nats.ts';
 
-function createBus() {
+function createInstallation() {
   const addProcess = createCoreNats();
   let now = 0;
   return {
@@ -22,13 +22,13 @@ function createBus() {
 }
 
 test('a single sender has the whole limit', async () => {
-  const { peers, count } = createBus().add();
+  const { peers, count } = createInstallation().add();
   expect([await count(), peers.shareOf(10), peers.shareOf(1)]).toEqual([1, 10, 1]);
 });
 
 test('the shares of several senders add up to the limit, and each is at least 1', async () => {
-  const bus = createBus();
-  const all = [bus.add(), bus.add(), bus.add()];
+  const installation = createInstallation();
+  const all = [installation.add(), installation.add(), installation.add()];
   expect(await Promise.all(all.map(({ count }) => count()))).toEqual([3, 3, 3]);
   const senders = all.map(({ peers }) => peers);
   const total = (limit: number) => senders.reduce((sum, peers) => sum + peers.shareOf(limit), 0);
@@ -37,17 +37,17 @@ test('the shares of several senders add up to the limit, and each is at least 1'
 });
 
 test('a sender that stops is no longer counted at once', async () => {
-  const bus = createBus();
-  const [one, two] = [bus.add(), bus.add()];
+  const installation = createInstallation();
+  const [one, two] = [installation.add(), installation.add()];
   await two.peers.stop();
   expect([await one.count(), one.peers.shareOf(10)]).toEqual([1, 10]);
 });
 
 test('a killed sender is no longer counted, but one that was disconnected together with this one is', async () => {
-  const bus = createBus();
-  const [one, two, three] = [bus.add(), bus.add(), bus.add()];
+  const installation = createInstallation();
+  const [one, two, three] = [installation.add(), installation.add(), installation.add()];
   two.disconnect();
-  bus.advance(8_000);
+  installation.advance(8_000);
   one.disconnect();
   three.disconnect();
   one.ready();
@@ -57,7 +57,7 @@ test('a killed sender is no longer counted, but one that was disconnected togeth
   one.peers.start();
   three.peers.start();
   for (let waitedMs = 0; waitedMs < 8_000; waitedMs += 2_000) {
-    bus.advance(2_000);
+    installation.advance(2_000);
     vi.advanceTimersByTime(2_000);
   }
   vi.useRealTimers();

@@ -24,7 +24,7 @@ it('a sender whose intake is full stops, and returns every message to JetStream'
     load = resolve;
   });
   const messageOf = (seq: number) => ({ seq, data: MEBIBYTE, info: {}, nak: () => void returned.push(seq) });
-  const bus = {
+  const nats = {
     // Like NatsClient: passes one message at a time, and after the stop those that nats-server had already sent.
     consume: async ({ onMessage }: ConsumeOptions) => {
       for (let seq = 1; seq <= MESSAGES; seq += 1) {
@@ -44,7 +44,7 @@ it('a sender whose intake is full stops, and returns every message to JetStream'
   };
   // `as`: no attempt is made, so the other parts are not used.
   const sender = new Sender({
-    bus,
+    nats,
     deliveries,
     log: pino({ level: 'silent' }),
     metrics: new Registry(),

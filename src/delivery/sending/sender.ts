@@ -44,7 +44,7 @@ const STOP_MS = 20_000;
 
 type SenderOptions = {
   readonly database: Database;
-  readonly bus: NatsClient;
+  readonly nats: NatsClient;
   readonly deliveries: DeliveryStream;
   readonly feed: AttemptAnnouncer;
   readonly redeliveryGuard: RedeliveryGuard;
@@ -189,7 +189,7 @@ export class Sender {
       this.#extend();
     }, this.#extendAfterMs / EXTEND_CHECKS);
     const handling = this.#handleAll();
-    await this.#options.bus.consume({
+    await this.#options.nats.consume({
       durable: 'sender',
       maxMessages: MAX_BUFFERED,
       signal: this.#stopTaking.signal,
