@@ -84,6 +84,8 @@ const libraryRules = ['', ...new Set(owners.flatMap(({ paths }) => paths))].map(
   },
 }));
 
+const callOf = (object, method) => `CallExpression[callee.object.name="${object}"][callee.property.name="${method}"]`;
+
 export default defineConfig(
   { ignores: ['dist/', 'src/generated/', 'console/generated/', '.data/', 'coverage/'] },
   {
@@ -113,7 +115,21 @@ export default defineConfig(
   {
     files: ['src/**'],
     plugins: { 'import-x': importX },
-    rules: { 'import-x/no-restricted-paths': ['error', { zones: zones.flat() }] },
+    rules: {
+      'import-x/no-restricted-paths': ['error', { zones: zones.flat() }],
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: `${callOf('AbortSignal', 'any')} ${callOf('AbortSignal', 'timeout')}`,
+          message:
+            'The time limit may vanish with a garbage collection (nodejs/node#57867). Use limitSignal of src/lib/loop.ts.',
+        },
+        {
+          selector: `BinaryExpression[operator="-"] > ${callOf('Date', 'now')}.left`,
+          message: 'The system clock may be set while a duration is measured. Use performance.now().',
+        },
+      ],
+    },
   },
   ...libraryRules,
   {

@@ -34,7 +34,8 @@ export class Clock {
 
   /** The machine's time minus Postgres's time, in milliseconds; undefined before the first measurement. */
   get machineAheadMs(): number | undefined {
-    return this.#offsetMs === undefined ? undefined : Date.now() - this.now();
+    const machineMs = Date.now();
+    return this.#offsetMs === undefined ? undefined : machineMs - this.now();
   }
 
   /**
