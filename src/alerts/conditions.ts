@@ -87,12 +87,14 @@ async function findCircuits({ database }: ConditionSources): Promise<Condition[]
   return rows.map((row) => ofSubscription('CIRCUIT_OPENED', row));
 }
 
+/** Later changes of the subscription do not change the time of its deactivation. */
 async function findDeactivated({ database }: ConditionSources): Promise<Condition[]> {
   const { rows } = await database.readPool.query<SubscriptionRow>(
-    `SELECT id, tenant, url, updated_at AS since, deactivation_reason AS reason FROM webhook_subscriptions
-     WHERE deactivation_reason IS NOT NULL AND updated_at > now() - interval '12 hours'
-       AND NOT is_active AND deleted_at IS NULL
-     ORDER BY updated_at DESC LIMIT ${MAX_SUBSCRIPTIONS}`,
+    `SELECT s.id, s.tenant, s.url, max(m.superseded_at) AS since, s.deactivation_reason AS reason
+     FROM webhook_subscriptions s JOIN matching_settings m ON m.subscription_id = s.id AND m.is_active
+     WHERE s.deactivation_reason IS NOT NULL AND s.updated_at > now() - interval '12 hours'
+       AND NOT s.is_active AND s.deleted_at IS NULL AND m.superseded_at > now() - interval '12 hours'
+     GROUP BY s.id ORDER BY since DESC LIMIT ${MAX_SUBSCRIPTIONS}`,
   );
   return rows.map((row) => ofSubscription('SUBSCRIPTION_DEACTIVATED', row));
 }

@@ -233,6 +233,23 @@ test('a condition that cannot be read is logged, and does not hide the others', 
   await receiver.close();
 });
 
+test('a deactivation is no condition after 12 hours, even if the subscription was changed since', async () => {
+  const find = () => findConditions({ database, streamWarnings: () => [], diskFolder: undefined }, throwError);
+  await openCircuits(1);
+  await services.query(`UPDATE webhook_subscriptions SET is_active = false, deactivation_reason = 'FAILING'`);
+  await services.query(
+    `UPDATE matching_settings SET superseded_at = now() - interval '11 hours' WHERE superseded_at IS NOT NULL`,
+  );
+  await services.query(`UPDATE webhook_subscriptions SET event_types = '{order.*}', updated_at = now()`);
+  const [row] = await services.query<{ since: Date }>(
+    'SELECT superseded_at AS since FROM matching_settings WHERE is_active',
+  );
+  const since = row?.since.toISOString();
+  expect(await find()).toMatchObject([{ kind: 'SUBSCRIPTION_DEACTIVATED', detail: { since, reason: 'FAILING' } }]);
+  await services.query(`UPDATE matching_settings SET superseded_at = superseded_at - interval '2 hours'`);
+  expect(await find()).toEqual([]);
+});
+
 test('several kinds of conditions are in one message', async () => {
   const receiver = await startReceiver();
   await openCircuits(2);
