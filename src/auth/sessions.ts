@@ -155,19 +155,23 @@ async function problemsOfSubscriptions(
 
 /** Exchanges a one-time code for a new token. Throws a NotFoundError if the code is unknown, used or older than 60 s. */
 export async function exchangeCode(
-  { prisma, readPool }: Database,
+  { prisma, clock }: Database,
   code: string,
 ): Promise<Pick<IssuedSession, 'session' | 'token'>> {
   const token = generateSecret('whs_');
+  const now = new Date(clock.now());
   // A single statement, so that of two concurrent exchanges the second waits for the row lock and then finds no code.
-  const { rows } = await readPool.query<{ id: string }>(
-    `UPDATE api_keys SET key_hash = $2, code_hash = NULL, code_expires_at = NULL
-     WHERE code_hash = $1 AND code_expires_at > now() AND expires_at > now() AND revoked_at IS NULL RETURNING id`,
-    [hashApiKey(code), hashApiKey(token)],
-  );
-  const [row] = rows;
-  if (row === undefined) throw new NotFoundError('code');
-  return { session: await prisma.apiKey.findUniqueOrThrow({ where: { id: row.id } }), token };
+  const [session] = await prisma.apiKey.updateManyAndReturn({
+    where: {
+      codeHash: new Uint8Array(hashApiKey(code)),
+      codeExpiresAt: { gt: now },
+      expiresAt: { gt: now },
+      revokedAt: null,
+    },
+    data: { keyHash: new Uint8Array(hashApiKey(token)), codeHash: null, codeExpiresAt: null },
+  });
+  if (session === undefined) throw new NotFoundError('code');
+  return { session, token };
 }
 
 type SessionKey = {
