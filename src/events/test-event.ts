@@ -3,7 +3,7 @@ import { publishOrRequeue } from '../delivery/queue/message.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { DomainError } from '../lib/errors.ts';
 import { pause } from '../lib/loop.ts';
-import { uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
+import { leastChildId } from '../lib/uuid7.ts';
 import { type Database, type Queryable, transaction } from '../postgres/client.ts';
 import { emitSystemEvent } from './system-event.ts';
 
@@ -19,8 +19,6 @@ export type TestEvent = {
 export const MAX_PENDING_TESTS = 10;
 const FIRST_POLL_MS = 20;
 const MAX_POLL_MS = 250;
-/** Maximum lag of a sender's clock behind the clock of this process: one hour. */
-const CLOCK_SKEW_MS = 3_600_000;
 
 /** The tenant has the maximum number of pending test events. */
 export class TooManyTestsError extends DomainError {
@@ -73,7 +71,7 @@ export async function waitForAttempt(
 ): Promise<{ readonly attemptId: string } | 'pending' | 'ended'> {
   const until = performance.now() + waitMs;
   // This bound lets Postgres prune the partitions of earlier days.
-  const sinceId = uuid7Floor(uuid7Time(deliveryId) - CLOCK_SKEW_MS);
+  const sinceId = leastChildId(deliveryId);
   for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(MAX_POLL_MS, 1.5 * pollMs)) {
     const { rows } = await db.query<{ isPending: boolean; attemptId: string | null }>(
       `SELECT status = 'PENDING' AS "isPending", (

@@ -87,7 +87,7 @@ export const CLOCK_DRIFT_MS = 5 * 60_000;
 
 /** The smallest possible id of a row that was created for this one later. */
 export function leastChildId(parentId: string): string {
-  return uuid7Floor(uuid7Time(parentId) - CLOCK_DRIFT_MS);
+  return uuid7Floor(Math.max(0, uuid7Time(parentId) - CLOCK_DRIFT_MS));
 }
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;

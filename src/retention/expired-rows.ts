@@ -1,14 +1,11 @@
 import { deleteEndedSessions } from '../auth/sessions.ts';
 import { pause } from '../lib/loop.ts';
-import { uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
+import { CLOCK_DRIFT_MS, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
 import { expiryOf, gapsBefore, type Retention, type TimeRange } from './partition-plan.ts';
 import { listPartitions } from './partitions.ts';
 
 const BATCH = 1_000;
-
-/** Tolerance of one hour: the times in ids of events and the times of settings come from different clocks. */
-const SKEW_MS = 3_600_000;
 
 /** The number of deleted rows, and whether no expired rows are left. */
 type RowDeletion = { count: number; isDone: boolean };
@@ -186,7 +183,7 @@ async function deleteOldSettings(
   { beforeId, limit }: { readonly beforeId: string; readonly limit: number },
 ): Promise<number> {
   const { rows: events } = await db.query<{ id: string }>('SELECT id FROM events ORDER BY id LIMIT 1');
-  const oldest = events[0] === undefined ? Number.POSITIVE_INFINITY : uuid7Time(events[0].id) - SKEW_MS;
+  const oldest = events[0] === undefined ? Number.POSITIVE_INFINITY : uuid7Time(events[0].id) - CLOCK_DRIFT_MS;
   const before = new Date(Math.min(oldest, uuid7Time(beforeId)));
   const { rows } = await db.query(
     `DELETE FROM matching_settings WHERE (subscription_id, from_version) IN (

@@ -1,4 +1,4 @@
-import { idRange, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
+import { idRange, leastChildId, uuid7Floor } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
 import { type Deadline, hasTime, inBatches } from './expired-rows.ts';
 
@@ -8,8 +8,6 @@ export const LOWEST_ID = uuid7Floor(0);
 const BATCH = 500;
 /** Maximum subscriptions that one statement reads. */
 const SUBSCRIPTIONS = 200;
-/** Tolerance of one hour: ids of attempts come from another clock than ids of events and of their deliveries. */
-const SKEW_MS = 3_600_000;
 
 type TrimmingRound = {
   /** Number of ended deliveries that each subscription keeps. */
@@ -101,7 +99,7 @@ async function deleteDeliveries(db: Queryable, ids: readonly string[]): Promise<
     ids,
     least,
     greatest,
-    uuid7Floor(Math.max(0, uuid7Time(least) - SKEW_MS)),
+    leastChildId(least),
   ]);
   return rows[0]?.count ?? 0;
 }
