@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { cancelPending } from '../../src/delivery/queue/cancel.ts';
-import { reserveSendTimes } from '../../src/delivery/queue/rate-slots.ts';
+import { reserveSendTimes } from '../../src/delivery/queue/send-times.ts';
 import { lockDueDeliveries, lockDueQueues, saveQueues } from '../../src/delivery/queue/state.ts';
 import {
   extendLeases,

@@ -1,4 +1,4 @@
-import { SLOT_HORIZON_MS } from './rate-slots.ts';
+import { SLOT_HORIZON_MS } from './send-times.ts';
 import type { DueQueue, QueueChange } from './state.ts';
 
 /** The due deliveries of a subscription to publish now. */

@@ -2,7 +2,7 @@ import { readDataOfDeliveries } from '../../events/store.ts';
 import { Batcher } from '../../postgres/batcher.ts';
 import type { Database } from '../../postgres/client.ts';
 import { markCancelled } from '../queue/cancel.ts';
-import { SendTimes } from '../queue/rate-slots.ts';
+import { SendTimes } from '../queue/send-times.ts';
 import {
   type Lease,
   type LeaseRequest,

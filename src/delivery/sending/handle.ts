@@ -6,7 +6,7 @@ import type { JetStreamMessage } from '../../nats/connection.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import type { SenderSubscription } from '../../subscriptions/cache.ts';
 import type { DeliveryEnvelope, DeliveryMessage } from '../queue/message.ts';
-import { SLOT_HORIZON_MS } from '../queue/rate-slots.ts';
+import { SLOT_HORIZON_MS } from '../queue/send-times.ts';
 import { LEASE_MARGIN_MS, type Lease, type LeaseRequest, type LimitedDelivery } from '../queue/store.ts';
 import { type AttemptDeps, makeAttempt, type NewAttempt } from './attempt.ts';
 import { type LogAttempts, logAttempt } from './attempt-metrics.ts';
