@@ -95,12 +95,7 @@ async function deliveriesToTrim(
 /** Deletes these deliveries with their attempts, except those that are pending again, and returns their number. */
 async function deleteDeliveries(db: Queryable, ids: readonly string[]): Promise<number> {
   const [least, greatest] = idRange(ids);
-  const { rows } = await db.query<{ count: number }>(DELETE, [
-    ids,
-    least,
-    greatest,
-    leastChildId(least),
-  ]);
+  const { rows } = await db.query<{ count: number }>(DELETE, [ids, least, greatest, leastChildId(least)]);
   return rows[0]?.count ?? 0;
 }
 

@@ -59,7 +59,7 @@ async function deliverOne(subscriptionId: string): Promise<void> {
   await lockDueQueues(db, 10);
   await lockDueDeliveries(db, [{ subscriptionId, count: 10 }]);
   await markPublished(db, { ids: [delivery.id], maxDataBytes: 1_000 });
-  const change = { subscriptionId, recheckMs: 100, mustRecheck: false, publishWindow: null, nextSlotInMs: null };
+  const change = { subscriptionId, recheckMs: 100, mustRecheck: false, publishWindow: null, nextSendInMs: null };
   await saveQueues(db, [{ ...change, nextProbeInMs: null }]);
   await requeueAtLimit(db, [{ deliveryId: delivery.id, enqueueCount: 1, reason: 'IN_FLIGHT_LIMIT' }]);
   await markPublished(db, { ids: [delivery.id], maxDataBytes: 1_000 });

@@ -88,8 +88,8 @@ it('each send time is reserved once, even by many concurrent requests', async ()
   await Promise.all(Array.from({ length: 10 }, () => pool.query('SELECT 1')));
   const startedAt = Date.now();
   const asking = Array.from({ length: 30 }, async () => {
-    const slots = await reserveSendTimes(pool, { requests: [{ subscriptionId: id, count: 5 }], horizonMs: 1_000 });
-    return slots.get(id)?.count ?? 0;
+    const times = await reserveSendTimes(pool, { requests: [{ subscriptionId: id, count: 5 }], horizonMs: 1_000 });
+    return times.get(id)?.count ?? 0;
   });
   const given = (await Promise.all(asking)).reduce((sum, count) => sum + count, 0);
   await pool.end();

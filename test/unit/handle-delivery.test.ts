@@ -63,7 +63,7 @@ type Setup = {
   readonly lease?: Lease;
   readonly mayReserveNak?: boolean;
   readonly hasPermit?: boolean;
-  readonly hasSlot?: boolean;
+  readonly hasSendTime?: boolean;
   readonly sendTime?: number | undefined;
   readonly deps?: Partial<HandlerDeps>;
   readonly statements?: Partial<HandlerDeps['statements']>;
@@ -100,7 +100,7 @@ async function handle(setup: Setup = {}) {
     limiter: {
       acquire: record('acquire', setup.hasPermit ?? true),
       release: () => void calls.push(['release']),
-      waitForSlot: record('waitForSlot', setup.hasSlot ?? true),
+      waitForSendTime: record('waitForSendTime', setup.hasSendTime ?? true),
     },
     starts: { waitForStart: () => Promise.resolve() },
     delayedNaks: { reserve: () => setup.mayReserveNak ?? true },
@@ -138,7 +138,7 @@ async function handle(setup: Setup = {}) {
     permits: 1,
   });
   const delayMs = disposition.kind === 'nakUntil' ? Math.round((disposition.dueAt - startedAt) / 100) * 100 : undefined;
-  const changes = calls.filter(([name]) => !['acquire', 'release', 'waitForSlot'].includes(name));
+  const changes = calls.filter(([name]) => !['acquire', 'release', 'waitForSendTime'].includes(name));
   return { disposition: disposition.kind, delayMs, results, requests, calls, changes };
 }
 
@@ -229,7 +229,7 @@ it('a delivery waits for the send time that was reserved when it was published',
   const setup = { subscription: { rateLimitPerSecond: 5 }, delivery: { sendAt: NOW + 400 } };
   const { calls, requests } = await handle(setup);
   const wait: unknown = expect.objectContaining({ waitMs: 400 });
-  expect(calls).toContainEqual(['waitForSlot', expect.anything(), wait]);
+  expect(calls).toContainEqual(['waitForSendTime', expect.anything(), wait]);
   expect(calls.map(([name]) => name)).not.toContain('reserveSendTime');
   expect(requests).toHaveLength(1);
 });
@@ -238,7 +238,7 @@ it('a redelivered message reserves a new send time, and waits for a second at mo
   const setup = { subscription: { rateLimitPerSecond: 5 }, delivery: { sendAt: NOW }, redelivered: true };
   const { calls } = await handle({ ...setup, sendTime: NOW + 5_000 });
   const wait: unknown = expect.objectContaining({ waitMs: 1_000 });
-  expect(calls).toContainEqual(['waitForSlot', expect.anything(), wait]);
+  expect(calls).toContainEqual(['waitForSendTime', expect.anything(), wait]);
 });
 
 const queuedFor = (reason: string) => ({
@@ -254,7 +254,11 @@ it('a delivery without a free send time is queued', async () => {
 });
 
 it.each([
-  ['too many wait for their send time', { subscription: { rateLimitPerSecond: 5 }, hasSlot: false }, 'RATE_LIMITED'],
+  [
+    'too many wait for their send time',
+    { subscription: { rateLimitPerSecond: 5 }, hasSendTime: false },
+    'RATE_LIMITED',
+  ],
   ['the circuit is open', { subscription: { isOpen: true } }, 'CIRCUIT_OPEN'],
   ['the subscription is paused', { subscription: { isOpen: true, pausedUntil: new Date(NOW + 1) } }, 'PAUSED'],
   ['the limit of attempts in flight is reached', { hasPermit: false }, 'IN_FLIGHT_LIMIT'],

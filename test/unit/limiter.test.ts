@@ -120,16 +120,16 @@ it('at most half of the free permits wait for send times, and a subscription wai
   const gates = new SubscriptionLimiter(new WeightedSemaphore(4));
   const wait = { waitMs: 500, signal };
   const waiting = [
-    gates.waitForSlot(one('a'), wait),
-    gates.waitForSlot(one('a'), wait),
-    gates.waitForSlot(one('a'), wait),
-    gates.waitForSlot(one('b'), wait),
+    gates.waitForSendTime(one('a'), wait),
+    gates.waitForSendTime(one('a'), wait),
+    gates.waitForSendTime(one('a'), wait),
+    gates.waitForSendTime(one('b'), wait),
   ];
   expect(await Promise.all(waiting.map(settled))).toEqual(['waits', 'waits', 'refused', 'waits']);
-  expect(await settled(gates.waitForSlot(one('a'), { ...wait, waitMs: 0 }))).toBe('passed');
+  expect(await settled(gates.waitForSendTime(one('a'), { ...wait, waitMs: 0 }))).toBe('passed');
   await vi.advanceTimersByTimeAsync(500);
   expect(await Promise.all(waiting)).toEqual([true, true, false, true]);
-  expect(await settled(gates.waitForSlot(one('a'), wait))).toBe('waits');
+  expect(await settled(gates.waitForSendTime(one('a'), wait))).toBe('waits');
 });
 
 it('a large delivery counts with all its permits: in flight, and waiting for the limit or for its send time', async () => {
@@ -142,7 +142,7 @@ it('a large delivery counts with all its permits: in flight, and waiting for the
   expect(await count(entering, 'waits')).toBe(32);
   gates.release(large('a'));
   expect(await count(entering, 'passed')).toBe(9);
-  const pacing = Array.from({ length: 60 }, () => gates.waitForSlot(large('b'), { waitMs: 500, signal }));
+  const pacing = Array.from({ length: 60 }, () => gates.waitForSendTime(large('b'), { waitMs: 500, signal }));
   expect(await count(pacing, 'waits')).toBe(32);
 });
 

@@ -16,7 +16,7 @@ function queue(settings: Partial<DueQueue> = {}): DueQueue {
     liveCount: 0,
     expectedCount: settings.liveCount ?? 0,
     probe: null,
-    nextSlotInMs: 0,
+    nextSendInMs: 0,
     pausedForMs: null,
     ...settings,
   };
@@ -88,7 +88,7 @@ describe('with a rate limit', () => {
 
   it('the send times of the next second are assigned', () => {
     expect(limited({})).toMatchObject({ count: 20, sendTimes: { firstInMs: 0, gapMs: 50 } });
-    expect(limited({ nextSlotInMs: 900 })).toMatchObject({ count: 2, sendTimes: { firstInMs: 900, gapMs: 50 } });
+    expect(limited({ nextSendInMs: 900 })).toMatchObject({ count: 2, sendTimes: { firstInMs: 900, gapMs: 50 } });
   });
 
   it('after an open circuit, it still begins with few deliveries, and releases more as they are attempted', () => {
@@ -102,8 +102,8 @@ describe('with a rate limit', () => {
   });
 
   it('no send times are assigned if all are reserved', () => {
-    expect(limited({ nextSlotInMs: 1_000 }).count).toBe(0);
-    expect(limited({ nextSlotInMs: 60_000 }).count).toBe(0);
+    expect(limited({ nextSendInMs: 1_000 }).count).toBe(0);
+    expect(limited({ nextSendInMs: 60_000 }).count).toBe(0);
   });
 
   it('no more are published than the rate of one second plus the in-flight limit', () => {
@@ -112,10 +112,10 @@ describe('with a rate limit', () => {
   });
 
   it('only the used send times are reserved', () => {
-    const limitedQueue = queue({ rateLimitPerSecond: 20, nextSlotInMs: 100 });
+    const limitedQueue = queue({ rateLimitPerSecond: 20, nextSendInMs: 100 });
     const release = planRelease(limitedQueue, NO_LIMIT);
-    expect(changeAfter(limitedQueue, { release, released: 3 }).nextSlotInMs).toBe(250);
-    expect(changeAfter(limitedQueue, { release, released: 0 }).nextSlotInMs).toBeNull();
+    expect(changeAfter(limitedQueue, { release, released: 3 }).nextSendInMs).toBe(250);
+    expect(changeAfter(limitedQueue, { release, released: 0 }).nextSendInMs).toBeNull();
   });
 });
 
@@ -168,7 +168,7 @@ describe('while it is paused', () => {
   it('nothing is released, and the next check is at the end of the pause, within an hour', () => {
     expect(paused({})).toMatchObject({ count: 0, recheckMs: 12_346, mustRecheck: true });
     expect(paused({ pausedForMs: 86_400_000 })).toMatchObject({ count: 0, recheckMs: 3_600_000 });
-    expect(paused({ rateLimitPerSecond: 5 })).toMatchObject({ count: 0, nextSlotInMs: null });
+    expect(paused({ rateLimitPerSecond: 5 })).toMatchObject({ count: 0, nextSendInMs: null });
   });
 
   it('the endpoint is not probed either', () => {

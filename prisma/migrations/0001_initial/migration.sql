@@ -117,7 +117,7 @@ CREATE TABLE subscription_states (
   -- During a backlog: the maximum number of deliveries that are published and not attempted.
   publish_window  integer,
   -- With a rate limit: the first send time that is not reserved.
-  next_slot_at    timestamptz,
+  next_send_at    timestamptz,
   -- The first failure without a later success, the number of notices about the failures, and the time of the last notice.
   failing_since   timestamptz(3),
   notice_count    integer NOT NULL DEFAULT 0,

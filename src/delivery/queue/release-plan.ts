@@ -1,4 +1,4 @@
-import { SLOT_HORIZON_MS } from './send-times.ts';
+import { SEND_TIME_HORIZON_MS } from './send-times.ts';
 import type { DueQueue, QueueChange } from './state.ts';
 
 /** The due deliveries of a subscription to publish now. */
@@ -22,10 +22,10 @@ const STUCK_RECHECK_MS = 250;
  */
 const RAMP_UP_RECHECK_MS = 100;
 /**
- * Milliseconds between two sweeps of a subscription with a rate limit. Shorter than SLOT_HORIZON_MS, so that the
+ * Milliseconds between two sweeps of a subscription with a rate limit. Shorter than SEND_TIME_HORIZON_MS, so that the
  * deliveries of one release last beyond the next release.
  */
-const RATE_LIMITED_RECHECK_MS = SLOT_HORIZON_MS / 2;
+const RATE_LIMITED_RECHECK_MS = SEND_TIME_HORIZON_MS / 2;
 /** Milliseconds between two sweeps of a subscription with an open circuit and no due delivery to probe with. */
 const IDLE_PROBE_MS = 30_000;
 const MAX_PROBE_WAIT_MS = 3_600_000;
@@ -63,11 +63,11 @@ export function planRelease(queue: DueQueue, maxCount: number): Release {
   }
   const bounded = (count: number) => Math.min(maxCount, Math.max(0, count));
   if (rateLimitPerSecond !== null) {
-    const sendTimes = { firstInMs: queue.nextSlotInMs, gapMs: 1_000 / rateLimitPerSecond };
-    const slots = Math.ceil((SLOT_HORIZON_MS - sendTimes.firstInMs) / sendTimes.gapMs);
+    const sendTimes = { firstInMs: queue.nextSendInMs, gapMs: 1_000 / rateLimitPerSecond };
+    const freeTimes = Math.ceil((SEND_TIME_HORIZON_MS - sendTimes.firstInMs) / sendTimes.gapMs);
     const publishWindow = nextRateLimitedWindow(queue, rateLimitPerSecond + maxInFlight);
     const recheckMs = Math.max(RATE_LIMITED_RECHECK_MS, Math.ceil(sendTimes.gapMs));
-    const count = bounded(Math.min(slots, roomIn(publishWindow, queue)));
+    const count = bounded(Math.min(freeTimes, roomIn(publishWindow, queue)));
     return { ...plan, count, sendTimes, recheckMs, publishWindow };
   }
   const publishWindow = nextWindow(queue);
@@ -116,10 +116,10 @@ export function changeAfter(
   const { subscriptionId, sendTimes, recheckMs, publishWindow } = release;
   const { probe } = queue;
   const change = { subscriptionId, recheckMs, publishWindow, mustRecheck: probe !== null || isPaused(queue) };
-  const nextSlotInMs =
+  const nextSendInMs =
     sendTimes === undefined || released === 0 ? null : sendTimes.firstInMs + released * sendTimes.gapMs;
-  if (probe === null || release.count === 0) return { ...change, nextSlotInMs, nextProbeInMs: null };
-  if (released === 0) return { ...change, recheckMs: IDLE_PROBE_MS, nextSlotInMs, nextProbeInMs: null };
+  if (probe === null || release.count === 0) return { ...change, nextSendInMs, nextProbeInMs: null };
+  if (released === 0) return { ...change, recheckMs: IDLE_PROBE_MS, nextSendInMs, nextProbeInMs: null };
   const nextProbeInMs = Math.min(MAX_PROBE_WAIT_MS, probe.waitMs * 2);
-  return { ...change, recheckMs: nextProbeInMs, nextSlotInMs, nextProbeInMs };
+  return { ...change, recheckMs: nextProbeInMs, nextSendInMs, nextProbeInMs };
 }

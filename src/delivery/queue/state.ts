@@ -25,7 +25,7 @@ export type DueQueue = {
   /** The next probe of an open circuit; null if the circuit is closed. */
   readonly probe: { readonly inMs: number; readonly waitMs: number } | null;
   /** Milliseconds until the first send time that is not reserved; 0 without a rate limit. */
-  readonly nextSlotInMs: number;
+  readonly nextSendInMs: number;
   /** Milliseconds until the end of a pause, negative once it is over; null if it is not paused. */
   readonly pausedForMs: number | null;
 };
@@ -77,7 +77,7 @@ const LOCK_DUE_QUEUES = `
     CASE WHEN st.opened_at IS NOT NULL THEN json_build_object(
       'inMs', extract(epoch FROM st.probe_at - now()) * 1000, 'waitMs', st.probe_wait_ms
     ) END AS probe,
-    greatest(0, coalesce(extract(epoch FROM st.next_slot_at - now()) * 1000, 0))::float8 AS "nextSlotInMs",
+    greatest(0, coalesce(extract(epoch FROM st.next_send_at - now()) * 1000, 0))::float8 AS "nextSendInMs",
     (extract(epoch FROM st.paused_until - now()) * 1000)::float8 AS "pausedForMs"
   FROM selection JOIN subscription_states st USING (subscription_id)
   JOIN webhook_subscriptions s ON s.id = st.subscription_id
@@ -122,7 +122,7 @@ export type QueueChange = {
   readonly mustRecheck: boolean;
   readonly publishWindow: number | null;
   /** Milliseconds until the first send time that is not reserved; null: unchanged. */
-  readonly nextSlotInMs: number | null;
+  readonly nextSendInMs: number | null;
   /** Milliseconds until the next probe; null: unchanged. */
   readonly nextProbeInMs: number | null;
 };
@@ -140,7 +140,7 @@ export async function saveQueues(db: Queryable, changes: readonly QueueChange[])
     changes.map(({ subscriptionId }) => subscriptionId),
     changes.map(({ recheckMs }) => recheckMs),
     changes.map(({ publishWindow }) => publishWindow),
-    changes.map(({ nextSlotInMs }) => nextSlotInMs),
+    changes.map(({ nextSendInMs }) => nextSendInMs),
     changes.map(({ nextProbeInMs }) => nextProbeInMs),
     changes.map(({ mustRecheck }) => mustRecheck),
     LATE_INSERT_MS,
@@ -156,13 +156,13 @@ const SAVE_QUEUES = `
     late_insert_check_until = plan.late_insert_check_until,
     is_backlogged = plan.has_more,
     publish_window = CASE WHEN plan.has_more THEN change.publish_window END,
-    next_slot_at = coalesce(now() + change.next_slot_in_ms * interval '1 ms', st.next_slot_at),
+    next_send_at = coalesce(now() + change.next_send_in_ms * interval '1 ms', st.next_send_at),
     probe_at = coalesce(now() + change.next_probe_in_ms * interval '1 ms', st.probe_at),
     probe_wait_ms = coalesce(change.next_probe_in_ms, st.probe_wait_ms),
     -- NATS may also refuse the deliveries that this sweep releases.
     refused_at = CASE WHEN st.refused_at > now() - interval '10 seconds' THEN st.refused_at END
   FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::float8[], $5::integer[], $6::boolean[])
-    AS change (subscription_id, recheck_ms, publish_window, next_slot_in_ms, next_probe_in_ms, must_recheck)
+    AS change (subscription_id, recheck_ms, publish_window, next_send_in_ms, next_probe_in_ms, must_recheck)
   JOIN subscription_states old ON old.subscription_id = change.subscription_id
   CROSS JOIN LATERAL (
     SELECT (

@@ -6,7 +6,7 @@ import type { JetStreamMessage } from '../../nats/connection.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import type { SenderSubscription } from '../../subscriptions/cache.ts';
 import type { DeliveryEnvelope, DeliveryMessage } from '../queue/message.ts';
-import { SLOT_HORIZON_MS } from '../queue/send-times.ts';
+import { SEND_TIME_HORIZON_MS } from '../queue/send-times.ts';
 import { LEASE_MARGIN_MS, type Lease, type LeaseRequest, type LimitedDelivery } from '../queue/store.ts';
 import { type AttemptDeps, makeAttempt, type NewAttempt } from './attempt.ts';
 import { type LogAttempts, logAttempt } from './attempt-metrics.ts';
@@ -82,7 +82,7 @@ export type DeliveryStatements = {
 type Limiter = {
   acquire(entry: LimiterEntry, maxInFlight: number): Promise<boolean>;
   release(entry: LimiterEntry): void;
-  waitForSlot(entry: LimiterEntry, options: { waitMs: number; signal: AbortSignal }): Promise<boolean>;
+  waitForSendTime(entry: LimiterEntry, options: { waitMs: number; signal: AbortSignal }): Promise<boolean>;
 };
 
 const ACK: Disposition = { kind: 'ack' };
@@ -199,8 +199,8 @@ async function awaitRateLimit(
   const reserved = message.redelivered ? undefined : delivery.sendAt;
   const sendAt = reserved ?? (await statements.reserveSendTime(subscription.id));
   if (sendAt === undefined) return 'RATE_LIMITED';
-  const waitMs = Math.min(SLOT_HORIZON_MS, sendAt - clock.now());
-  return (await limiter.waitForSlot(inFlight, { waitMs, signal: stopTaking })) ? undefined : 'RATE_LIMITED';
+  const waitMs = Math.min(SEND_TIME_HORIZON_MS, sendAt - clock.now());
+  return (await limiter.waitForSendTime(inFlight, { waitMs, signal: stopTaking })) ? undefined : 'RATE_LIMITED';
 }
 
 /** Attempts the delivery unless, in Postgres, it has ended, is not due, or is leased to another sender. */

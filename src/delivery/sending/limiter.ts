@@ -41,8 +41,8 @@ type Limit = {
   readonly tenant: Tenant;
   maxInFlight: number;
   inFlight: number;
-  /** Permits used by running attempts, by deliveries queued here, and by deliveries waiting for their rate-limit slot. */
-  readonly used: { inFlight: number; waiting: number; waitingForSlot: number };
+  /** Permits used by running attempts, by deliveries queued here, and by deliveries waiting for their send time. */
+  readonly used: { inFlight: number; waiting: number; waitingForSendTime: number };
   /** Time at which the last attempt ended, initially that of this object's creation (performance.now()). */
   lastEndedAt: number;
   readonly waiting: Waiter[];
@@ -122,8 +122,8 @@ export class SubscriptionLimiter {
     });
   }
 
-  /** Waits `waitMs` for the rate-limit slot; false immediately if the subscription or tenant uses too many permits. */
-  async waitForSlot(
+  /** Waits `waitMs` for the send time; false immediately if the subscription or tenant uses too many permits. */
+  async waitForSendTime(
     { delivery, permits }: LimiterEntry,
     { waitMs, signal }: { readonly waitMs: number; readonly signal: AbortSignal },
   ): Promise<boolean> {
@@ -131,11 +131,11 @@ export class SubscriptionLimiter {
     const limit = this.#limitOf(delivery);
     const { free } = this.#permits;
     const isFull =
-      limit.used.waitingForSlot >= Math.max(1, free * WAITING_SHARE) || limit.tenant.used > free * TENANT_SHARE;
+      limit.used.waitingForSendTime >= Math.max(1, free * WAITING_SHARE) || limit.tenant.used > free * TENANT_SHARE;
     if (!isFull) {
-      use(limit, 'waitingForSlot', permits);
+      use(limit, 'waitingForSendTime', permits);
       await pause(waitMs, signal);
-      use(limit, 'waitingForSlot', -permits);
+      use(limit, 'waitingForSendTime', -permits);
     }
     this.#forgetIdle(delivery, limit);
     return !isFull;
@@ -194,7 +194,7 @@ export class SubscriptionLimiter {
       tenant,
       maxInFlight: 0,
       inFlight: 0,
-      used: { inFlight: 0, waiting: 0, waitingForSlot: 0 },
+      used: { inFlight: 0, waiting: 0, waitingForSendTime: 0 },
       lastEndedAt: performance.now(),
       waiting: [],
     };
@@ -203,7 +203,7 @@ export class SubscriptionLimiter {
   }
 
   #forgetIdle({ subscriptionId, tenant }: LimiterEntry['delivery'], limit: Limit): void {
-    if (limit.inFlight > 0 || limit.used.waitingForSlot > 0 || limit.waiting.length > 0) return;
+    if (limit.inFlight > 0 || limit.used.waitingForSendTime > 0 || limit.waiting.length > 0) return;
     this.#limits.delete(subscriptionId);
     if (limit.tenant.used === 0) this.#tenants.delete(tenant);
   }
