@@ -64,7 +64,7 @@ export function createServices(
     loginFiles: login,
     names: natsNames(prefix),
     streams,
-    makesRoom: config.roles.has('dispatcher'),
+    deletesDispatchedEvents: config.roles.has('dispatcher'),
     seal: createMessageSeal(...secretsKeys),
     log,
   });

@@ -9,8 +9,11 @@ import { findDeliveries } from './search.ts';
 /** The number of deliveries of each status. If `isExact` is false, there are more. */
 export type DeliveryCounts = Readonly<Record<DeliveryStatus, number>> & { readonly isExact: boolean };
 
-/** Counts the deliveries of an event by its row id. The counts requested in one turn of the event loop are read together. */
-export type EventSummary = (eventRowId: string) => Promise<DeliveryCounts>;
+/**
+ * Counts the deliveries of an event, by the id of its row, or of a replay. The counts requested in one turn of the event
+ * loop are read together.
+ */
+export type DeliveryCounter = (parentId: string) => Promise<DeliveryCounts>;
 
 /**
  * Maximum deliveries that are counted per event or replay: for 250 events that is 250,000 rows, which takes about a
@@ -18,15 +21,12 @@ export type EventSummary = (eventRowId: string) => Promise<DeliveryCounts>;
  */
 const MAX_PER_PARENT = 1_000;
 
-export function createEventSummary({ readPool }: Pick<Database, 'readPool'>): EventSummary {
+export function createEventCounter({ readPool }: Pick<Database, 'readPool'>): DeliveryCounter {
   const load = batched((ids) => countOf(readPool, { sql: OF_EVENTS, ids, earliest: ids.map(leastChildId) }));
   return (eventRowId) => load(eventRowId, null);
 }
 
-/** Counts the deliveries that a replay has created, like EventSummary. */
-export type ReplayOutcome = (replayId: string) => Promise<DeliveryCounts>;
-
-export function createReplayOutcome({ readPool }: Pick<Database, 'readPool'>): ReplayOutcome {
+export function createReplayCounter({ readPool }: Pick<Database, 'readPool'>): DeliveryCounter {
   // The ids of a replay's deliveries are not older than the replay.
   const firstIds = (ids: readonly string[]) => ids.map((id) => uuid7Floor(uuid7Time(id)));
   const load = batched((ids) => countOf(readPool, { sql: OF_REPLAYS, ids, earliest: firstIds(ids) }));

@@ -25,7 +25,7 @@ type NatsClientOptions = {
   /** Applied to the streams that this process creates. */
   readonly streams?: StreamSettings;
   /** Whether this process deletes dispatched events when EVENTS is crowded: true in a dispatcher. */
-  readonly makesRoom?: boolean;
+  readonly deletesDispatchedEvents?: boolean;
   readonly seal: MessageSeal;
   readonly log: Logger;
 };
@@ -109,10 +109,16 @@ export class NatsClient {
   #checkSoon: () => void = () => undefined;
 
   constructor(options: NatsClientOptions) {
-    const { servers, loginFiles, streams = {}, makesRoom = false, log, names = natsNames() } = options;
+    const { servers, loginFiles, streams = {}, deletesDispatchedEvents = false, log, names = natsNames() } = options;
     this.#options = options;
     this.names = names;
-    this.#streams = new StreamReconciler({ log, names, settings: streams, makesRoom, now: () => performance.now() });
+    this.#streams = new StreamReconciler({
+      log,
+      names,
+      settings: streams,
+      deletesDispatchedEvents,
+      now: () => performance.now(),
+    });
     this.#link = new NatsLink({
       login: { servers, files: loginFiles },
       names,

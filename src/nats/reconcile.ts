@@ -12,10 +12,10 @@ import { describeRefusal } from './refusal.ts';
 import {
   assertOwnStream,
   checkWithinMs,
-  createWithRoom,
+  createStream,
+  deleteDispatchedEvents,
   describeUse,
   isNearlyFull,
-  makeRoom,
   type RequiredConsumer,
   type RequiredSetup,
   type RequiredStream,
@@ -30,7 +30,7 @@ type StreamReconcilerOptions = {
   /** Settings of the streams that the reconciler creates. */
   readonly settings?: StreamSettings;
   /** Whether the reconciler deletes dispatched events when EVENTS is crowded. */
-  readonly makesRoom?: boolean;
+  readonly deletesDispatchedEvents?: boolean;
   /** A clock in milliseconds that is never set back. */
   readonly now: () => number;
 };
@@ -95,14 +95,17 @@ export class StreamReconciler {
     const infos = new Map<string, StreamInfo>();
     for (const [required, info] of before) {
       const first = infos.get(this.#names.events.stream);
-      infos.set(required.name, info ?? (await createWithRoom(jsm, { required, first, log: this.#options.log })));
+      infos.set(required.name, info ?? (await createStream(jsm, { required, first, log: this.#options.log })));
       if (info !== undefined) this.#checkStream(required, info);
     }
     let created = false;
     for (const required of Object.values(this.#required.consumers))
       created = (await this.#checkConsumer(jsm, required)) || created;
     const intervals = [...this.#seen.values()].flat().map(({ mustPersistMs }) => mustPersistMs / CHECKS_PER_DURATION);
-    const againInMs = this.#options.makesRoom === true ? await this.#makeRoom(jsm, { infos, canPurge }) : INTERVAL_MS;
+    const againInMs =
+      this.#options.deletesDispatchedEvents === true
+        ? await this.#deleteDispatchedEvents(jsm, { infos, canPurge })
+        : INTERVAL_MS;
     const maxBytes = infos.get(this.#names.deliveries.stream)?.config.max_bytes ?? -1;
     return {
       created,
@@ -116,7 +119,7 @@ export class StreamReconciler {
    * Deletes dispatched events if EVENTS is crowded. Returns the milliseconds after which EVENTS may be crowded again; 0
    * if it still is.
    */
-  async #makeRoom(
+  async #deleteDispatchedEvents(
     jsm: JetStreamManager,
     { infos, canPurge }: { readonly infos: Map<string, StreamInfo>; readonly canPurge: boolean },
   ): Promise<number> {
@@ -124,7 +127,7 @@ export class StreamReconciler {
     const before = infos.get(events.stream);
     if (before === undefined) return INTERVAL_MS;
     try {
-      const { info, hasMore } = await makeRoom(jsm, { names: events, info: before, canPurge });
+      const { info, hasMore } = await deleteDispatchedEvents(jsm, { names: events, info: before, canPurge });
       infos.set(events.stream, info);
       return hasMore ? 0 : Math.max(MIN_INTERVAL_MS, checkWithinMs(info));
     } catch (error) {

@@ -208,7 +208,7 @@ type ToCreate = {
  * first, has reserved all storage, EVENTS is shrunk by a quarter, repeatedly if necessary, as long as its messages fill
  * at most half of the new size.
  */
-export async function createWithRoom(jsm: JetStreamManager, { required, first, log }: ToCreate): Promise<StreamInfo> {
+export async function createStream(jsm: JetStreamManager, { required, first, log }: ToCreate): Promise<StreamInfo> {
   let room = first?.config.max_bytes ?? 0;
   for (;;) {
     try {
@@ -235,7 +235,7 @@ export async function createWithRoom(jsm: JetStreamManager, { required, first, l
  * consumer forget unacknowledged messages, so there messages are deleted one by one. Returns the stream afterwards, and
  * whether more messages are to be deleted.
  */
-export async function makeRoom(
+export async function deleteDispatchedEvents(
   jsm: JetStreamManager,
   {
     names,

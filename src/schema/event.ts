@@ -128,7 +128,7 @@ export const EventType = builder.prismaObject('Event', {
       type: DeliveryCountsType,
       complexity: 20,
       description: 'The number of deliveries of the event by status, counted up to 1,000 deliveries.',
-      resolve: ({ id }, _args, { eventSummary }) => eventSummary(id),
+      resolve: ({ id }, _args, { countDeliveriesOfEvent }) => countDeliveriesOfEvent(id),
     }),
     deliveries: t.prismaConnection(
       {

@@ -98,7 +98,7 @@ export const ReplayType = builder.prismaObject('Replay', {
       type: DeliveryCountsType,
       complexity: 20,
       description: 'The number of deliveries that the replay has created, by status, counted up to 1,000 deliveries.',
-      resolve: ({ id }, _args, { replayOutcome }) => replayOutcome(id),
+      resolve: ({ id }, _args, { countDeliveriesOfReplay }) => countDeliveriesOfReplay(id),
     }),
     createdAt: t.expose('createdAt', {
       type: 'DateTime',

@@ -6,7 +6,7 @@ import type { Credentials } from '../auth/credentials.ts';
 import type { CpuShares, TakeOperation } from '../auth/quota.ts';
 import type { Viewer } from '../auth/viewer.ts';
 import type { Config } from '../config/config.ts';
-import { createEventSummary, createReplayOutcome } from '../delivery-log/counts.ts';
+import { createEventCounter, createReplayCounter } from '../delivery-log/counts.ts';
 import { createEventTypeFigures } from '../delivery-log/event-type-figures.ts';
 import { createChildPages, createEventData } from '../delivery-log/pages.ts';
 import { createSubscriptionFigures } from '../delivery-log/subscription-figures.ts';
@@ -93,8 +93,8 @@ export function createGraphql(options: GraphqlOptions): Graphql {
       const loaders = {
         childPages: createChildPages(database),
         eventData: createEventData(database, work),
-        eventSummary: createEventSummary(database),
-        replayOutcome: createReplayOutcome(database),
+        countDeliveriesOfEvent: createEventCounter(database),
+        countDeliveriesOfReplay: createReplayCounter(database),
         subscriptionFigures: createSubscriptionFigures(database),
         tenantFigures: createTenantFigures(database),
         eventTypeFigures: createEventTypeFigures(database),

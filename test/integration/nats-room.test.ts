@@ -132,7 +132,7 @@ describe('space in EVENTS', () => {
       cleanUps.push(() => nats.stop());
       const jsm = await manage(nats.url);
       const settings = { eventsMaxBytes: 4 * MEBIBYTE };
-      const keeper = new StreamReconciler({ log, settings, makesRoom: true, now: Date.now });
+      const keeper = new StreamReconciler({ log, settings, deletesDispatchedEvents: true, now: Date.now });
       await keeper.check(jsm, { canPurge });
       const { publishOnce } = await startPublisher(nats.url);
       for (let index = 0; index < 15; index += 1) await publishOnce(`event-${index}`, MEBIBYTE / 4);
@@ -163,7 +163,7 @@ describe('space in EVENTS', () => {
     const keeper = new StreamReconciler({
       log,
       settings: { eventsMaxBytes: 4 * MEBIBYTE },
-      makesRoom: true,
+      deletesDispatchedEvents: true,
       now: Date.now,
     });
     await keeper.check(jsm);
