@@ -8,7 +8,10 @@ const RECORDED_WITHIN_MS = 3_000;
 const POSTGRES_SLACK_MS = 15_000;
 /** Maximum time from the end of a pause until the process continues its attempts. */
 const RESUMED_WITHIN_MS = 5_000;
-/** Maximum time from a kill until the other ends of the connections detect it. */
+/**
+ * Maximum time from the restart of a killed process until the other ends of its connections have read its last bytes and
+ * their end. The time of the restart is included, because it grows with the load of the machine, as theirs does.
+ */
 const DETECTED_WITHIN_MS = 1_500;
 /**
  * Tolerance for comparing the time of a request, an answer or an attempt with that of a cut or pause: on an overloaded machine,
@@ -41,8 +44,8 @@ export class Explanations {
     if (attempt !== undefined) return undefined;
     const { at, answer, connection } = request;
     return this.#kills.find((kill) => {
-      const hasEnded = connection.endedAt !== undefined && connection.endedAt <= kill.from + DETECTED_WITHIN_MS;
-      if (!hasEnded || at > kill.from + DETECTED_WITHIN_MS) return false;
+      const detectedBy = kill.to + DETECTED_WITHIN_MS;
+      if (connection.endedAt === undefined || connection.endedAt > detectedBy || at > detectedBy) return false;
       const since = answer?.at ?? (connection.isCutByReceiver ? connection.endedAt : undefined) ?? kill.from;
       return kill.from - since <= RECORDED_WITHIN_MS || this.#stalledBetween(since, kill.from);
     });

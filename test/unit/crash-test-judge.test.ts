@@ -125,6 +125,16 @@ describe('the crash test', () => {
     expect(judged({ ...TWICE, requests: lateRequests, incidents: unavailable }).problems).toEqual([]);
   });
 
+  it('attributes a request to a kill if its receiver read it during the restart on a busy machine, not later', () => {
+    const readAt = (atMs: number) => {
+      const connection = { isCutByReceiver: false, endedAt: BEGIN + atMs + 400 };
+      const requests = [request(atMs, { connection }), request(60_000)];
+      return judged({ ...TWICE, requests, incidents: [incident('kill', 'sender-1', [1_000, 4_000])] });
+    };
+    expect(readAt(3_800)).toMatchObject({ cutByKill: 1, problems: [] });
+    expect(readAt(5_600)).toMatchObject({ cutByKill: 0, problems: [expect.anything(), expect.anything()] });
+  });
+
   it('does not attribute a request to the kill of a process whose connection stayed open', () => {
     const open = { connection: { isCutByReceiver: false, endedAt: BEGIN + 20_000 } };
     const incidents = [incident('kill', 'sender-1', [1_000, 2_000])];
