@@ -242,7 +242,8 @@ test('a deactivation is no condition after 12 hours, even if the subscription wa
   );
   await services.query(`UPDATE webhook_subscriptions SET event_types = '{order.*}', updated_at = now()`);
   const [row] = await services.query<{ since: Date }>(
-    'SELECT superseded_at AS since FROM matching_settings WHERE is_active',
+    `SELECT superseded_at AS since FROM matching_settings JOIN webhook_subscriptions s ON s.id = subscription_id
+     WHERE matching_settings.is_active`,
   );
   const since = row?.since.toISOString();
   expect(await find()).toMatchObject([{ kind: 'SUBSCRIPTION_DEACTIVATED', detail: { since, reason: 'FAILING' } }]);
