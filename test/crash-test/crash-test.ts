@@ -109,7 +109,8 @@ async function run(options: CrashTestOptions, { stack, endpoints, urls, tally }:
     const log = await readDeliveryLog(stack.postgres);
     const endedByThemselves = stack.endedByThemselves();
     const stored = await stack.storedEvents();
-    const judgement = judge({ ...log, acknowledged, stored, incidents, requests, urls, endedByThemselves });
+    const slowness = Math.max(1, times.publishedInMs / options.publishMs);
+    const judgement = judge({ ...log, acknowledged, stored, incidents, requests, urls, endedByThemselves, slowness });
     const counts = { published, unanswered, acknowledged: acknowledged.length, requests: requests.length };
     const outputs = stack.outputs();
     const suspects = new Set([

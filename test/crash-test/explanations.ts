@@ -2,24 +2,26 @@ import type { LoggedAttempt } from './delivery-log.ts';
 import type { Incident } from './disturber.ts';
 import type { MatchedRequest } from './match-attempts.ts';
 
-/** Maximum time from an answer to the record of its attempt, unless Postgres or a sender stalls. */
-const RECORDED_WITHIN_MS = 3_000;
-/** Maximum time from the recovery of Postgres to its next use: waiting processes retry at their own intervals. */
-const POSTGRES_SLACK_MS = 15_000;
-/** Maximum time from the end of a pause until the process continues its attempts. */
-const RESUMED_WITHIN_MS = 5_000;
-/**
- * Maximum time from the restart of a killed process until the other ends of its connections have read its last bytes and
- * their end. The time of the restart is included, because it grows with the load of the machine, as theirs does.
- */
-const DETECTED_WITHIN_MS = 1_500;
-/**
- * Tolerance for comparing the time of a request, an answer or an attempt with that of a cut or pause: on an overloaded machine,
- * senders estimate Postgres's clock to within a second.
- */
-const CUT_WITHIN_MS = 2_000;
-/** Maximum age of an unread answer when a timeout fires: on an overloaded machine, processes read late. */
-const READ_WITHIN_MS = 2_000;
+/** Tolerances in milliseconds. On a machine that does not keep up with the publisher they are larger. */
+function tolerances(slowness: number) {
+  return {
+    /** Maximum time from an answer to the record of its attempt, unless Postgres or a sender stalls. */
+    recorded: 3_000 * slowness,
+    /** Maximum time from the recovery of Postgres to its next use: waiting processes retry at their own intervals. */
+    recovered: 15_000 * slowness,
+    /** Maximum time from the end of a pause until the process continues its attempts. */
+    resumed: 5_000 * slowness,
+    /** Maximum time from a kill until the other ends of the connections detect it. */
+    detected: 1_500 * slowness,
+    /**
+     * For comparing the time of a request, an answer or an attempt with that of a cut or pause: senders estimate Postgres's
+     * clock to within a second.
+     */
+    compared: 2_000 * slowness,
+    /** Maximum age of an unread answer when a timeout fires. */
+    read: 2_000 * slowness,
+  };
+}
 
 /** Servers whose failure can cause a redelivery by JetStream, or prevent the recording of an outcome. */
 const SERVER = /^(nats-|postgres$)/;
@@ -31,9 +33,12 @@ export class Explanations {
   readonly #incidents: readonly Incident[];
   readonly #kills: readonly Incident[];
   readonly #pauses: readonly Incident[];
+  readonly #within: ReturnType<typeof tolerances>;
 
-  constructor(incidents: readonly Incident[]) {
+  /** `slowness`: how many times longer publishing took than planned, at least 1. */
+  constructor(incidents: readonly Incident[], slowness: number) {
     this.#incidents = incidents;
+    this.#within = tolerances(slowness);
     const ofSenders = incidents.filter(isOfSender);
     this.#kills = ofSenders.filter(({ kind }) => kind === 'kill');
     this.#pauses = ofSenders.filter(({ kind }) => kind === 'pause');
@@ -44,10 +49,10 @@ export class Explanations {
     if (attempt !== undefined) return undefined;
     const { at, answer, connection } = request;
     return this.#kills.find((kill) => {
-      const detectedBy = kill.to + DETECTED_WITHIN_MS;
+      const detectedBy = kill.from + this.#within.detected;
       if (connection.endedAt === undefined || connection.endedAt > detectedBy || at > detectedBy) return false;
       const since = answer?.at ?? (connection.isCutByReceiver ? connection.endedAt : undefined) ?? kill.from;
-      return kill.from - since <= RECORDED_WITHIN_MS || this.#stalledBetween(since, kill.from);
+      return kill.from - since <= this.#within.recorded || this.#stalledBetween(since, kill.from);
     });
   }
 
@@ -65,7 +70,8 @@ export class Explanations {
   /** The reason why no receiver saw an attempt. */
   whyUnseen(attempt: LoggedAttempt, endpoint: string): string | undefined {
     const { failureReason, errorMessage, startedAt, endedAt } = attempt;
-    const isDuring = ({ from, to }: Incident) => from - CUT_WITHIN_MS <= endedAt && to + CUT_WITHIN_MS >= startedAt;
+    const isDuring = ({ from, to }: Incident) =>
+      from - this.#within.compared <= endedAt && to + this.#within.compared >= startedAt;
     const isRefused = this.#incidents.some(
       (incident) => incident.kind === 'refuse' && incident.target === endpoint && isDuring(incident),
     );
@@ -79,12 +85,12 @@ export class Explanations {
     if (attempt === undefined || request.answer === undefined || attempt.failureReason === null) return undefined;
     const { answer, connection } = request;
     if (attempt.failureReason === 'TIMEOUT') {
-      if (answer.at >= attempt.endedAt - READ_WITHIN_MS) return 'the answer came too late';
+      if (answer.at >= attempt.endedAt - this.#within.read) return 'the answer came too late';
       return this.#pauses.some(({ from, to }) => from <= attempt.endedAt && to >= attempt.startedAt)
         ? 'the sender was paused'
         : undefined;
     }
-    const isCut = connection.isCutByReceiver && (connection.endedAt ?? 0) - answer.at <= CUT_WITHIN_MS;
+    const isCut = connection.isCutByReceiver && (connection.endedAt ?? 0) - answer.at <= this.#within.compared;
     return isCut && attempt.failureReason === 'CONNECTION_RESET' ? 'the connection was cut' : undefined;
   }
 
@@ -103,25 +109,26 @@ export class Explanations {
   /** Whether the paused process sent one of the requests: `before` ahead of the pause, or `again` after the pause. */
   #isOfPaused({ from, to }: Incident, before: MatchedRequest, again: MatchedRequest): boolean {
     const isFromBefore =
-      before.request.at <= from + CUT_WITHIN_MS &&
+      before.request.at <= from + this.#within.compared &&
       (before.attempt === undefined || this.committedBy(before.attempt) >= from);
-    const isFromAfter = again.request.at >= to - CUT_WITHIN_MS && before.request.at >= from - RECORDED_WITHIN_MS;
-    return (isFromBefore || isFromAfter) && again.request.at >= from && again.request.at <= to + RESUMED_WITHIN_MS;
+    const isFromAfter =
+      again.request.at >= to - this.#within.compared && before.request.at >= from - this.#within.recorded;
+    return (isFromBefore || isFromAfter) && again.request.at >= from && again.request.at <= to + this.#within.resumed;
   }
 
   /** Latest time at which an attempt was committed to the log. */
   committedBy({ recordedAt }: LoggedAttempt): number {
-    let latest = recordedAt + RECORDED_WITHIN_MS;
+    let latest = recordedAt + this.#within.recorded;
     for (const { target, from, to } of this.#incidents) {
-      const isInBetween = target === 'postgres' && from <= latest && to + POSTGRES_SLACK_MS >= recordedAt;
-      if (isInBetween) latest = Math.max(latest, to + POSTGRES_SLACK_MS);
+      const isInBetween = target === 'postgres' && from <= latest && to + this.#within.recovered >= recordedAt;
+      if (isInBetween) latest = Math.max(latest, to + this.#within.recovered);
     }
     return latest;
   }
 
   #stalledBetween(since: number, until: number): boolean {
     return [...this.#incidents.filter(({ target }) => target === 'postgres'), ...this.#pauses].some(
-      ({ from, to }) => from <= until && to + POSTGRES_SLACK_MS >= since,
+      ({ from, to }) => from <= until && to + this.#within.recovered >= since,
     );
   }
 }

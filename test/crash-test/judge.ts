@@ -20,6 +20,8 @@ export type Evidence = DeliveryLog & {
   readonly urls: readonly string[];
   /** Processes that exited without a kill. */
   readonly endedByThemselves: readonly string[];
+  /** How many times longer publishing took than planned, at least 1. Tolerances grow with it. */
+  readonly slowness: number;
 };
 
 /** A violation. `about` names a delivery, an event for an endpoint, or a process. */
@@ -51,7 +53,7 @@ export type Judgement = {
 
 /** Finds lost events, and duplicate and unexplained requests. A pure function of the evidence. */
 export function judge(evidence: Evidence): Judgement {
-  const explanations = new Explanations(evidence.incidents);
+  const explanations = new Explanations(evidence.incidents, evidence.slowness);
   const { byDelivery, unseen } = matchAttempts(evidence.requests, evidence.attempts);
   const all = [...byDelivery.values()].flat();
   const missing = findMissing(evidence);
