@@ -77,13 +77,14 @@ function groupsOf<Row>(ids: readonly string[], groups: ReadonlyMap<string, Row[]
   return new Map(ids.map((id) => [id, groups.get(id) ?? []]));
 }
 
-/** A JSON value as text, which is written into an answer unchanged. */
+/**
+ * The data of an event as JSON text, which is written into an answer unchanged. It is not parsed here: it was when it was
+ * stored, and parsing data of 1 MiB takes up to 0.2 s.
+ */
 export class JsonText {
   readonly text: string;
 
-  /** Throws a SyntaxError for invalid JSON, because an error during the writing of the answer could not be reported. */
   constructor(text: string) {
-    JSON.parse(text);
     this.text = text;
   }
 

@@ -1,5 +1,5 @@
 import { setImmediate as nextImmediate } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { JsonText } from '../../src/delivery-log/pages.ts';
 import { yieldEventLoop } from '../../src/lib/event-loop.ts';
 import { createOperationWork, MAX_OPERATION_BYTES } from '../../src/lib/operation-work.ts';
@@ -26,6 +26,16 @@ test('an answer is written in pieces and equals the output of JSON.stringify', a
   expect(JSON.stringify(JSON.parse(text)) === JSON.stringify(answer)).toBe(true);
   expect(pieces.length).toBeGreaterThan(3);
   expect((await write({ data: { n: 1 } })).text).toBe('{"data":{"n":1}}');
+});
+
+test('large event data under many aliases is not parsed', async () => {
+  const json = JSON.stringify(Object.fromEntries(Array.from({ length: 10_000 }, (_, n) => [`name-${n}`, n])));
+  const parse = vi.spyOn(JSON, 'parse');
+  const aliases = Array.from({ length: 12 }, (_, n) => [`a${n}`, new JsonText(json)]);
+  const { text } = await write({ data: Object.fromEntries(aliases) as unknown });
+  expect(parse).not.toHaveBeenCalled();
+  parse.mockRestore();
+  expect(text.split(json)).toHaveLength(13);
 });
 
 test('the size of an answer includes names, texts and values; counting stops soon after the limit', () => {
