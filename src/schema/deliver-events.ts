@@ -45,6 +45,8 @@ const Input = builder.inputType('DeliverEventsInput', {
 builder.mutationField('deliverEvents', (t) =>
   t.field({
     audit: 'WebhookSubscription',
+    // A session of some subscriptions sees no other events, and must not have them delivered.
+    authScopes: { wholeTenant: true },
     type: Payload,
     description:
       'Delivers past events to one webhook subscription, regardless of its event types and its filter, for example after a filter was corrected. The deliveries are like those of a replay: they wait for an open circuit and for the limits, and are retried.',

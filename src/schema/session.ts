@@ -80,7 +80,7 @@ const CreateInput = builder.inputType('CreatePortalSessionInput', {
     }),
     subject: t.string({ description: 'The user of the session, for people, at most 200 characters.' }),
     subscriptionIds: t.idList({
-      description: `The only webhook subscriptions that the session sees and changes, at most ${MAX_SUBSCRIPTION_IDS}, with their deliveries, attempts and statistics. It then sees no events, replays and rejected events of the tenant, and creates no webhook subscriptions. Default: all of the tenant.`,
+      description: `The only webhook subscriptions that the session sees and changes, at most ${MAX_SUBSCRIPTION_IDS}, with their deliveries, attempts and statistics. It then sees no events, replays and rejected events of the tenant, and creates no webhook subscriptions. With TENANT_WRITE it can change their event types and filters, and so receive every later event. Default: all of the tenant.`,
     }),
     hidePayloads: t.boolean({
       defaultValue: false,

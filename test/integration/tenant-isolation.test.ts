@@ -651,6 +651,16 @@ describe('a session of one webhook subscription, without payloads', () => {
     expect(await state()).toEqual(before);
   });
 
+  it('it cannot have events of the tenant delivered, which it does not see', async () => {
+    const deliveries = () => services.query('SELECT FROM deliveries WHERE subscription_id = $1', [own.subscriptionId]);
+    const before = await deliveries();
+    const input = `{ subscriptionId: "${own.subscriptionId}", eventIds: ["${own.eventId}"] }`;
+    const query = `mutation { deliverEvents(input: ${input}) { ... on DeliverEventsPayload { skippedCount } } }`;
+    const { errors } = await ask(app.url, { credentials: token, query });
+    expect(errors?.map(({ extensions }) => extensions?.['code'])).toEqual(['FORBIDDEN']);
+    expect(await deliveries()).toHaveLength(before.length);
+  });
+
   it('its live log has the attempts of its webhook subscription only', async () => {
     const query = 'subscription { deliveryLog { eventType url requestBody responseBody subscription { id } } }';
     const streams = [
