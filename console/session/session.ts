@@ -1,4 +1,5 @@
 import { createStore } from '../graphql/store.ts';
+import { IS_PORTAL } from '../shell/front-end.ts';
 import { requestGraphql } from './request.ts';
 
 /**
@@ -7,7 +8,8 @@ import { requestGraphql } from './request.ts';
  */
 type Session = { readonly id: number; readonly key: string; readonly hasEnded: boolean } | undefined;
 
-const STORAGE_KEY = 'webhooks-engine.key';
+/** A tab can show the console and then the portal: neither continues with the session of the other. */
+const STORAGE_KEY = IS_PORTAL ? 'webhooks-engine.portal-key' : 'webhooks-engine.key';
 
 let lastId = 0;
 
@@ -53,7 +55,9 @@ function store(key: string | undefined): void {
   }
 }
 
+/** An embedded portal waits for the token from the page around it. */
 function read(): Session {
+  if (window.parent !== window) return undefined;
   try {
     const key = sessionStorage.getItem(STORAGE_KEY);
     return key === null ? undefined : { id: lastId, key, hasEnded: false };
