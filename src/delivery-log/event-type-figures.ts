@@ -123,6 +123,11 @@ export const MAX_OBSERVED_DAYS = 30;
 export const MAX_OBSERVED = 250;
 /** Maximum types of stored events that are examined, as many as the catalogue can have. Each takes some 0.1 ms. */
 export const MAX_EXAMINED_TYPES = 2_000;
+/**
+ * Maximum latest events of a tenant whose types are examined, in addition: another tenant can have MAX_EXAMINED_TYPES types
+ * that come first by name.
+ */
+export const MAX_EXAMINED_EVENTS = 10_000;
 const DAY_MS = 86_400_000;
 
 /** The types of stored events of the last days that are not in the event catalogue, without the engine's, sorted by name. */
@@ -131,7 +136,12 @@ export async function observedEventTypes(
   { tenant, days }: ObservedTypes,
 ): Promise<string[]> {
   const leastId = uuid7Floor(clock.now() - days * DAY_MS);
-  const { rows } = await readPool.query<{ type: string }>(OBSERVED, [leastId, MAX_EXAMINED_TYPES, tenant ?? null]);
+  const { rows } = await readPool.query<{ type: string }>(OBSERVED, [
+    leastId,
+    MAX_EXAMINED_TYPES,
+    tenant ?? null,
+    MAX_EXAMINED_EVENTS,
+  ]);
   const names = rows.map(({ type }) => type).filter((type) => !isSystemEventType(type));
   return names.slice(0, MAX_OBSERVED);
 }
@@ -146,9 +156,13 @@ const OBSERVED = `
     ) AS next
     WHERE seen.number < $2
   )
-  SELECT type FROM seen
-  WHERE NOT EXISTS (SELECT FROM event_types WHERE name = seen.type) AND (
-    $3::text IS NULL
-    OR (SELECT true FROM events e WHERE e.type = seen.type AND e.tenant = $3 AND e.id >= $1::uuid LIMIT 1)
-  )
+  SELECT type FROM (
+    SELECT type FROM seen WHERE $3::text IS NULL
+      OR (SELECT true FROM events e WHERE e.type = seen.type AND e.tenant = $3 AND e.id >= $1::uuid LIMIT 1)
+    UNION
+    SELECT type FROM (
+      SELECT type FROM events WHERE tenant = $3 AND id >= $1::uuid ORDER BY id DESC LIMIT $4
+    ) AS latest
+  ) AS observed
+  WHERE NOT EXISTS (SELECT FROM event_types WHERE name = observed.type)
   ORDER BY type`;

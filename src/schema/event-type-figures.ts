@@ -1,6 +1,7 @@
 import { isTenant, matchTenant, tenantWhere, type Viewer } from '../auth/viewer.ts';
 import {
   type FiguresScope,
+  MAX_EXAMINED_EVENTS,
   MAX_EXAMINED_TYPES,
   MAX_OBSERVED,
   MAX_OBSERVED_DAYS,
@@ -71,7 +72,7 @@ const DEFAULT_DAYS = 7;
 builder.queryField('observedEventTypes', (t) =>
   t.stringList({
     complexity: 2_000,
-    description: `The types of stored events that are not in the event catalogue, without those of the engine, sorted by name, at most ${MAX_OBSERVED}. Of all types that have events, the first ${NUMBER.format(MAX_EXAMINED_TYPES)} by name are examined.`,
+    description: `The types of stored events that are not in the event catalogue, without those of the engine, sorted by name, at most ${MAX_OBSERVED}. Of all types that have events, the first ${NUMBER.format(MAX_EXAMINED_TYPES)} by name are examined, and for a tenant those of its latest ${NUMBER.format(MAX_EXAMINED_EVENTS)} events.`,
     args: {
       tenant: t.arg.string(TENANT),
       days: t.arg.int({
