@@ -36,10 +36,10 @@ it(`the short form of npm run crash-test: everything is killed, paused and refus
   });
   const { judgement, incidents } = result;
   const kept = await keepResult(result);
-  const story = [...lines, renderTable(rowsOf(result)), kept].join('\n');
-  expect(judgement.problems.slice(0, 20), story).toEqual([]);
-  expect(hasPassed(result), story).toBe(true);
+  const report = [...lines, renderTable(rowsOf(result)), kept].join('\n');
+  expect(judgement.problems.slice(0, 20), report).toEqual([]);
+  expect(hasPassed(result), report).toBe(true);
   // Enough disturbances and events happened; a busy machine publishes fewer events in the same time.
-  expect(incidents.length, story).toBeGreaterThanOrEqual(8);
-  expect(judgement.expected, story).toBeGreaterThan(EVENTS / 2);
+  expect(incidents.length, report).toBeGreaterThanOrEqual(8);
+  expect(judgement.expected, report).toBeGreaterThan(EVENTS / 2);
 }, 400_000);

@@ -132,25 +132,25 @@ describe('space in EVENTS', () => {
       cleanUps.push(() => nats.stop());
       const jsm = await manage(nats.url);
       const settings = { eventsMaxBytes: 4 * MEBIBYTE };
-      const keeper = new StreamReconciler({ log, settings, deletesDispatchedEvents: true, now: Date.now });
-      await keeper.check(jsm, { canPurge });
+      const reconciler = new StreamReconciler({ log, settings, deletesDispatchedEvents: true, now: Date.now });
+      await reconciler.check(jsm, { canPurge });
       const { publishOnce } = await startPublisher(nats.url);
       for (let index = 0; index < 15; index += 1) await publishOnce(`event-${index}`, MEBIBYTE / 4);
       const consumer = await (await connectTo(nats.url)).jetstream().consumers.get('EVENTS', 'dispatcher');
       const state = async () => (await jsm.streams.info('EVENTS')).state;
 
-      const check = await keeper.check(jsm, { canPurge });
+      const check = await reconciler.check(jsm, { canPurge });
       expect((await state()).messages).toBe(15);
       expect(check.warnings).toEqual([
         expect.stringMatching(/^the stream EVENTS is 94 % full \(4 of 4 MiB, 15 messages\)/),
       ]);
 
       for (let index = 0; index < 2; index += 1) await (await consumer.next())?.ackAck();
-      await keeper.check(jsm, { canPurge });
+      await reconciler.check(jsm, { canPurge });
       expect(await state()).toMatchObject({ first_seq: 3, messages: 13 });
 
       for (let index = 0; index < 13; index += 1) await (await consumer.next())?.ackAck();
-      expect((await keeper.check(jsm, { canPurge })).warnings).toEqual([]);
+      expect((await reconciler.check(jsm, { canPurge })).warnings).toEqual([]);
       // Nothing more than necessary was deleted.
       expect((await state()).messages).toBe(11);
     },
@@ -160,17 +160,17 @@ describe('space in EVENTS', () => {
     const nats = await startTestNats();
     cleanUps.push(() => nats.stop());
     const jsm = await manage(nats.url);
-    const keeper = new StreamReconciler({
+    const reconciler = new StreamReconciler({
       log,
       settings: { eventsMaxBytes: 4 * MEBIBYTE },
       deletesDispatchedEvents: true,
       now: Date.now,
     });
-    await keeper.check(jsm);
+    await reconciler.check(jsm);
     await jsm.streams.update('EVENTS', { discard: DiscardPolicy.Old });
     const { publishOnce } = await startPublisher(nats.url);
     for (let index = 0; index < 20; index += 1) await publishOnce(`event-${index}`, MEBIBYTE / 4);
-    expect((await keeper.check(jsm)).warnings).toHaveLength(1);
+    expect((await reconciler.check(jsm)).warnings).toHaveLength(1);
   });
 });
 

@@ -45,16 +45,16 @@ async function connectToServer(): Promise<void> {
   jetStream = connection.jetstream();
 }
 
-function createKeeper(): StreamReconciler {
+function createReconciler(): StreamReconciler {
   const log = pino({ level: 'info' }, { write: (line: string) => void (logged += line) });
   return new StreamReconciler({ log, now: () => clock });
 }
 
 /** Checks until a consumer is created, and returns the seconds by the reconciler's clock. */
-async function secondsUntilCreated(keeper: StreamReconciler): Promise<number> {
+async function secondsUntilCreated(reconciler: StreamReconciler): Promise<number> {
   const begun = clock;
   for (let checks = 0; checks < 20; checks += 1) {
-    const { created, nextInMs } = await keeper.check(jsm);
+    const { created, nextInMs } = await reconciler.check(jsm);
     if (created) return (clock - begun) / 1_000;
     clock += nextInMs;
   }
@@ -66,13 +66,13 @@ async function sender(): Promise<Consumer> {
 }
 
 it('creates streams and consumers once, and then checks every half minute', async () => {
-  const keeper = createKeeper();
-  expect(await keeper.check(jsm)).toMatchObject({ created: true, warnings: [], nextInMs: 30_000 });
-  expect(await keeper.check(jsm)).toMatchObject({ created: false, warnings: [], nextInMs: 30_000 });
+  const reconciler = createReconciler();
+  expect(await reconciler.check(jsm)).toMatchObject({ created: true, warnings: [], nextInMs: 30_000 });
+  expect(await reconciler.check(jsm)).toMatchObject({ created: false, warnings: [], nextInMs: 30_000 });
 });
 
 it('creates consumers without filters, because a killed nats-server can lose messages of filtered consumers', async () => {
-  await createKeeper().check(jsm);
+  await createReconciler().check(jsm);
   for (const [stream, consumer] of [
     ['EVENTS', 'dispatcher'],
     ['DELIVERIES', 'sender'],
@@ -82,8 +82,8 @@ it('creates consumers without filters, because a killed nats-server can lose mes
 });
 
 it('a consumer that has skipped messages of its work queue is created again, and they are delivered', async () => {
-  const keeper = createKeeper();
-  await keeper.check(jsm);
+  const reconciler = createReconciler();
+  await reconciler.check(jsm);
   // A crash can leave such a consumer. Here its settings cause the state: it drops a message after one delivery.
   await jsm.consumers.update('DELIVERIES', 'sender', { ack_wait: nanos(500), max_deliver: 1 });
   const consumer = await sender();
@@ -100,14 +100,14 @@ it('a consumer that has skipped messages of its work queue is created again, and
     { what: 'the consumer to pass the message' },
   );
   expect((await jsm.streams.info('DELIVERIES')).state.first_seq).toBe(1);
-  expect(await secondsUntilCreated(keeper)).toBe(3);
+  expect(await secondsUntilCreated(reconciler)).toBe(3);
   expect((await (await sender()).next())?.string()).toBe('passed');
-  expect((await keeper.check(jsm)).created).toBe(false);
+  expect((await reconciler.check(jsm)).created).toBe(false);
 });
 
 it('a consumer that does not count a message of its work queue is created again after a minute', async () => {
-  const keeper = createKeeper();
-  await keeper.check(jsm);
+  const reconciler = createReconciler();
+  await reconciler.check(jsm);
   await jsm.consumers.update('DELIVERIES', 'sender', { ack_wait: nanos(500), max_deliver: 1 });
   const consumer = await sender();
   await jetStream.publish('deliveries.s1', 'left out');
@@ -121,13 +121,13 @@ it('a consumer that does not count a message of its work queue is created again 
     { what: 'the consumer to give the message up' },
   );
   expect((await jsm.streams.info('DELIVERIES')).state.messages).toBe(1);
-  expect(await secondsUntilCreated(keeper)).toBe(60);
+  expect(await secondsUntilCreated(reconciler)).toBe(60);
   expect((await (await sender()).next())?.string()).toBe('left out');
 });
 
 it('a consumer beyond the end of its stream is created again at once', async () => {
-  const keeper = createKeeper();
-  await keeper.check(jsm);
+  const reconciler = createReconciler();
+  await reconciler.check(jsm);
   for (let index = 0; index < 3; index += 1) await jetStream.publish('deliveries.s1', 'old');
   for (let index = 0; index < 3; index += 1) await (await (await sender()).next())?.ackAck();
   await connection.close();
@@ -140,13 +140,13 @@ it('a consumer beyond the end of its stream is created again at once', async () 
   const { delivered } = await (await sender()).info();
   expect((await jsm.streams.info('DELIVERIES')).state.last_seq).toBe(1);
   // A newer server detects and corrects it.
-  expect((await keeper.check(jsm)).created).toBe(delivered.stream_seq > 1);
+  expect((await reconciler.check(jsm)).created).toBe(delivered.stream_seq > 1);
   expect((await (await sender()).next())?.string()).toBe('new');
 });
 
 it('in-flight, acked and returned messages are not a symptom', async () => {
-  const keeper = createKeeper();
-  await keeper.check(jsm);
+  const reconciler = createReconciler();
+  await reconciler.check(jsm);
   for (let index = 0; index < 9; index += 1) await jetStream.publish('deliveries.s1', String(index));
   for (let index = 0; index < 6; index += 1) {
     const message = await (await sender()).next();
@@ -154,22 +154,22 @@ it('in-flight, acked and returned messages are not a symptom', async () => {
     else if (index < 4) message?.nak(60_000);
   }
   for (let checks = 0; checks < 5; checks += 1) {
-    expect((await keeper.check(jsm)).created).toBe(false);
+    expect((await reconciler.check(jsm)).created).toBe(false);
     clock += 30_000;
   }
 });
 
 it('a consumer with other settings is corrected at the start, and not changed afterwards', async () => {
-  await createKeeper().check(jsm);
+  await createReconciler().check(jsm);
   const short = { ack_wait: nanos(1_000), max_deliver: 3, max_ack_pending: 7 };
   await jsm.consumers.update('DELIVERIES', 'sender', short);
-  const keeper = createKeeper();
-  expect((await keeper.check(jsm)).created).toBe(false);
+  const reconciler = createReconciler();
+  expect((await reconciler.check(jsm)).created).toBe(false);
   const { config } = await jsm.consumers.info('DELIVERIES', 'sender');
   expect(config).toMatchObject({ ack_wait: nanos(60_000), max_deliver: -1, max_ack_pending: 100_000 });
   expect(logged).toContain('"max_deliver":3');
   await jsm.consumers.update('DELIVERIES', 'sender', short);
-  await keeper.check(jsm);
+  await reconciler.check(jsm);
   expect((await jsm.consumers.info('DELIVERIES', 'sender')).config).toMatchObject(short);
 });
 
@@ -182,15 +182,15 @@ it.each<[name: string, Partial<ConsumerConfig>]>([
   ['max_bytes', { max_bytes: 1_000 }],
   ['max_expires', { max_expires: nanos(1_000) }],
 ])('a consumer that an operator has given %s is created again without it', async (name, settings) => {
-  await createKeeper().check(jsm);
+  await createReconciler().check(jsm);
   const { config: wanted } = await jsm.consumers.info('EVENTS', 'dispatcher');
   await jetStream.publish('events.acme.a', '{}');
   const { config } = await jsm.consumers.update('EVENTS', 'dispatcher', settings);
   expect(config).toMatchObject(settings);
-  expect((await createKeeper().check(jsm)).created).toBe(true);
+  expect((await createReconciler().check(jsm)).created).toBe(true);
   expect(logged).toContain(`consumer has ${name}; re-creating`);
   expect((await jsm.consumers.info('EVENTS', 'dispatcher')).config).toEqual(wanted);
-  expect((await createKeeper().check(jsm)).created).toBe(false);
+  expect((await createReconciler().check(jsm)).created).toBe(false);
   const message = await (await jetStream.consumers.get('EVENTS', 'dispatcher')).next();
   expect(message?.string()).toBe('{}');
 });
@@ -198,7 +198,7 @@ it.each<[name: string, Partial<ConsumerConfig>]>([
 describe('a stream that an operator has configured', () => {
   const says = () => logged.match(/"problems":.*(?=,"msg")/g);
   const create = async (name: 'EVENTS' | 'DELIVERIES', settings: Partial<StreamConfig>) => {
-    await createKeeper().check(jsm);
+    await createReconciler().check(jsm);
     const { config } = await jsm.streams.info(name);
     await jsm.streams.delete(name);
     await jsm.streams.add({ ...config, ...settings });
@@ -210,9 +210,9 @@ describe('a stream that an operator has configured', () => {
     ['EVENTS', { duplicate_window: nanos(120_000) }, 'duplicate_window is 120000000000, not 100000000'],
   ])('%s with %j is reported and not changed', async (name, settings, problem) => {
     await create(name, settings);
-    const keeper = createKeeper();
-    await keeper.check(jsm);
-    await keeper.check(jsm);
+    const reconciler = createReconciler();
+    await reconciler.check(jsm);
+    await reconciler.check(jsm);
     // Logged once, not at every check.
     expect(says()).toEqual([`"problems":"${problem}"`]);
     expect((await jsm.streams.info(name)).config).toMatchObject(settings);
@@ -225,7 +225,7 @@ describe('a stream that an operator has configured', () => {
     ['EVENTS', { subjects: ['events.acme.>'] }, 'its subjects is ["events.acme.>"], not ["events.>"]'],
   ])('%s with %j is foreign: neither streams nor consumers are created', async (name, settings, difference) => {
     await jsm.streams.add({ name, subjects: name === 'EVENTS' ? ['events.>'] : ['deliveries.*'], ...settings });
-    const refused = await createKeeper()
+    const refused = await createReconciler()
       .check(jsm)
       .catch((error: unknown) => String(error));
     expect(refused).toContain(`the stream ${name} was not created by webhooks-engine: its `);
@@ -235,11 +235,11 @@ describe('a stream that an operator has configured', () => {
   });
 
   it('is reported when it changes while the program runs, and again at the next change', async () => {
-    const keeper = createKeeper();
-    await keeper.check(jsm);
+    const reconciler = createReconciler();
+    await reconciler.check(jsm);
     const discard = async (policy: DiscardPolicy) => {
       await jsm.streams.update('EVENTS', { discard: policy });
-      await keeper.check(jsm);
+      await reconciler.check(jsm);
     };
     await discard(DiscardPolicy.Old);
     await discard(DiscardPolicy.New);
@@ -250,16 +250,16 @@ describe('a stream that an operator has configured', () => {
 
   it('to keep messages for longer, or fewer messages, is not reported', async () => {
     await create('EVENTS', { max_age: nanos(7 * 86_400_000), max_bytes: 1_000_000 });
-    await createKeeper().check(jsm);
+    await createReconciler().check(jsm);
     expect(says()).toBeNull();
   });
 });
 
 it('a consumer with settings that cannot be changed is created again', async () => {
-  await createKeeper().check(jsm);
+  await createReconciler().check(jsm);
   const { config } = await jsm.consumers.info('EVENTS', 'dispatcher');
   await jsm.consumers.delete('EVENTS', 'dispatcher');
   await jsm.consumers.add('EVENTS', { ...config, ack_policy: AckPolicy.All });
-  expect((await createKeeper().check(jsm)).created).toBe(true);
+  expect((await createReconciler().check(jsm)).created).toBe(true);
   expect((await jsm.consumers.info('EVENTS', 'dispatcher')).config.ack_policy).toBe(AckPolicy.Explicit);
 });

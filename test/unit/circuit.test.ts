@@ -38,8 +38,8 @@ describe('a closed circuit', () => {
     ['stays closed without attempts', { ...rate(0, 0), failuresInARow: 0 }, NOTHING],
     ['leads to no notice, however long there was no success', { failingForMs: DEACTIVATE_AFTER_MS - 1 }, NOTHING],
     ['leads to no deactivation either', { failingForMs: 10 * DEACTIVATE_AFTER_MS }, NOTHING],
-  ])('%s', (_what, health, verdict) => {
-    expect(evaluateCircuit({ ...WELL, ...health })).toEqual(verdict);
+  ])('%s', (_what, health, decision) => {
+    expect(evaluateCircuit({ ...WELL, ...health })).toEqual(decision);
   });
 
   it.each<[share: number, CircuitDecision]>([
@@ -48,9 +48,9 @@ describe('a closed circuit', () => {
     [0.75, opens(3, 70)],
     [0.9, opens(4, 90)],
     [3, opens(4, 90)],
-  ])('that opens after %d of the five days has the due notice, and never deactivates at once', (share, verdict) => {
+  ])('that opens after %d of the five days has the due notice, and never deactivates at once', (share, decision) => {
     expect(evaluateCircuit({ ...WELL, failuresInARow: 20, failingForMs: share * DEACTIVATE_AFTER_MS })).toEqual(
-      verdict,
+      decision,
     );
   });
 });
@@ -75,8 +75,8 @@ describe('an open circuit', () => {
     ['deactivation at the end of the five days', [1, 4], { kind: 'deactivate' }],
     ['the last notice before deactivation, however late', [1.5, 1], notice(4, 90)],
     ['the last notice before deactivation, if only that is missing', [1, 3], notice(4, 90)],
-  ])('leads to %s', (_what, [share, noticeCount], verdict) => {
-    expect(evaluateCircuit({ ...OPEN, noticeCount, failingForMs: share * DEACTIVATE_AFTER_MS })).toEqual(verdict);
+  ])('leads to %s', (_what, [share, noticeCount], decision) => {
+    expect(evaluateCircuit({ ...OPEN, noticeCount, failingForMs: share * DEACTIVATE_AFTER_MS })).toEqual(decision);
   });
 
   it('leads to deactivation half a day after the last notice, if that was late', () => {

@@ -3,13 +3,13 @@ import { expect, test } from 'vitest';
 import { FairSemaphore } from '../../src/lib/semaphore.ts';
 
 /** Tasks that end on `end(name)`; `begun` lists their names in the order in which they began. */
-function createWork(turns: FairSemaphore) {
+function createWork(semaphore: FairSemaphore) {
   const begun: string[] = [];
   const ends = new Map<string, () => void>();
   return {
     begun,
     run: (name: string) =>
-      turns.run(name.slice(0, 1), () => {
+      semaphore.run(name.slice(0, 1), () => {
         begun.push(name);
         return new Promise<void>((resolve) => ends.set(name, resolve));
       }),
@@ -21,13 +21,13 @@ function createWork(turns: FairSemaphore) {
 }
 
 test('a task that only waits releases its permit, and acquires one before it continues', async () => {
-  const turns = new FairSemaphore({ max: 2, maxPerKey: 1 });
-  const { begun, run, end } = createWork(turns);
+  const semaphore = new FairSemaphore({ max: 2, maxPerKey: 1 });
+  const { begun, run, end } = createWork(semaphore);
   let answer: () => void = () => undefined;
   const answered = new Promise<void>((resolve) => {
     answer = resolve;
   });
-  const waiting = turns.run('a', async (rest) => {
+  const waiting = semaphore.run('a', async (rest) => {
     await rest(() => answered);
     begun.push('a goes on');
   });
@@ -40,7 +40,7 @@ test('a task that only waits releases its permit, and acquires one before it con
   await end('a1');
   await waiting;
   expect(begun).toEqual(['a1', 'a goes on']);
-  expect(turns.waitingOf('a')).toBe(0);
+  expect(semaphore.waitingOf('a')).toBe(0);
 });
 
 test('tasks start round-robin by key, however many tasks of one key are waiting', async () => {
@@ -64,11 +64,11 @@ test('the number of running tasks is limited in total and by key', async () => {
 });
 
 test('a failed task releases its permit and rejects its promise', async () => {
-  const turns = new FairSemaphore({ max: 1, maxPerKey: 1 });
-  const failed = turns.run('a', () => Promise.reject(new Error('no')));
-  const next = turns.run('a', () => Promise.resolve('yes'));
-  expect(turns.waitingOf('a')).toBe(1);
+  const semaphore = new FairSemaphore({ max: 1, maxPerKey: 1 });
+  const failed = semaphore.run('a', () => Promise.reject(new Error('no')));
+  const next = semaphore.run('a', () => Promise.resolve('yes'));
+  expect(semaphore.waitingOf('a')).toBe(1);
   await expect(failed).rejects.toThrow('no');
   expect(await next).toBe('yes');
-  expect(turns.waitingOf('a')).toBe(0);
+  expect(semaphore.waitingOf('a')).toBe(0);
 });

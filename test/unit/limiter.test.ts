@@ -15,9 +15,9 @@ afterEach(() => {
 });
 
 /** The current state of a call: 'passed', 'refused' or 'waits'. */
-async function settled(entering: Promise<boolean>): Promise<string> {
+async function settled(acquiring: Promise<boolean>): Promise<string> {
   let state = 'waits';
-  void entering.then((passed) => {
+  void acquiring.then((passed) => {
     state = passed ? 'passed' : 'refused';
   });
   await vi.advanceTimersByTimeAsync(0);
@@ -25,33 +25,33 @@ async function settled(entering: Promise<boolean>): Promise<string> {
 }
 
 it('deliveries pass up to the in-flight limit; the next one passes after a release', async () => {
-  const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
-  const entering = Array.from({ length: 4 }, () => gates.acquire(one('a'), 2));
-  expect(await Promise.all(entering.map(settled))).toEqual(['passed', 'passed', 'waits', 'waits']);
-  gates.release(one('a'));
-  expect(await Promise.all(entering.map(settled))).toEqual(['passed', 'passed', 'passed', 'waits']);
+  const limiter = new SubscriptionLimiter(new WeightedSemaphore(1_000));
+  const acquiring = Array.from({ length: 4 }, () => limiter.acquire(one('a'), 2));
+  expect(await Promise.all(acquiring.map(settled))).toEqual(['passed', 'passed', 'waits', 'waits']);
+  limiter.release(one('a'));
+  expect(await Promise.all(acquiring.map(settled))).toEqual(['passed', 'passed', 'passed', 'waits']);
 });
 
 it('a delivery that has waited for a second is refused, and a later one gets the next permit', async () => {
-  const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
-  expect(await settled(gates.acquire(one('a'), 1))).toBe('passed');
-  const first = gates.acquire(one('a'), 1);
+  const limiter = new SubscriptionLimiter(new WeightedSemaphore(1_000));
+  expect(await settled(limiter.acquire(one('a'), 1))).toBe('passed');
+  const first = limiter.acquire(one('a'), 1);
   await vi.advanceTimersByTimeAsync(500);
-  const second = gates.acquire(one('a'), 1);
+  const second = limiter.acquire(one('a'), 1);
   await vi.advanceTimersByTimeAsync(500);
   expect(await settled(first)).toBe('refused');
   expect(await settled(second)).toBe('waits');
-  gates.release(one('a'));
+  limiter.release(one('a'));
   expect(await settled(second)).toBe('passed');
 });
 
 it('while attempts complete, a delivery waits longer than a second, and at most five', async () => {
-  const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
-  await gates.acquire(one('a'), 1);
-  const waiting = Array.from({ length: 8 }, () => gates.acquire(one('a'), 1));
+  const limiter = new SubscriptionLimiter(new WeightedSemaphore(1_000));
+  await limiter.acquire(one('a'), 1);
+  const waiting = Array.from({ length: 8 }, () => limiter.acquire(one('a'), 1));
   for (let second = 0; second < 4; second += 1) {
     await vi.advanceTimersByTimeAsync(900);
-    gates.release(one('a'));
+    limiter.release(one('a'));
   }
   expect(await Promise.all(waiting.map(settled))).toEqual([
     ...Array.from({ length: 4 }, () => 'passed'),
@@ -62,97 +62,97 @@ it('while attempts complete, a delivery waits longer than a second, and at most 
 });
 
 it('subscriptions do not wait for each other', async () => {
-  const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
-  const entering = ['a', 'a', 'b'].map((id) => gates.acquire(one(id), 1));
-  expect(await Promise.all(entering.map(settled))).toEqual(['passed', 'waits', 'passed']);
+  const limiter = new SubscriptionLimiter(new WeightedSemaphore(1_000));
+  const acquiring = ['a', 'a', 'b'].map((id) => limiter.acquire(one(id), 1));
+  expect(await Promise.all(acquiring.map(settled))).toEqual(['passed', 'waits', 'passed']);
 });
 
 it('a subscription has at most an eighth of the free permits in flight, but always one delivery', async () => {
-  const places = new WeightedSemaphore(1_000);
-  const gates = new SubscriptionLimiter(places);
-  await places.acquire(960, signal);
-  const entering = Array.from({ length: 6 }, () => gates.acquire(one('a'), 100));
-  expect(await Promise.all(entering.map(settled))).toEqual([...Array.from({ length: 5 }, () => 'passed'), 'waits']);
-  await places.acquire(40, signal);
-  expect(await settled(gates.acquire(one('b'), 100))).toBe('passed');
+  const permits = new WeightedSemaphore(1_000);
+  const limiter = new SubscriptionLimiter(permits);
+  await permits.acquire(960, signal);
+  const acquiring = Array.from({ length: 6 }, () => limiter.acquire(one('a'), 100));
+  expect(await Promise.all(acquiring.map(settled))).toEqual([...Array.from({ length: 5 }, () => 'passed'), 'waits']);
+  await permits.acquire(40, signal);
+  expect(await settled(limiter.acquire(one('b'), 100))).toBe('passed');
 });
 
-async function waitingAmong(gates: SubscriptionLimiter, count: number): Promise<number> {
-  const entering = Array.from({ length: count }, () => gates.acquire(one('a'), 1));
-  const states = await Promise.all(entering.map(settled));
+async function waitingAmong(limiter: SubscriptionLimiter, count: number): Promise<number> {
+  const acquiring = Array.from({ length: count }, () => limiter.acquire(one('a'), 1));
+  const states = await Promise.all(acquiring.map(settled));
   return states.filter((state) => state === 'waits').length;
 }
 
 it('deliveries of a stalled endpoint wait with half of the free permits at most; others are refused at once', async () => {
-  const places = new WeightedSemaphore(1_000);
-  const gates = new SubscriptionLimiter(places);
-  await places.acquire(980, signal);
-  await gates.acquire(one('a'), 1);
+  const permits = new WeightedSemaphore(1_000);
+  const limiter = new SubscriptionLimiter(permits);
+  await permits.acquire(980, signal);
+  await limiter.acquire(one('a'), 1);
   await vi.advanceTimersByTimeAsync(300);
-  expect(await waitingAmong(gates, 12)).toBe(10);
+  expect(await waitingAmong(limiter, 12)).toBe(10);
 });
 
 it('without free permits, a subscription whose attempts complete may use twice its share, at most an eighth', async () => {
-  const places = new WeightedSemaphore(1_000);
-  const gates = new SubscriptionLimiter(places);
-  await places.acquire(1_000, signal);
+  const permits = new WeightedSemaphore(1_000);
+  const limiter = new SubscriptionLimiter(permits);
+  await permits.acquire(1_000, signal);
   for (const id of ['a', ...Array.from({ length: 99 }, (_, index) => `other-${index}`)])
-    await gates.acquire(one(id), 1);
-  expect(await waitingAmong(gates, 30)).toBe(20);
+    await limiter.acquire(one(id), 1);
+  expect(await waitingAmong(limiter, 30)).toBe(20);
   await vi.advanceTimersByTimeAsync(300);
-  expect(await waitingAmong(gates, 1)).toBe(0);
-  gates.release(one('a'));
-  expect(await waitingAmong(gates, 9)).toBe(1);
-  for (let index = 0; index < 99; index += 1) gates.release(one(`other-${index}`));
-  expect(await waitingAmong(gates, 200)).toBe(125 - 20);
+  expect(await waitingAmong(limiter, 1)).toBe(0);
+  limiter.release(one('a'));
+  expect(await waitingAmong(limiter, 9)).toBe(1);
+  for (let index = 0; index < 99; index += 1) limiter.release(one(`other-${index}`));
+  expect(await waitingAmong(limiter, 200)).toBe(125 - 20);
 });
 
 it('a raised limit applies from the next delivery', async () => {
-  const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
-  const first = [gates.acquire(one('a'), 1), gates.acquire(one('a'), 1)];
+  const limiter = new SubscriptionLimiter(new WeightedSemaphore(1_000));
+  const first = [limiter.acquire(one('a'), 1), limiter.acquire(one('a'), 1)];
   expect(await Promise.all(first.map(settled))).toEqual(['passed', 'waits']);
-  const third = gates.acquire(one('a'), 3);
-  gates.release(one('a'));
+  const third = limiter.acquire(one('a'), 3);
+  limiter.release(one('a'));
   expect(await Promise.all([...first, third].map(settled))).toEqual(['passed', 'passed', 'passed']);
 });
 
 it('at most half of the free permits wait for send times, and a subscription waits only for its own', async () => {
-  const gates = new SubscriptionLimiter(new WeightedSemaphore(4));
+  const limiter = new SubscriptionLimiter(new WeightedSemaphore(4));
   const wait = { waitMs: 500, signal };
   const waiting = [
-    gates.waitForSendTime(one('a'), wait),
-    gates.waitForSendTime(one('a'), wait),
-    gates.waitForSendTime(one('a'), wait),
-    gates.waitForSendTime(one('b'), wait),
+    limiter.waitForSendTime(one('a'), wait),
+    limiter.waitForSendTime(one('a'), wait),
+    limiter.waitForSendTime(one('a'), wait),
+    limiter.waitForSendTime(one('b'), wait),
   ];
   expect(await Promise.all(waiting.map(settled))).toEqual(['waits', 'waits', 'refused', 'waits']);
-  expect(await settled(gates.waitForSendTime(one('a'), { ...wait, waitMs: 0 }))).toBe('passed');
+  expect(await settled(limiter.waitForSendTime(one('a'), { ...wait, waitMs: 0 }))).toBe('passed');
   await vi.advanceTimersByTimeAsync(500);
   expect(await Promise.all(waiting)).toEqual([true, true, false, true]);
-  expect(await settled(gates.waitForSendTime(one('a'), wait))).toBe('waits');
+  expect(await settled(limiter.waitForSendTime(one('a'), wait))).toBe('waits');
 });
 
 it('a large delivery counts with all its permits: in flight, and waiting for the limit or for its send time', async () => {
-  const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
-  const count = async (entering: readonly Promise<boolean>[], state: string) =>
-    (await Promise.all(entering.map(settled))).filter((one) => one === state).length;
-  const entering = Array.from({ length: 60 }, () => gates.acquire(large('a'), 100));
+  const limiter = new SubscriptionLimiter(new WeightedSemaphore(1_000));
+  const count = async (acquiring: readonly Promise<boolean>[], state: string) =>
+    (await Promise.all(acquiring.map(settled))).filter((one) => one === state).length;
+  const acquiring = Array.from({ length: 60 }, () => limiter.acquire(large('a'), 100));
   // An eighth of 1,000 permits is 125, half is 500. The last delivery that starts below the limit may exceed it.
-  expect(await count(entering, 'passed')).toBe(8);
-  expect(await count(entering, 'waits')).toBe(32);
-  gates.release(large('a'));
-  expect(await count(entering, 'passed')).toBe(9);
-  const pacing = Array.from({ length: 60 }, () => gates.waitForSendTime(large('b'), { waitMs: 500, signal }));
+  expect(await count(acquiring, 'passed')).toBe(8);
+  expect(await count(acquiring, 'waits')).toBe(32);
+  limiter.release(large('a'));
+  expect(await count(acquiring, 'passed')).toBe(9);
+  const pacing = Array.from({ length: 60 }, () => limiter.waitForSendTime(large('b'), { waitMs: 500, signal }));
   expect(await count(pacing, 'waits')).toBe(32);
 });
 
 it('the hanging endpoints of one tenant leave an eighth of the permits to other tenants', async () => {
-  const places = new WeightedSemaphore(1_000);
-  const gates = new SubscriptionLimiter(places);
+  const permits = new WeightedSemaphore(1_000);
+  const limiter = new SubscriptionLimiter(permits);
   const enter = async (tenant: string, number: number) => {
-    await places.acquire(1, signal);
-    const state = await settled(gates.acquire(one(`${tenant}-${number}`, tenant), 1));
-    if (state === 'refused') places.release(1);
+    await permits.acquire(1, signal);
+    const state = await settled(limiter.acquire(one(`${tenant}-${number}`, tenant), 1));
+    if (state === 'refused') permits.release(1);
     return state;
   };
   const states = [];
@@ -160,8 +160,8 @@ it('the hanging endpoints of one tenant leave an eighth of the permits to other 
   expect(states.filter((state) => state === 'passed')).toHaveLength(875);
   expect(states.filter((state) => state === 'refused')).toHaveLength(125);
   expect(await enter('quiet', 1)).toBe('passed');
-  gates.release(one('loud-1', 'loud'));
-  places.release(1);
+  limiter.release(one('loud-1', 'loud'));
+  permits.release(1);
   expect(await enter('loud', 1_000)).toBe('passed');
 });
 

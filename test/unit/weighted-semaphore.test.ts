@@ -12,41 +12,41 @@ async function hasSettled(promise: Promise<unknown>): Promise<boolean> {
 }
 
 it('permits are acquired until none are free, and again after a release', async () => {
-  const places = new WeightedSemaphore(3);
+  const semaphore = new WeightedSemaphore(3);
   const { signal } = new AbortController();
-  await places.acquire(2, signal);
-  expect(places.free).toBe(1);
-  const waiting = places.acquire(2, signal);
+  await semaphore.acquire(2, signal);
+  expect(semaphore.free).toBe(1);
+  const waiting = semaphore.acquire(2, signal);
   expect(await hasSettled(waiting)).toBe(false);
-  places.release(2);
+  semaphore.release(2);
   expect(await hasSettled(waiting)).toBe(true);
-  expect(places.free).toBe(1);
+  expect(semaphore.free).toBe(1);
 });
 
 it('an aborted wait takes no permit', async () => {
-  const places = new WeightedSemaphore(1);
+  const semaphore = new WeightedSemaphore(1);
   const stopping = new AbortController();
-  await places.acquire(1, stopping.signal);
-  const waiting = places.acquire(1, stopping.signal);
+  await semaphore.acquire(1, stopping.signal);
+  const waiting = semaphore.acquire(1, stopping.signal);
   stopping.abort();
   await waiting;
-  places.release(1);
-  expect(places.free).toBe(1);
-  await places.acquire(1, stopping.signal);
-  expect(places.free).toBe(1);
+  semaphore.release(1);
+  expect(semaphore.free).toBe(1);
+  await semaphore.acquire(1, stopping.signal);
+  expect(semaphore.free).toBe(1);
 });
 
 it('the waiters that fit get their permits', async () => {
-  const places = new WeightedSemaphore(2);
+  const semaphore = new WeightedSemaphore(2);
   const { signal } = new AbortController();
-  await places.acquire(2, signal);
-  const [large, small] = [places.acquire(2, signal), places.acquire(1, signal)];
-  places.release(1);
+  await semaphore.acquire(2, signal);
+  const [large, small] = [semaphore.acquire(2, signal), semaphore.acquire(1, signal)];
+  semaphore.release(1);
   expect(await hasSettled(large)).toBe(false);
   expect(await hasSettled(small)).toBe(true);
-  places.release(1);
+  semaphore.release(1);
   expect(await hasSettled(large)).toBe(false);
-  places.release(1);
+  semaphore.release(1);
   expect(await hasSettled(large)).toBe(true);
-  expect(places.free).toBe(0);
+  expect(semaphore.free).toBe(0);
 });
