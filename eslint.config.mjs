@@ -131,6 +131,11 @@ export default defineConfig(
       ],
     },
   },
+  {
+    files: ['src/schema/**'],
+    // The parameters of a Pothos resolver are query, parent, arguments, context and info.
+    rules: { 'max-params': ['error', 5] },
+  },
   ...libraryRules,
   {
     files: [

@@ -59,7 +59,6 @@ export const messages = {
     zone: { local: 'Local time', utc: 'UTC' },
     zoneButton: 'Change the time zone',
     signOut: 'Sign out',
-    keys: 'Keys: press ? for the list',
   },
 
   /** The parts of the server by their names in the API. */
@@ -68,7 +67,6 @@ export const messages = {
   >,
 
   connection: {
-    idle: 'Not watching',
     connecting: 'Connecting',
     live: 'Live',
     /** The names first: a narrow top bar shortens the words. */
@@ -201,7 +199,6 @@ export const messages = {
     placeholder: 'status:failure code:5xx type:order.* sub:… since:1h',
     pause: 'Pause',
     resume: (waiting: number) => (waiting === 0 ? 'Resume' : `Resume, ${count(waiting)} new`),
-    paused: 'Paused',
     /** `hasOlder`: the log has older rows than these. */
     rows: (rows: number, hasOlder: boolean) =>
       `${hasOlder ? 'Newest ' : ''}${count(rows)} ${rows === 1 ? 'attempt' : 'attempts'}`,
@@ -258,13 +255,11 @@ export const messages = {
     blockedHint: 'The server’s setting EGRESS_ALLOW_CIDRS permits private addresses, and EGRESS_ALLOW_HTTP plain HTTP.',
     truncated: 'Only the first 20,000 bytes are kept.',
     signedWith: 'Signed with',
-    url: 'URL',
     event: 'Event',
     subscription: 'Subscription',
     created: 'Created',
     ended: 'Ended',
     waits: 'Waits',
-    test: 'Test event',
     replay: 'Replay',
     noAttempts: 'No attempt yet',
     older: 'Show older attempts',

@@ -14,8 +14,6 @@ export const auditWords = {
   added: 'After',
   allObjects: 'All changes of this object',
   kinds: { API_KEY: 'API key', JWT: 'JWT', OPERATOR: 'operator’s key', SESSION: 'session' },
-  created: 'created',
-  deleted: 'deleted',
   noSettings: 'No setting was changed.',
   empty: 'No change',
   emptyHint: 'Every change made here or over GraphQL is listed, with its credential and the old and new settings.',

@@ -42,7 +42,6 @@ export const catalogueWords = {
   emptyHint:
     'Events of types that are not listed are delivered without a check of their data. Once there is an entry, subscriptions can select listed types only.',
   tryIt: 'Try on past events',
-  unlisted: 'Not listed',
   unlistedCount: (types: number) => `Not listed (${count(types)}${types < MAX_OBSERVED ? '' : ' or more'})`,
   unlistedLabel: 'Types of the events of the last 7 days that are not in the catalogue',
   noUnlisted: 'Every event type is listed',

@@ -49,7 +49,6 @@ export const eventsWords = {
   label: 'Events, newest first',
   empty: 'No event yet',
   emptyHint: 'Services publish events to NATS. Publish one over GraphQL:',
-  type: 'Event type',
 } as const;
 
 export const deliverTheseWords = {

@@ -4,13 +4,10 @@ import { useSearchParams } from 'wouter';
 type Change = Readonly<Record<string, string | undefined>>;
 
 /** The URL parameters, which have the whole state of a page. Undefined and empty ones are removed. */
-export function useUrlParams(): readonly [
-  URLSearchParams,
-  (change: Change, options?: { readonly push?: boolean }) => void,
-] {
+export function useUrlParams(): readonly [URLSearchParams, (change: Change) => void] {
   const [params, setParams] = useSearchParams();
   const change = useCallback(
-    (changes: Change, { push = false } = {}) => {
+    (changes: Change) => {
       setParams(
         (current) => {
           const next = new URLSearchParams(current);
@@ -20,7 +17,7 @@ export function useUrlParams(): readonly [
           }
           return next;
         },
-        { replace: !push },
+        { replace: true },
       );
     },
     [setParams],

@@ -29,11 +29,9 @@ const PATHS = {
   out: 'M6.500 2.500h-3a1 1 0 0 0-1 1v9a1 1 0 0 0 1 1h3M10.500 11l3-3-3-3m3 3h-7',
   chevron: 'M6 3.500 10.500 8 6 12.500',
   down: 'M3.500 6 8 10.500 12.500 6',
-  up: 'M8 13V3.500m0 0L4 7.500m4-4 4 4',
   filter: 'M2.500 3.500h11L9.500 8.500v4l-3-1.500v-2.500l-4-5Z',
   link: 'M9 2.500h4.500V7m0-4.500-6 6M7 3.500H3.500a1 1 0 0 0-1 1v8a1 1 0 0 0 1 1h8a1 1 0 0 0 1-1V9',
   plus: 'M8 3v10M3 8h10',
-  clock: 'M8 4.500V8l2.300 1.600M14 8A6 6 0 1 1 2 8a6 6 0 0 1 12 0Z',
 } as const;
 
 export type IconName = keyof typeof PATHS;

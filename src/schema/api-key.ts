@@ -6,8 +6,6 @@ import { pageOf } from '../postgres/keyset.ts';
 import { builder } from './builder.ts';
 import { PAGE } from './page.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-
 export const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
   description: 'The operations that a credential permits.',
   values: {

@@ -8,8 +8,6 @@ import { builder } from './builder.ts';
 import { PAYLOAD } from './event.ts';
 import { FailureReasonEnum } from './filters.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-
 const AttemptStatusEnum = builder.enumType('AttemptStatus', {
   description: 'The result of one HTTP request.',
   values: {

@@ -6,8 +6,6 @@ import { ApiKeyScopeEnum } from './api-key.ts';
 import { builder } from './builder.ts';
 import { PAGE } from './page.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-
 const ActorKindEnum = builder.enumType('AuditActorKind', {
   description: 'The kind of credential that made a change.',
   values: {

@@ -10,8 +10,6 @@ import type { GraphQLFieldResolver } from 'graphql';
 import { AuditRecorder } from '../audit/recorder.ts';
 import type { Context } from './context.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a resolver: parent, arguments, context, info */
-
 declare global {
   // eslint-disable-next-line @typescript-eslint/no-namespace -- how Pothos takes the types of plugins
   export namespace PothosSchemaTypes {

@@ -14,8 +14,6 @@ import { DeliveryType } from './delivery.ts';
 import { PAGE, type PageArguments, parseCursor } from './page.ts';
 import { WebhookSubscriptionType } from './webhook-subscription.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-
 const ConsiderationResultEnum = builder.enumType('ConsiderationResult', {
   description: 'The reason why a webhook subscription did or did not get an event.',
   values: {

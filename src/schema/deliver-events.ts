@@ -6,8 +6,6 @@ import { builder } from './builder.ts';
 import { DeliveryType } from './delivery.ts';
 import { activeSubscription } from './test-event.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-
 type Delivered = { readonly deliveryIds: readonly string[]; readonly skippedCount: number };
 
 const Payload = builder.objectRef<Delivered>('DeliverEventsPayload').implement({

@@ -20,8 +20,6 @@ import { DeliveryFilterInput } from './filters.ts';
 import { PAGE } from './page.ts';
 import { asRow, DRY_RUN, NEW_RATE, startJob } from './replay.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-
 const KINDS = [ReplayKind.RETRY, ReplayKind.CANCEL] as const;
 export const WHERE_DELIVERY_JOB = { kind: { in: [...KINDS] } };
 

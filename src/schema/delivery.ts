@@ -21,8 +21,6 @@ import type { Context } from './context.ts';
 import { DeliveryFilterInput, DeliveryStatusEnum, WaitReasonEnum } from './filters.ts';
 import { LOG_PAGE, PAGE, readLogPosition } from './page.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-
 const WAITING = {
   nextAttemptAt: true,
   enqueuedAt: true,

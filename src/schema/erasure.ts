@@ -9,8 +9,6 @@ import { builder } from './builder.ts';
 import { EventType, eventWithId } from './event.ts';
 import { PAGE } from './page.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-
 /** Data that remains after an erasure. */
 const REMAINS = [
   "the tenant's name and a version number in the table tenants",

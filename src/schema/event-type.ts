@@ -9,8 +9,6 @@ import { InputProblemType } from './errors.ts';
 import { EVENT_COLUMNS, EventType as StoredEventType } from './event.ts';
 import { PAGE_BY_NAME } from './page.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-
 export const CataloguedType = builder.prismaObject('EventType', {
   description: 'An entry of the event catalogue, which all tenants share.',
   fields: (t) => ({

@@ -13,8 +13,6 @@ import { DeliveryCountsType } from './delivery-counts.ts';
 import { EventFilterInput, RejectedEventFilterInput, RejectionReasonEnum } from './filters.ts';
 import { PAGE } from './page.ts';
 
-/* eslint max-params: ["error", 5] -- the signature of a Pothos resolver: query, parent, arguments, context, info */
-
 /** Fields of the created event that credentials with the scope PUBLISH can read. */
 const FOR_PUBLISHERS = { skipTypeScopes: true } as const;
 

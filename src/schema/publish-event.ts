@@ -10,8 +10,6 @@ import type { OperationWork } from '../lib/operation-work.ts';
 import { builder } from './builder.ts';
 import { EVENT_COLUMNS, EventType } from './event.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a resolver: parent, arguments, context, info */
-
 export const TENANT_DESCRIPTION = 'The tenant. Required with credentials that belong to no tenant.';
 
 const Input = builder.inputType('PublishEventInput', {

@@ -31,8 +31,6 @@ import { DeliveryCountsType } from './delivery-counts.ts';
 import { DeliveryFilterInput } from './filters.ts';
 import { PAGE } from './page.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-
 const ReplayStatusEnum = builder.enumType('ReplayStatus', {
   description: 'The state of a replay.',
   values: {

@@ -15,8 +15,6 @@ import { SessionType } from './session.ts';
 import { TenantType } from './tenant.ts';
 import { WebhookSubscriptionType } from './webhook-subscription.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-
 /** Options of a field that is null for a session that is restricted to some subscriptions. */
 const OF_TENANT = { authScopes: { wholeTenant: true }, unauthorizedResolver: () => null } as const;
 /** Options of a field that is null without the scope ADMIN. */

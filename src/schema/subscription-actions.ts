@@ -89,5 +89,3 @@ function payload(name: string, description: string) {
     }),
   });
 }
-
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */

@@ -3,8 +3,6 @@ import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
 import { builder } from './builder.ts';
 import { PAGE_BY_NAME } from './page.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-
 const FiguresType = builder.objectRef<TenantFigures>('TenantFigures').implement({
   description: "A tenant's webhook subscriptions, without deleted ones, their pending deliveries, and its last event.",
   authScopes: { admin: true },

@@ -10,8 +10,6 @@ import type { Context } from './context.ts';
 import { DeliveryType } from './delivery.ts';
 import { encodeEventData } from './publish-event.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-
 const SAMPLE = { message: 'This is a test event.' };
 
 /** Milliseconds. Longer than any attempt, and shorter than the usual timeout of proxies. */

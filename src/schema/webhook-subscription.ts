@@ -38,8 +38,6 @@ import { LOG_PAGE, PAGE } from './page.ts';
 
 type Types = typeof builder.$inferSchemaTypes;
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-
 export const SigningSecretType = builder.prismaObject('SigningSecret', {
   description: 'A secret that signs requests. It is shown only by the mutation that creates it.',
   fields: (t) => ({
