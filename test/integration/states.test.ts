@@ -1,10 +1,6 @@
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import {
-  recordOmittedEvent,
-  recordSubscriptionEvent,
-  type SubscriptionEvent,
-} from '../../src/delivery/circuit/notices.ts';
+import { type NewNotice, recordNotice, recordOmittedNotice } from '../../src/delivery/circuit/notices.ts';
 import { openCircuit, recentAttempts } from '../../src/delivery/circuit/store.ts';
 import { cancelPending } from '../../src/delivery/queue/cancel.ts';
 import { closeCircuit } from '../../src/delivery/queue/state.ts';
@@ -156,14 +152,14 @@ describe('while another transaction holds a delivery', () => {
 
 describe('an event about a subscription', () => {
   const NOTICES = ['webhook_subscription.*'];
-  const eventOf = (subscriptionId: string, data: Record<string, unknown> = {}): SubscriptionEvent => ({
+  const eventOf = (subscriptionId: string, data: Record<string, unknown> = {}): NewNotice => ({
     tenant: TENANT,
     subscriptionId,
     url: 'https://user.example.com:8443/secret?key=secret',
     data,
     type: 'webhook_subscription.recovered',
   });
-  const record = (event: SubscriptionEvent) => transaction(database.pool, (db) => recordSubscriptionEvent(db, event));
+  const record = (event: NewNotice) => transaction(database.pool, (db) => recordNotice(db, event));
   const dataOf = async (where: string): Promise<Record<string, unknown>[]> => {
     const { rows } = await database.pool.query<{ data: Buffer }>(`SELECT data FROM events WHERE ${where} ORDER BY id`);
     return rows.map(({ data }) => JSON.parse(data.toString()) as Record<string, unknown>);
@@ -213,7 +209,7 @@ describe('an event about a subscription', () => {
     ]);
     // Notices of another type are counted separately.
     expect(await record({ ...eventOf(about), type: 'webhook_subscription.failing' })).not.toEqual([]);
-    const take = () => transaction(database.pool, recordOmittedEvent);
+    const take = () => transaction(database.pool, recordOmittedNotice);
     expect(await take()).toBeUndefined();
     await database.pool.query(`UPDATE notice_limits SET minute_from = minute_from - interval '1 minute'`);
     expect((await take())?.map(({ subscriptionId }) => subscriptionId)).toContain(watcher);

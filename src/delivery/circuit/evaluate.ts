@@ -4,7 +4,7 @@ import type { Queryable } from '../../postgres/client.ts';
 import { CANCEL_LIMIT_ON_DEACTIVATION, cancelPending } from '../queue/cancel.ts';
 import type { DeliveryMessage } from '../queue/message.ts';
 import { closeCircuit } from '../queue/state.ts';
-import { recordSubscriptionEvent } from './notices.ts';
+import { recordNotice } from './notices.ts';
 import { countNotice, deactivate, lockCircuitStats, openCircuit, recentAttempts } from './store.ts';
 
 /** The data for the decision about a failing subscription. */
@@ -73,7 +73,10 @@ export function deactivationTime(
 ): Date | undefined {
   if (openedAt === null || failingSince === null) return undefined;
   const hasLastNotice = noticeCount >= NOTICES_PERCENT.length && noticedAt !== null;
-  const lastNoticeMs = (hasLastNotice ? noticedAt : now).getTime();
+  return deactivationAt(failingSince, (hasLastNotice ? noticedAt : now).getTime());
+}
+
+function deactivationAt(failingSince: Date, lastNoticeMs: number): Date {
   return new Date(Math.max(failingSince.getTime() + DEACTIVATE_AFTER_MS, lastNoticeMs + LAST_NOTICE_MS));
 }
 
@@ -108,7 +111,7 @@ export async function evaluateSubscription(db: Queryable, subscriptionId: string
   const failingSince = stats.failingSince ?? new Date(stats.nowMs);
   if (decision.kind === 'open') await openCircuit(db, { subscriptionId, probeInMs: FIRST_PROBE_MS, failingSince });
   await countNotice(db, { subscriptionId, noticeCount });
-  const messages = await recordSubscriptionEvent(db, {
+  const messages = await recordNotice(db, {
     tenant: stats.tenant,
     subscriptionId,
     url: stats.url,
@@ -116,7 +119,7 @@ export async function evaluateSubscription(db: Queryable, subscriptionId: string
     data: {
       failingSince,
       progressPercent,
-      deactivationAt: new Date(Math.max(failingSince.getTime() + DEACTIVATE_AFTER_MS, stats.nowMs + LAST_NOTICE_MS)),
+      deactivationAt: deactivationAt(failingSince, stats.nowMs),
     },
   });
   return { decision, messages };
@@ -131,7 +134,7 @@ export async function recoverSubscription(
   if (stats?.isOpen !== true) return undefined;
   await closeCircuit(db, subscriptionId);
   const { tenant, url, failingSince } = stats;
-  return recordSubscriptionEvent(db, {
+  return recordNotice(db, {
     tenant,
     subscriptionId,
     url,
@@ -152,7 +155,7 @@ export async function deactivateSubscription(
   if (deactivated === undefined) return undefined;
   await cancelPending(db, { subscriptionId, limit: CANCEL_LIMIT_ON_DEACTIVATION });
   await closeCircuit(db, subscriptionId);
-  return recordSubscriptionEvent(db, {
+  return recordNotice(db, {
     tenant: deactivated.tenant,
     subscriptionId,
     url: deactivated.url,

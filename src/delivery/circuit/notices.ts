@@ -32,16 +32,16 @@ export class OmittedNotices extends Loop {
   protected async round(): Promise<number> {
     const { database, deliveries } = this.#options;
     if (!deliveries.connected) return OMITTED_INTERVAL_MS;
-    const messages = await transaction(database.pool, recordOmittedEvent);
+    const messages = await transaction(database.pool, recordOmittedNotice);
     if (messages === undefined) return OMITTED_INTERVAL_MS;
     await publishOrRequeue(this.#options, messages);
     return 0;
   }
 }
 
-export type SubscriptionEvent = {
+export type NewNotice = {
   readonly tenant: string;
-  /** The subscription that the event is about. It does not receive the event itself. */
+  /** The subscription that the notice is about. It does not receive the notice itself. */
   readonly subscriptionId: string;
   /** Only the host is published: paths and queries of webhook URLs often contain secrets. */
   readonly url: string;
@@ -50,29 +50,29 @@ export type SubscriptionEvent = {
 };
 
 /**
- * Records an event about a subscription for the tenant's matching subscriptions, in the transaction of the change that it
+ * Records an event that tells the tenant's matching subscriptions about one of them, in the transaction of the change that it
  * reports. Returns the messages to publish after the commit: none if the tenant has reached the limit of the event type
- * (see recordOmittedEvent). The transaction has locked the state of one subscription and must lock no other: two
+ * (see recordOmittedNotice). The transaction has locked the state of one subscription and must lock no other: two
  * subscriptions that fail together would deadlock.
  */
-export async function recordSubscriptionEvent(db: Queryable, event: SubscriptionEvent): Promise<DeliveryMessage[]> {
-  const { tenant, subscriptionId, type, url } = event;
-  const data = JSON.stringify({ subscriptionId, host: new URL(url).host, ...event.data });
+export async function recordNotice(db: Queryable, given: NewNotice): Promise<DeliveryMessage[]> {
+  const { tenant, subscriptionId, type, url } = given;
+  const data = JSON.stringify({ subscriptionId, host: new URL(url).host, ...given.data });
   const notice = { tenant, subscriptionId, type, data };
-  return (await admitNotice(db, notice)) ? record(db, notice) : [];
+  return (await admitNotice(db, notice)) ? emitNotice(db, notice) : [];
 }
 
 /** Records the latest omitted notice of a tenant and type, with the number of the others; undefined if there is none. */
-export async function recordOmittedEvent(db: Queryable): Promise<DeliveryMessage[] | undefined> {
+export async function recordOmittedNotice(db: Queryable): Promise<DeliveryMessage[] | undefined> {
   const omitted = await takeOmittedNotice(db);
   if (omitted === undefined) return undefined;
   const { omittedCount, ...notice } = omitted;
-  // `as`: written by recordSubscriptionEvent.
+  // `as`: written by recordNotice.
   const data = JSON.parse(notice.data) as object;
-  return record(db, { ...notice, data: JSON.stringify({ ...data, omittedCount: omittedCount - 1 }) });
+  return emitNotice(db, { ...notice, data: JSON.stringify({ ...data, omittedCount: omittedCount - 1 }) });
 }
 
-async function record(db: Queryable, { tenant, subscriptionId, type, data }: Notice): Promise<DeliveryMessage[]> {
+async function emitNotice(db: Queryable, { tenant, subscriptionId, type, data }: Notice): Promise<DeliveryMessage[]> {
   const matching = await matchingSubscriptions(db, { tenant, patterns: patternsOf(type) });
   // Filters are evaluated on the parsed data, as for published events.
   const parsed: unknown = JSON.parse(data);

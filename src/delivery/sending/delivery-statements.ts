@@ -33,10 +33,10 @@ export function createDeliveryStatements(database: Database): DeliveryStatements
       return requests.map(({ deliveryId }): Lease => granted.get(deliveryId) ?? { kind: 'over' });
     },
   });
-  const limited = batched<LimitedDelivery>((deliveries) => requeueAtLimit(pool, deliveries));
-  const cancelled = batched<string>((deliveryIds) => markCancelled(pool, deliveryIds));
-  const requeued = batched<string>((deliveryIds) => requeueDeliveries(pool, deliveryIds));
-  const requeuedLater = batched<string>((deliveryIds) =>
+  const limited = createWriteBatcher<LimitedDelivery>((deliveries) => requeueAtLimit(pool, deliveries));
+  const cancelled = createWriteBatcher<string>((deliveryIds) => markCancelled(pool, deliveryIds));
+  const requeued = createWriteBatcher<string>((deliveryIds) => requeueDeliveries(pool, deliveryIds));
+  const requeuedLater = createWriteBatcher<string>((deliveryIds) =>
     requeueLater(pool, { deliveryIds, waitMs: UNUSABLE_RETRY_MS }),
   );
   const data = new Batcher<string, Buffer | undefined>({
@@ -58,7 +58,7 @@ export function createDeliveryStatements(database: Database): DeliveryStatements
   };
 }
 
-function batched<T>(write: (items: readonly T[]) => Promise<void>): Batcher<T, void> {
+function createWriteBatcher<T>(write: (items: readonly T[]) => Promise<void>): Batcher<T, void> {
   return new Batcher<T, void>({
     maxItems: MAX_BATCH,
     write: async (items) => {
