@@ -75,7 +75,11 @@ function problemsOfValues({
   const problems: InputProblem[] = [];
   const refuse = (field: string, message: string) => problems.push({ path: `filter.${field}`, message });
   eventTypes?.slice(0, MAX_LIST_LENGTH).forEach((pattern, index) => {
-    if (!isEventTypePattern(pattern)) refuse(`eventTypes.${index}`, 'is not an event type');
+    if (!isEventTypePattern(pattern))
+      refuse(
+        `eventTypes.${index}`,
+        'must be an event type such as conversation.created, or a prefix such as conversation.*',
+      );
   });
   statusCodes?.slice(0, MAX_LIST_LENGTH).forEach(({ from, to }, index) => {
     if (from > to) refuse(`statusCodes.${index}`, 'ends before it begins');

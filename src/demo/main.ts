@@ -21,15 +21,13 @@ const FAILS_FIRST = 'CONVERSATION_CREATED';
 const EXPECTED_ATTEMPTS = SAMPLE_EVENTS.length + 1;
 const DATA_DIR = join('.data', 'demo');
 const GIVE_UP_MS = 60_000;
-/** Keeps the demo running, so that the console can be opened. */
-const STAYS_OPEN = process.argv.includes('--open');
 
 function say(text: string): void {
   console.log(text);
 }
 
 /** Shows the whole product, from an empty data folder to delivered webhooks, in a fresh clone of the repository. */
-async function main(): Promise<void> {
+async function main({ open }: { readonly open: boolean }): Promise<void> {
   say('webhooks-engine demo: events published to NATS arrive as signed webhooks, and you watch it live.\n');
   await resetData();
   const interrupted = interruption();
@@ -49,7 +47,7 @@ async function main(): Promise<void> {
   });
   try {
     await Promise.race([run(app, receiver), interrupted]);
-    if (STAYS_OPEN) await stayOpen(app, interrupted);
+    if (open) await stayOpen(app, interrupted);
   } finally {
     await receiver.close();
     await app.stop();
@@ -211,8 +209,11 @@ const NEXT_STEPS = `What to try next:
   cat .data/nats-url            where to publish, with user and password: subject events.<tenant>.<event type>, the body any JSON
   README.md                     a subscription, an event and a receiver of your own in five minutes`;
 
+const [unknown] = process.argv.slice(2).filter((option) => option !== '--open');
 try {
-  await main();
+  if (unknown !== undefined) throw new Error(`the option ${unknown} is unknown; there is only --open`);
+  // Keeps the demo running, so that the console can be opened.
+  await main({ open: process.argv.includes('--open') });
 } catch (error) {
   console.error(`The demo failed: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;

@@ -323,7 +323,7 @@ export class Dispatcher {
   async #unpublishedMessages(knownIds: readonly string[]): Promise<DeliveryMessage[]> {
     if (knownIds.length === 0) return [];
     const { database, deliveries, log } = this.#options;
-    log.info({ events: knownIds.length }, 'events redelivered');
+    log.info({ events: knownIds.length }, 'events received again');
     const maxDataBytes = deliveries.maxInlineDataBytes;
     return unpublishedMessages(database.pool, { eventRowIds: knownIds, maxDataBytes });
   }

@@ -179,7 +179,7 @@ export class ReplayNotRunningError extends DomainError {
   readonly code = 'REPLAY_NOT_RUNNING';
 
   constructor(status: ReplayStatus) {
-    super(`the replay has already ended with ${status}`);
+    super(`the replay or job has already ended with ${status}`);
   }
 }
 

@@ -59,7 +59,8 @@ export const DeliveryType = builder.prismaObject('Delivery', {
     waitingFor: t.field({
       type: WaitReasonEnum,
       nullable: true,
-      description: 'The reason why the delivery is waiting; null if an attempt is in flight or none is planned.',
+      description:
+        'The reason why the delivery is waiting; null if it is on its way to a sender, if an attempt is in flight, or if none is planned.',
       select: WAITING,
       resolve: (delivery, _args, { services: { database, deliveries } }) =>
         waitReasonOf(delivery, { now: new Date(database.clock.now()), takesDeliveries: deliveries.takesDeliveries }),

@@ -111,7 +111,7 @@ builder.objectType(TooManySecretsError, {
 
 builder.objectType(TooManySessionsError, {
   name: 'TooManySessionsError',
-  description: '`TOO_MANY_SESSIONS`: the tenant has the maximum number of valid sessions.',
+  description: '`TOO_MANY_SESSIONS`: the tenant, or all operators together, have the maximum number of valid sessions.',
   interfaces: [ErrorInterface],
 });
 
@@ -162,6 +162,6 @@ builder.objectType(ReplayTooLargeError, {
 
 builder.objectType(ReplayNotRunningError, {
   name: 'ReplayNotRunningError',
-  description: '`REPLAY_NOT_RUNNING`: the replay has ended.',
+  description: '`REPLAY_NOT_RUNNING`: the replay or job has ended.',
   interfaces: [ErrorInterface],
 });

@@ -100,7 +100,7 @@ export const RejectionReasonEnum = builder.enumType('RejectionReason', {
       description: 'The data does not match the schema of its type in the event catalogue.',
     },
     [RejectionReason.NOT_RECORDED]: {
-      description: 'Postgres rejected the event at every try for two days.',
+      description: 'Postgres rejected the event at every try for two days, or five times while EVENTS was nearly full.',
     },
     [RejectionReason.OTHER]: { description: 'There was another reason; `message` describes it.' },
   },

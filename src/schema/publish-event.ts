@@ -109,7 +109,7 @@ export function readEvent({ tenant, tenantProblem, type, encoded, id, occurredAt
   };
   const { data, problem } = encoded;
   addProblem('tenant', problemOfTenant(tenant, tenantProblem));
-  if (!isEventType(type)) addProblem('type', 'is not an event type');
+  if (!isEventType(type)) addProblem('type', 'must be an event type such as conversation.created');
   if (id != null) addProblem('id', problemOfEventId(id));
   addProblem('data', problem);
   if (problems.length > 0 || tenant === undefined || data === undefined) return { problems };

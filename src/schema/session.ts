@@ -156,7 +156,7 @@ builder.mutationFields((t) => ({
     audit: 'Session',
     type: CreateConsolePayload,
     description:
-      'Creates a session with the rights of this key for 12 hours, which a browser keeps in place of the key. It creates no API key with the scope ADMIN, and no session of the console. Requires an API key that may read, or the operator’s key.',
+      "Creates a session with the rights of this key for 12 hours, which a browser keeps in place of the key. It creates no API key with the scope ADMIN, and no session of the console. Requires an API key that may read, or the operator's key.",
     skipTypeScopes: true,
     authScopes: { signIn: true },
     errors: { types: [TooManySessionsError] },

@@ -99,7 +99,8 @@ async function readArguments({ work }: Context, args: Arguments) {
   const waitMs = args.waitMs ?? 0;
   const { data, problem } = await encodeEventData(work.compute, args.data ?? SAMPLE);
   const problems: InputProblem[] = [];
-  if (!isEventType(eventType)) problems.push({ path: 'eventType', message: 'is not an event type' });
+  if (!isEventType(eventType))
+    problems.push({ path: 'eventType', message: 'must be an event type such as conversation.created' });
   if (problem !== undefined) problems.push({ path: 'data', message: problem });
   if (waitMs < 0 || waitMs > MAX_WAIT_MS) {
     problems.push({ path: 'waitMs', message: `must be from 0 to ${MAX_WAIT_MS}` });

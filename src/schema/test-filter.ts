@@ -67,7 +67,7 @@ builder.queryFields((t) => ({
       const { compute } = context.work;
       const problems: InputProblem[] = [...(await compute(() => validateFilter(filter)))];
       if ((data === undefined) === (eventId == null)) {
-        problems.push({ path: 'data', message: 'or eventId must be given, and not both' });
+        problems.push({ path: 'data', message: 'must be given, or eventId, but not both' });
       } else if (eventId == null) problems.push(...problemsOf(await encodeEventData(compute, data)));
       if (problems.length > 0) throw new InvalidInputError(problems);
       return evaluate(context, filter, eventId == null ? data : await dataOf(context, { eventId, tenant }));

@@ -126,7 +126,7 @@ builder.queryField('verifySignature', (t) =>
 function checkInput({ subscriptionId, attemptId, body, bodyBase64, ...headers }: VerifyInput): Buffer {
   const problems: InputProblem[] = [];
   if ((subscriptionId == null) === (attemptId == null)) {
-    problems.push({ path: 'subscriptionId', message: 'or attemptId must be given, and not both' });
+    problems.push({ path: 'subscriptionId', message: 'must be given, or attemptId, but not both' });
   }
   for (const path of ['webhookId', 'webhookTimestamp', 'webhookSignature'] as const) {
     if (headers[path].length > MAX_HEADER_LENGTH) {
@@ -136,7 +136,7 @@ function checkInput({ subscriptionId, attemptId, body, bodyBase64, ...headers }:
   const bytes = bodyBase64 == null ? Buffer.from(body ?? '') : Buffer.from(bodyBase64, 'base64');
   const path = bodyBase64 == null ? 'body' : 'bodyBase64';
   if ((body == null) === (bodyBase64 == null)) {
-    problems.push({ path: 'body', message: 'or bodyBase64 must be given, and not both' });
+    problems.push({ path: 'body', message: 'must be given, or bodyBase64, but not both' });
   } else if (bodyBase64 != null && bytes.toString('base64') !== bodyBase64.replace(/\s/g, '')) {
     problems.push({ path, message: 'is not base64' });
   } else if (bytes.length > MAX_BODY_BYTES) {

@@ -32,7 +32,7 @@ export function problemsOfSubscriptionFilter({ search, eventType }: Subscription
     problems.push({ path: 'filter.search', message });
   }
   if (eventType != null && !isEventType(eventType)) {
-    problems.push({ path: 'filter.eventType', message: 'is not an event type' });
+    problems.push({ path: 'filter.eventType', message: 'must be an event type such as conversation.created' });
   }
   return problems;
 }

@@ -82,7 +82,7 @@ const SETTINGS = {
     defaultMeans: 'no filter',
     limits: 'at most 100 conditions, 10 levels and 16 KiB of JSON',
     description:
-      'The payload filter that the data of an event must match (docs/payload-filters.md), such as `{status: "paid", total: {$gt: 100}}`',
+      'The payload filter that the data of an event must match (docs/payload-filters.md), such as `{"status": "paid", "total": {"$gt": 100}}`; pass it as a variable, because GraphQL literals cannot contain names with `$`',
     onUpdate: '`null` removes the filter.',
   },
   isActive: {

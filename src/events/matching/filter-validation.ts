@@ -23,6 +23,7 @@ const OPERANDS = {
   $exists: (operand: unknown) => (typeof operand === 'boolean' ? undefined : 'must be true or false'),
 } as const;
 
+const OPERATORS = [...Object.keys(OPERANDS), '$and', '$or', '$not'];
 export type Operator = keyof typeof OPERANDS | '$and' | '$or' | '$not';
 
 /** Every problem of a payload filter under the rules of docs/payload-filters.md; only the limit, if it exceeds one. */
@@ -74,7 +75,9 @@ function inspectPart({ name, operand, path }: Part): Inspection {
   if (isComparisonOperator(name)) return comparison(path, OPERANDS[name](operand));
   if (name === '$and' || name === '$or') return inspectList(operand, path);
   if (name === '$not') return inspectObject(operand, path);
-  return name.startsWith('$') ? comparison(path, 'is not an operator') : inspect(operand, path);
+  return name.startsWith('$')
+    ? comparison(path, `is not an operator; the operators are ${OPERATORS.join(', ')}`)
+    : inspect(operand, path);
 }
 
 function inspectList(operand: unknown, path: string): Inspection {
