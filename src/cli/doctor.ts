@@ -5,7 +5,12 @@ import { dirname, resolve } from 'node:path';
 import process from 'node:process';
 import { type Config, ConfigError, readConfig } from '../config/config.ts';
 import { dial, type EgressRoute } from '../delivery/http/dial.ts';
-import { checkTargetUrl, isAllowedAddress } from '../delivery/http/egress-policy.ts';
+import {
+  checkTargetUrl,
+  isAllowedAddress,
+  isLocalhostName,
+  LOCALHOST_ADDRESSES,
+} from '../delivery/http/egress-policy.ts';
 import { Resolver } from '../delivery/http/resolver.ts';
 import { checkAccess } from '../embedded/data-directory.ts';
 import { VERSION } from '../lib/version.ts';
@@ -131,7 +136,7 @@ async function examineTarget({ egress }: Config, target: string): Promise<Findin
         const url = checkTargetUrl(target, egress);
         const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
         const isResolved = isIP(host) !== 0 || egress.proxyResolves;
-        const addresses = isResolved ? [host] : await resolver.resolve(host);
+        const addresses = isResolved ? [host] : await addressesOf(resolver, { host, egress });
         const blocked = addresses.filter((address) => isIP(address) !== 0 && !isAllowedAddress(address, egress));
         if (blocked.length > 0) {
           const text = `${host} has the address ${blocked.join(', ')}, which is not allowed; see EGRESS_ALLOW_CIDRS`;
@@ -145,6 +150,16 @@ async function examineTarget({ egress }: Config, target: string): Promise<Findin
   } finally {
     resolver.close();
   }
+}
+
+/** Localhost has only those of its addresses that are allowed, as for a sender. */
+async function addressesOf(
+  resolver: Resolver,
+  { host, egress }: { readonly host: string; readonly egress: Config['egress'] },
+): Promise<readonly string[]> {
+  if (!isLocalhostName(host)) return resolver.resolve(host);
+  const allowed = LOCALHOST_ADDRESSES.filter((address) => isAllowedAddress(address, egress));
+  return allowed.length > 0 ? allowed : LOCALHOST_ADDRESSES;
 }
 
 /** Connects as a sender does: through the configured proxy and from the configured source address. */

@@ -275,6 +275,12 @@ it('doctor finds no problem in a healthy installation, and names the problems of
   expect(healthy.rows().map(({ subject }) => subject)).toEqual(
     expect.arrayContaining(['Postgres', 'clock', 'nats-server', 'stream EVENTS', 'consumer sender']),
   );
+  // The name localhost is not looked up, as by a sender.
+  const receiver = await startReceiver();
+  const target = receiver.url.replace('127.0.0.1', 'localhost');
+  const local = start(runDoctor, ['doctor', '--target', target], testEnv(services));
+  expect([await local.exitCode, local.rows().at(-1)]).toMatchObject([0, { subject: 'target', result: 'ok' }]);
+  await receiver.close();
   const broken = { ...testEnv(services), NATS_URL: 'nats://127.0.0.1:1', DATABASE_URL: 'postgres://u@127.0.0.1:1/d' };
   const sick = start(runDoctor, ['doctor', '--target', 'https://10.0.0.1/'], broken);
   expect(await sick.exitCode).toBe(1);

@@ -11,6 +11,7 @@ import {
   isAllowedPort,
   isLocalhostName,
   isLoopbackAddress,
+  LOCALHOST_ADDRESSES,
 } from './egress-policy.ts';
 import { Resolver } from './resolver.ts';
 
@@ -188,7 +189,6 @@ function limitSocketAge(agent: http.Agent, maxAgeMs: number): void {
   });
 }
 
-const LOCALHOST_ADDRESSES = ['127.0.0.1', '::1'];
 /** Maximum addresses of a name that are tried; all are checked. */
 const MAX_ADDRESSES = 8;
 

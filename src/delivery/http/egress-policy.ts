@@ -211,6 +211,9 @@ export function checkTargetUrl(text: string, policy: EgressPolicy): URL {
   return url;
 }
 
+/** The addresses of localhost names, which are not looked up. */
+export const LOCALHOST_ADDRESSES: readonly string[] = ['127.0.0.1', '::1'];
+
 /** RFC 6761: these names mean this machine, without a lookup. */
 export function isLocalhostName(host: string): boolean {
   return /^(?:.+\.)?localhost\.?$/i.test(host);
