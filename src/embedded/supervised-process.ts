@@ -154,7 +154,7 @@ export class SupervisedProcess {
       if (performance.now() > deadline) {
         throw new ServerStartError(`${name} was not ready within ${readyTimeoutMs} ms`, await this.#lastOutput());
       }
-      await Promise.race([run.ended, delay(50)]);
+      await delay(50);
     }
   }
 

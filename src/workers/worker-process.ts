@@ -23,7 +23,8 @@ type WorkerOptions = {
 export class WorkerProcess {
   readonly exited: Promise<ExitReason>;
   readonly #child: ChildProcess;
-  readonly #answers = new Map<number, (answer: Answers[Question]) => void>();
+  /** Settles each open question, with undefined when the process has ended. */
+  readonly #answers = new Map<number, (answer: Answers[Question] | undefined) => void>();
   #lastId = 0;
 
   constructor({ start, onReady, writeLines }: WorkerOptions) {
@@ -33,6 +34,10 @@ export class WorkerProcess {
     // `as`: `stdio` requests a pipe.
     forwardLines(this.#child.stdout as Readable, writeLines);
     this.exited = exitOf(this.#child);
+    // Once for all questions: a race of each question with `exited` would keep memory until the process ends.
+    void this.exited.then(() => {
+      for (const settle of this.#answers.values()) settle(undefined);
+    });
     this.#child.on('message', (message: FromWorker) => {
       if (message.kind === 'ready') onReady();
       else this.#answers.get(message.id)?.(message.answer);
@@ -40,20 +45,21 @@ export class WorkerProcess {
     this.#send(start);
   }
 
-  /** Resolves with undefined if the worker does not answer within 1.5 s. */
+  /** Resolves with undefined if the worker has ended or does not answer within 1.5 s. */
   async ask<Q extends Question>(question: Q): Promise<Answers[Q] | undefined> {
+    if (!this.#child.connected) return undefined;
     this.#lastId += 1;
     const id = this.#lastId;
     let answer: Answers[Q] | undefined;
     const answered = new Promise<void>((resolve) => {
       this.#answers.set(id, (value) => {
         // `as`: the worker's answer has the type of the question.
-        answer = value as Answers[Q];
+        answer = value as Answers[Q] | undefined;
         resolve();
       });
     });
     this.#send({ kind: 'ask', id, question });
-    await waitAtMost(ANSWER_MS, Promise.race([answered, this.exited]));
+    await waitAtMost(ANSWER_MS, answered);
     this.#answers.delete(id);
     return answer;
   }
