@@ -16,6 +16,7 @@ import type { HealthFeed } from './health-feed.ts';
 import { createMetricsPage, type MetricsPage, type MetricValues } from './metrics.ts';
 import { answerSink } from './sink.ts';
 import type { Transports } from './transports.ts';
+import { refuseUpgrade } from './upgrade.ts';
 
 type HttpServerOptions = {
   readonly config: Pick<Config, 'host' | 'port' | 'roles' | 'api' | 'isConsoleEnabled' | 'publicUrl' | 'portalOrigins'>;
@@ -201,8 +202,13 @@ export class HttpServer {
 
   #upgrade(request: IncomingMessage, { socket, head }: { readonly socket: Duplex; readonly head: Buffer }): void {
     socket.on('error', () => socket.destroy());
+    // An earlier answer that the client does not read would keep the connection open forever.
+    if (socket.writableLength > 0) {
+      socket.destroy();
+      return;
+    }
     if (this.#transports === undefined || pathOf(request) !== '/graphql' || this.#stopping.signal.aborted) {
-      socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+      refuseUpgrade(socket, '404 Not Found');
       return;
     }
     this.#transports.sockets.upgrade(request, socket, head);
