@@ -16,7 +16,7 @@ import type { HealthFeed } from './health-feed.ts';
 import { createMetricsPage, type MetricsPage, type MetricValues } from './metrics.ts';
 import { answerSink } from './sink.ts';
 import type { Transports } from './transports.ts';
-import { refuseUpgrade } from './upgrade.ts';
+import { ONLY_WEBSOCKETS, refuseUpgrade } from './upgrade.ts';
 
 type HttpServerOptions = {
   readonly config: Pick<Config, 'host' | 'port' | 'roles' | 'api' | 'isConsoleEnabled' | 'publicUrl' | 'portalOrigins'>;
@@ -90,7 +90,7 @@ export class HttpServer {
     setMaxListeners(0, this.#stopping.signal);
     // A request must arrive completely within 30 s; answers (live streams) have no time limit.
     const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384 };
-    this.#server = createServer(limits, (request, response) => {
+    this.#server = createServer({ ...limits, ...ONLY_WEBSOCKETS }, (request, response) => {
       void this.#operations.track(this.#answer(request, response));
     });
     this.#server.maxHeadersCount = 100;

@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
-import { type Api, startApi } from './graphql-api.ts';
+import { ADMIN_KEY, type Api, startApi } from './graphql-api.ts';
 
 let api: Api;
 beforeAll(async () => {
@@ -62,4 +62,24 @@ test.each(['/other', '/graphql'])('so also if the client has not read an earlier
   socket.pause();
   send(`GET ${path} HTTP/1.1\n${WEBSOCKET}\n`);
   await stopsWithOpenClient(server);
+});
+
+test('the offer of another protocol is ignored: the request is answered, and its connection stays usable', async () => {
+  const server = await startApiServer(api);
+  onTestFinished(() => server.stop());
+  const { text, send } = connectTo(server);
+  const receive = async (answer: RegExp) => {
+    await waitFor(() => answer.test(text()), { what: `the answer ${answer.source}` });
+  };
+  const offer =
+    'Host: a\nConnection: Upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\n';
+  send(`GET /health/live HTTP/1.1\n${offer}\n`);
+  await receive(/^HTTP\/1\.1 200 [^]*"ok":true/);
+  const body = JSON.stringify({ query: '{ __typename }' });
+  const headers = `Authorization: Bearer ${ADMIN_KEY}\nContent-Type: application/json\nContent-Length: ${body.length}\n`;
+  send(`POST /graphql HTTP/1.1\n${offer}${headers}\n${body}`);
+  await receive(/HTTP\/1\.1 200 [^]*"__typename":"Query"/);
+  const handshake = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Protocol: graphql-transport-ws\n';
+  send(`GET /graphql HTTP/1.1\n${WEBSOCKET}${handshake}\n`);
+  await receive(/HTTP\/1\.1 101 /);
 });
