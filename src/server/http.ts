@@ -167,6 +167,8 @@ export class HttpServer {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     response.once('close', () => {
+      // Yoga's adapter waits for this event, which a closed connection does not emit.
+      response.emit('drain');
       // Idle keep-alive connections would delay the stop.
       if (this.#stopping.signal.aborted)
         setImmediate(() => {

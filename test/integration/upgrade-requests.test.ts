@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
+import { InFlight } from '../../src/lib/loop.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { ADMIN_KEY, type Api, startApi } from './graphql-api.ts';
@@ -82,4 +83,22 @@ test('the offer of another protocol is ignored: the request is answered, and its
   const handshake = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Protocol: graphql-transport-ws\n';
   send(`GET /graphql HTTP/1.1\n${WEBSOCKET}${handshake}\n`);
   await receive(/HTTP\/1\.1 101 /);
+});
+
+test('an operation ends when its client disconnects before it has read the answer', async () => {
+  const server = await startApiServer(api, { introspection: true });
+  onTestFinished(() => server.stop());
+  const track = vi.spyOn(InFlight.prototype, 'track');
+  onTestFinished(() => {
+    track.mockRestore();
+  });
+  const { socket, send } = connectTo(server);
+  send('GET /graphql HTTP/1.1\nHost: a\nAccept: text/html\n\n');
+  await once(socket, 'data');
+  socket.destroy();
+  let hasEnded = false;
+  void Promise.allSettled(track.mock.results.map(({ value }) => value as Promise<unknown>)).then(() => {
+    hasEnded = true;
+  });
+  await waitFor(() => hasEnded, { what: 'the end of the operation', timeoutMs: 60_000 });
 });
