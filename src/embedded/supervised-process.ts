@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { startChild } from '../lib/start-child.ts';
 import { ServerStartError } from '../lib/start-error.ts';
 
 export type SupervisedProcessOptions = {
@@ -117,20 +118,25 @@ export class SupervisedProcess {
   #spawn(): Run {
     const { name, command, args, log } = this.#options;
     // In a process group of its own, so that Ctrl-C in the terminal signals the engine alone, which then stops the child.
-    const child = spawn(command, args, { detached: true, stdio: ['ignore', 'pipe', 'pipe'], env: CHILD_ENVIRONMENT });
+    const child = startChild(() =>
+      spawn(command, args, { detached: true, stdio: ['ignore', 'pipe', 'pipe'], env: CHILD_ENVIRONMENT }),
+    );
+    // `run.ended` reports the failure. Without a listener the error event would crash this process.
+    child.on('error', (error) => {
+      log.debug({ err: error }, name);
+    });
     for (const stream of [child.stdout, child.stderr]) {
+      if (!stream) continue;
       createInterface({ input: stream }).on('line', (line) => {
         log.debug({ line }, name);
         this.#lines.splice(0, this.#lines.length - KEPT_LINES + 1);
         this.#lines.push(line.slice(0, 500));
       });
     }
-    // `run.ended` reports the failure. Without a listener the error event would crash this process.
-    child.on('error', (error) => {
-      log.debug({ err: error }, name);
-    });
     const closed = new Promise((resolve) => child.once('close', resolve));
-    const run: Run = { child, startedAt: performance.now(), ended: endOf(child), closed, hasEnded: false };
+    // Without a pid it could not be started. A signal to it would go to this process and its group.
+    const hasEnded = child.pid === undefined;
+    const run: Run = { child, startedAt: performance.now(), ended: endOf(child), closed, hasEnded };
     void run.ended.then(() => {
       run.hasEnded = true;
     });
@@ -154,7 +160,7 @@ export class SupervisedProcess {
       if (performance.now() > deadline) {
         throw new ServerStartError(`${name} was not ready within ${readyTimeoutMs} ms`, await this.#lastOutput());
       }
-      await Promise.race([run.ended, delay(50)]);
+      await delay(50);
     }
   }
 

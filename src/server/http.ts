@@ -16,6 +16,7 @@ import type { HealthFeed } from './health-feed.ts';
 import { createMetricsPage, type MetricsPage, type MetricValues } from './metrics.ts';
 import { answerSink } from './sink.ts';
 import type { Transports } from './transports.ts';
+import { ONLY_WEBSOCKETS, refuseUpgrade } from './upgrade.ts';
 
 type HttpServerOptions = {
   readonly config: Pick<Config, 'host' | 'port' | 'roles' | 'api' | 'isConsoleEnabled' | 'publicUrl' | 'portalOrigins'>;
@@ -89,7 +90,7 @@ export class HttpServer {
     setMaxListeners(0, this.#stopping.signal);
     // A request must arrive completely within 30 s; answers (live streams) have no time limit.
     const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384 };
-    this.#server = createServer(limits, (request, response) => {
+    this.#server = createServer({ ...limits, ...ONLY_WEBSOCKETS }, (request, response) => {
       void this.#operations.track(this.#answer(request, response));
     });
     this.#server.maxHeadersCount = 100;
@@ -166,6 +167,8 @@ export class HttpServer {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     response.once('close', () => {
+      // Yoga's adapter waits for this event, which a closed connection does not emit.
+      response.emit('drain');
       // Idle keep-alive connections would delay the stop.
       if (this.#stopping.signal.aborted)
         setImmediate(() => {
@@ -201,8 +204,13 @@ export class HttpServer {
 
   #upgrade(request: IncomingMessage, { socket, head }: { readonly socket: Duplex; readonly head: Buffer }): void {
     socket.on('error', () => socket.destroy());
+    // An earlier answer that the client does not read would keep the connection open forever.
+    if (socket.writableLength > 0) {
+      socket.destroy();
+      return;
+    }
     if (this.#transports === undefined || pathOf(request) !== '/graphql' || this.#stopping.signal.aborted) {
-      socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+      refuseUpgrade(socket, '404 Not Found');
       return;
     }
     this.#transports.sockets.upgrade(request, socket, head);

@@ -23,6 +23,7 @@ import { tooManyOperations } from './plugins/concurrency.ts';
 import { credentialEnded } from './plugins/credentials.ts';
 import { createMaskError } from './plugins/mask-error.ts';
 import { rateLimitedError } from './plugins/rate-limit.ts';
+import { refuseUpgrade } from './upgrade.ts';
 
 type LiveSocketsOptions = {
   readonly graphql: Graphql;
@@ -106,7 +107,7 @@ export class LiveSockets {
   /** Call for each upgrade request. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     if (this.#server.clients.size >= MAX_SOCKETS || this.#limits.isCrowded()) {
-      socket.end('HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+      refuseUpgrade(socket, '503 Service Unavailable');
       return;
     }
     this.#server.handleUpgrade(request, socket, head, (webSocket) => {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import process from 'node:process';
 import type { Readable } from 'node:stream';
 import { waitAtMost } from '../lib/loop.ts';
+import { startChild } from '../lib/start-child.ts';
 import type { Answers, FromWorker, Question, StartMessage, ToWorker } from './messages.ts';
 
 /** Time limit of an answer. The HTTP request that needs it has a time limit of 2 s. */
@@ -10,7 +11,12 @@ const ANSWER_MS = 1_500;
 /** Maximum characters of an incomplete log line that are buffered. */
 const MAX_LINE = 1024 * 1024;
 
-export type ExitReason = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
+export type ExitReason = {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** Why the process could not be started. */
+  readonly err?: unknown;
+};
 
 type WorkerOptions = {
   readonly start: StartMessage;
@@ -23,16 +29,22 @@ type WorkerOptions = {
 export class WorkerProcess {
   readonly exited: Promise<ExitReason>;
   readonly #child: ChildProcess;
-  readonly #answers = new Map<number, (answer: Answers[Question]) => void>();
+  /** Settles each open question, with undefined when the process has ended. */
+  readonly #answers = new Map<number, (answer: Answers[Question] | undefined) => void>();
   #lastId = 0;
 
   constructor({ start, onReady, writeLines }: WorkerOptions) {
     // The main process writes all logs, because lines that several processes write to one pipe can be mixed.
     const [, program = ''] = process.argv;
-    this.#child = fork(program, ['worker'], { serialization: 'advanced', stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
-    // `as`: `stdio` requests a pipe.
-    forwardLines(this.#child.stdout as Readable, writeLines);
+    this.#child = startChild(() =>
+      fork(program, ['worker'], { serialization: 'advanced', stdio: ['ignore', 'pipe', 'inherit', 'ipc'] }),
+    );
     this.exited = exitOf(this.#child);
+    if (this.#child.stdout) forwardLines(this.#child.stdout, writeLines);
+    // Once for all questions: a race of each question with `exited` would keep memory until the process ends.
+    void this.exited.then(() => {
+      for (const settle of this.#answers.values()) settle(undefined);
+    });
     this.#child.on('message', (message: FromWorker) => {
       if (message.kind === 'ready') onReady();
       else this.#answers.get(message.id)?.(message.answer);
@@ -40,20 +52,21 @@ export class WorkerProcess {
     this.#send(start);
   }
 
-  /** Resolves with undefined if the worker does not answer within 1.5 s. */
+  /** Resolves with undefined if the worker has ended or does not answer within 1.5 s. */
   async ask<Q extends Question>(question: Q): Promise<Answers[Q] | undefined> {
+    if (!this.#child.connected) return undefined;
     this.#lastId += 1;
     const id = this.#lastId;
     let answer: Answers[Q] | undefined;
     const answered = new Promise<void>((resolve) => {
       this.#answers.set(id, (value) => {
         // `as`: the worker's answer has the type of the question.
-        answer = value as Answers[Q];
+        answer = value as Answers[Q] | undefined;
         resolve();
       });
     });
     this.#send({ kind: 'ask', id, question });
-    await waitAtMost(ANSWER_MS, Promise.race([answered, this.exited]));
+    await waitAtMost(ANSWER_MS, answered);
     this.#answers.delete(id);
     return answer;
   }
@@ -77,9 +90,9 @@ async function exitOf(child: ChildProcess): Promise<ExitReason> {
     // `as`: the arguments of the event.
     const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
     return { code, signal };
-  } catch {
+  } catch (err) {
     // `error` before `exit`: the operating system could not start the process.
-    return { code: null, signal: null };
+    return { code: null, signal: null, err };
   }
 }
 

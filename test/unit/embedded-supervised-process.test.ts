@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { SupervisedProcess, type SupervisedProcessOptions } from '../../src/embedded/supervised-process.ts';
+import { failTwoSpawns } from '../support/failing-spawns.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -57,6 +58,21 @@ it('a process is restarted after every kill', async () => {
     process.kill(child.pid ?? 0, 'SIGKILL');
     await waitFor(async () => (await readStarts()).length === count, { what: `start number ${count}` });
   }
+});
+
+it('a restart that fails is repeated', { timeout: 60_000 }, async () => {
+  const lines: string[] = [];
+  const log = pino({ level: 'error' }, { write: (line) => void lines.push(line) });
+  const child = create(`${STAYS}${SAYS_READY}`, { log });
+  await child.start();
+  failTwoSpawns();
+  process.kill(child.pid ?? 0, 'SIGKILL');
+  await waitFor(async () => (await readStarts()).length === 2, { what: 'the second start' });
+  expect(lines).toEqual([
+    expect.stringContaining('signal SIGKILL'),
+    expect.stringContaining('could not be run: spawn EMFILE'),
+    expect.stringContaining('could not be run: spawn ENOMEM'),
+  ]);
 });
 
 it('a stopped process is not restarted; a second stop and a stop before the start do nothing', async () => {
