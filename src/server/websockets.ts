@@ -1,8 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { ExecutionArgs, ExecutionResult, FormattedExecutionResult, GraphQLError } from 'graphql';
-import type { Context as ConnectionContext, SubscribePayload } from 'graphql-ws';
-import { useServer } from 'graphql-ws/use/ws';
+import { type Context as ConnectionContext, handleProtocols, makeServer, type SubscribePayload } from 'graphql-ws';
 import { createGraphQLError } from 'graphql-yoga';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
@@ -18,6 +17,7 @@ import { credentialEnded } from './plugins/credentials.ts';
 import { createMaskError } from './plugins/mask-error.ts';
 import { rateLimitedError } from './plugins/rate-limit.ts';
 import { createSocketLimits, MAX_SOCKETS, type RunningOperations } from './socket-limits.ts';
+import { serveSocket } from './socket-messages.ts';
 
 type LiveSocketsOptions = {
   readonly graphql: Graphql;
@@ -44,9 +44,8 @@ const TRY_AGAIN_LATER = { code: 1013, reason: 'try again later' };
 
 /** `ended` aborts with the credential. */
 type Session = { readonly viewer: Viewer; readonly ended: AbortSignal };
-type Extra = { session?: Session };
-type Connection = ConnectionContext<Record<string, unknown> | undefined, Extra & SocketExtra>;
-type SocketExtra = { readonly socket: WebSocket; readonly request: IncomingMessage };
+type Extra = { readonly socket: WebSocket; session?: Session };
+type Connection = ConnectionContext<Record<string, unknown> | undefined, Extra>;
 
 /** An operation of a socket: its functions, wrapped by Yoga's plugins, and the operations that run over the socket. */
 type Operation = {
@@ -56,7 +55,12 @@ type Operation = {
 };
 
 // Not a literal argument: @types/ws lacks closeTimeout, which ws reads.
-const SERVER_OPTIONS = { noServer: true, maxPayload: MAX_MESSAGE_BYTES, closeTimeout: CLOSE_WITHIN_MS };
+const SERVER_OPTIONS = {
+  noServer: true,
+  maxPayload: MAX_MESSAGE_BYTES,
+  closeTimeout: CLOSE_WITHIN_MS,
+  handleProtocols,
+};
 
 /** GraphQL over WebSocket (the protocol graphql-transport-ws), through the same pipeline as over HTTP. */
 export class LiveSockets {
@@ -71,30 +75,23 @@ export class LiveSockets {
     this.#maskError = createMaskError(options.log);
     const { operations } = options;
     watchSockets(options.metrics, this.#server);
-    useServer<Record<string, unknown> | undefined, Extra>(
-      {
-        // Otherwise the close reason of 4500 contains the message of an internal error.
-        isProd: true,
-        onConnect: (connection) => operations.track(this.#connect(connection)),
-        onSubscribe: (connection, id, payload) => operations.track(this.#admit(connection, id, payload)),
-        execute: (args) => operations.track(this.#execute(args)),
-        // Yoga may answer synchronously.
-        subscribe: (args) => operations.track(Promise.resolve(this.#operationOf(args).enveloped.subscribe(args))),
-        onNext: (...[{ extra }, , , , result]) => {
-          this.#limits.boundUnread(extra.socket);
-          return bounded(result);
-        },
-        onError: (...[, , , errors]) => bounded({ errors }).errors,
+    const server = makeServer<Record<string, unknown> | undefined, Extra>({
+      onConnect: (connection) => operations.track(this.#connect(connection)),
+      onSubscribe: (connection, id, payload) => operations.track(this.#admit(connection, id, payload)),
+      execute: (args) => operations.track(this.#execute(args)),
+      // Yoga may answer synchronously.
+      subscribe: (args) => operations.track(Promise.resolve(this.#operationOf(args).enveloped.subscribe(args))),
+      onNext: (...[{ extra }, , , , result]) => {
+        this.#limits.boundUnread(extra.socket);
+        return bounded(result);
       },
-      this.#server,
-    );
+      onError: (...[, , , errors]) => bounded({ errors }).errors,
+    });
     this.#server.on('connection', (socket) => {
       this.#limits.watch(socket);
-      // graphql-ws prints these to the console; ws has closed the socket already.
-      socket.removeAllListeners('error');
-      socket.on('error', (error) => {
-        options.log.debug({ err: error }, 'WebSocket client violated the protocol');
-      });
+      const extra: Extra = { socket };
+      const account = () => extra.session && options.cpuShares(extra.session.viewer);
+      serveSocket(server, extra, { account, log: options.log });
     });
   }
 
@@ -153,9 +150,7 @@ export class LiveSockets {
       void closeSocket(socket, LONG_ID);
       return [createGraphQLError(LONG_ID.reason)];
     }
-    // A closing socket still receives its client's messages.
     if (session === undefined || session.ended.aborted) return [credentialEnded()];
-    if (socket.readyState !== socket.OPEN) return [createGraphQLError(GOING_AWAY.reason)];
     const running = this.#limits.runningOver(socket);
     // The library forgets operations that the client completes early, but they continue to run.
     if (Math.max(Object.keys(connection.subscriptions).length, running.size + 1) > MAX_OPERATIONS_PER_SOCKET) {
