@@ -98,7 +98,10 @@ export const CPU_ESTIMATES_MS = {
   operation: 0.5,
   /** Reading, parsing and validating. */
   characterOfDocument: 0.0005,
-  byteOfRequest: 0.00001,
+  /** A message over WebSocket: receiving it, and refusing its operation. */
+  message: 0.1,
+  /** Receiving; parsing is measured. */
+  characterOfRequest: 0.000002,
   valueOfAnswer: 0.002,
   characterOfAnswer: 0.00001,
 } as const;

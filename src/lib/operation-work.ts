@@ -32,6 +32,16 @@ export type CpuAccount = {
   waitMs(): number;
 };
 
+/** Runs synchronous work and charges its time to the account. */
+export function measure<T>(account: CpuAccount | undefined, work: () => T): T {
+  const began = performance.now();
+  try {
+    return work();
+  } finally {
+    account?.spend(performance.now() - began);
+  }
+}
+
 export type OperationWork = {
   /**
    * Runs a piece of synchronous work of at most some 10 ms, in the order of the waiting pieces, and charges it to the
@@ -73,12 +83,7 @@ export function createOperationWork(cpu: CpuAccount | undefined): OperationWork 
     }
     await yieldEventLoop();
     signal?.throwIfAborted();
-    const began = performance.now();
-    try {
-      return piece();
-    } finally {
-      cpu?.spend(performance.now() - began);
-    }
+    return measure(cpu, piece);
   };
   return {
     compute,

@@ -51,6 +51,8 @@ export type ServerContext = {
   viewer?: Viewer;
   /** The request was charged to the viewer's rate and CPU time before it was passed to Yoga. */
   isAdmitted?: true;
+  /** The JSON of the request's body, if it has been parsed. */
+  parsedBody?: unknown;
   /** The operation uses a WebSocket, which is closed when its credential ends. */
   isOverSocket?: true;
   /** The position in a trace of the HTTP request, if traces are on. */

@@ -9,9 +9,11 @@ import {
   OperationTypeNode,
 } from 'graphql';
 import type { Authenticate } from '../auth/credentials.ts';
-import { CPU_ESTIMATES_MS, type CpuShares, type TakeOperation, waitBeforeOperation } from '../auth/quota.ts';
+import { type CpuShares, type TakeOperation, waitBeforeOperation } from '../auth/quota.ts';
+import type { CpuAccount } from '../lib/operation-work.ts';
 import { type Enveloped, type Graphql, MAX_BODY_BYTES, type ServerContext } from './graphql.ts';
 import { type AnswerLimits, MAX_UNSPLIT_CHARACTERS } from './plugins/answers.ts';
+import { parseBody } from './plugins/rate-limit.ts';
 
 type PublishRouteOptions = {
   readonly graphql: Graphql;
@@ -73,15 +75,15 @@ export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
     const viewer = await authenticate(request.headers.authorization).catch(() => undefined);
     if (viewer === undefined) return {};
     if (waitBeforeOperation(viewer, options) > 0) return { viewer };
-    cpuShares(viewer)?.spend(Number(request.headers['content-length']) * CPU_ESTIMATES_MS.byteOfRequest);
     const body = await readBody(request);
     if (body === undefined) return 'answered';
-    const operation = readOperation(body);
+    const parsedBody = parsePublishing(body, cpuShares(viewer));
+    const operation = readOperation(parsedBody);
     const prepared = operation && (await prepare({ viewer, traceParent }, operation));
     if (prepared === undefined) {
       // Yoga's adapter takes the body from here, because the stream of the request has been read.
       Object.assign(request, { body: Readable.from([body]) });
-      return { viewer, isAdmitted: true };
+      return { viewer, isAdmitted: true, parsedBody };
     }
     const result = await run(prepared).catch((error: unknown) => ({ errors: [maskError(error)] }));
     const bounded = answerLimits.bound(result, { viewer, res: response, max: MAX_UNSPLIT_CHARACTERS }).result;
@@ -127,10 +129,18 @@ async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
   }
 }
 
-/** Returns undefined unless the body contains an operation that may publish. */
-function readOperation(body: Buffer): Operation | undefined {
+/** Returns the JSON of a body that may publish, and undefined if Yoga must parse it or report its error. */
+function parsePublishing(body: Buffer, account: CpuAccount | undefined): unknown {
   if (!body.includes('publishEvent')) return undefined;
-  const parsed = parseJson(body);
+  try {
+    return parseBody(body.toString(), account);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Returns undefined if the JSON of a body is not an operation. */
+function readOperation(parsed: unknown): Operation | undefined {
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return undefined;
   const { query, operationName, variables, ...rest } = parsed as Readonly<Record<string, unknown>>;
   const isValid =
@@ -140,14 +150,6 @@ function readOperation(body: Buffer): Operation | undefined {
     Object.keys(rest).length === 0;
   if (!isValid) return undefined;
   return { query, operationName: operationName ?? undefined, variables: variables ?? undefined };
-}
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString());
-  } catch {
-    return undefined;
-  }
 }
 
 /** Whether the document is one mutation without fragments that only publishes. */

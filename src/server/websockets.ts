@@ -1,20 +1,13 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { ExecutionArgs, ExecutionResult, FormattedExecutionResult, GraphQLError } from 'graphql';
-import type { Context as ConnectionContext, SubscribePayload } from 'graphql-ws';
-import { useServer } from 'graphql-ws/use/ws';
+import { type Context as ConnectionContext, handleProtocols, makeServer, type SubscribePayload } from 'graphql-ws';
 import { createGraphQLError } from 'graphql-yoga';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Credentials } from '../auth/credentials.ts';
-import {
-  type CpuShares,
-  createConcurrencyQuota,
-  quotaKeyOf,
-  type TakeOperation,
-  waitBeforeOperation,
-} from '../auth/quota.ts';
+import { type CpuShares, type TakeOperation, waitBeforeOperation } from '../auth/quota.ts';
 import type { Viewer } from '../auth/viewer.ts';
 import { type InFlight, whenAborted } from '../lib/loop.ts';
 import type { Enveloped, Graphql } from './graphql.ts';
@@ -23,6 +16,8 @@ import { tooManyOperations } from './plugins/concurrency.ts';
 import { credentialEnded } from './plugins/credentials.ts';
 import { createMaskError } from './plugins/mask-error.ts';
 import { rateLimitedError } from './plugins/rate-limit.ts';
+import { createSocketLimits, MAX_SOCKETS, type RunningOperations } from './socket-limits.ts';
+import { serveSocket } from './socket-messages.ts';
 import { refuseUpgrade } from './upgrade.ts';
 
 type LiveSocketsOptions = {
@@ -50,9 +45,8 @@ const TRY_AGAIN_LATER = { code: 1013, reason: 'try again later' };
 
 /** `ended` aborts with the credential. */
 type Session = { readonly viewer: Viewer; readonly ended: AbortSignal };
-type Extra = { session?: Session };
-type Connection = ConnectionContext<Record<string, unknown> | undefined, Extra & SocketExtra>;
-type SocketExtra = { readonly socket: WebSocket; readonly request: IncomingMessage };
+type Extra = { readonly socket: WebSocket; session?: Session };
+type Connection = ConnectionContext<Record<string, unknown> | undefined, Extra>;
 
 /** An operation of a socket: its functions, wrapped by Yoga's plugins, and the operations that run over the socket. */
 type Operation = {
@@ -62,7 +56,12 @@ type Operation = {
 };
 
 // Not a literal argument: @types/ws lacks closeTimeout, which ws reads.
-const SERVER_OPTIONS = { noServer: true, maxPayload: MAX_MESSAGE_BYTES, closeTimeout: CLOSE_WITHIN_MS };
+const SERVER_OPTIONS = {
+  noServer: true,
+  maxPayload: MAX_MESSAGE_BYTES,
+  closeTimeout: CLOSE_WITHIN_MS,
+  handleProtocols,
+};
 
 /** GraphQL over WebSocket (the protocol graphql-transport-ws), through the same pipeline as over HTTP. */
 export class LiveSockets {
@@ -77,30 +76,23 @@ export class LiveSockets {
     this.#maskError = createMaskError(options.log);
     const { operations } = options;
     watchSockets(options.metrics, this.#server);
-    useServer<Record<string, unknown> | undefined, Extra>(
-      {
-        // Otherwise the close reason of 4500 contains the message of an internal error.
-        isProd: true,
-        onConnect: (connection) => operations.track(this.#connect(connection)),
-        onSubscribe: (connection, id, payload) => operations.track(this.#admit(connection, id, payload)),
-        execute: (args) => operations.track(this.#execute(args)),
-        // Yoga may answer synchronously.
-        subscribe: (args) => operations.track(Promise.resolve(this.#operationOf(args).enveloped.subscribe(args))),
-        onNext: (...[{ extra }, , , , result]) => {
-          this.#limits.boundUnread(extra.socket);
-          return bounded(result);
-        },
-        onError: (...[, , , errors]) => bounded({ errors }).errors,
+    const server = makeServer<Record<string, unknown> | undefined, Extra>({
+      onConnect: (connection) => operations.track(this.#connect(connection)),
+      onSubscribe: (connection, id, payload) => operations.track(this.#admit(connection, id, payload)),
+      execute: (args) => operations.track(this.#execute(args)),
+      // Yoga may answer synchronously.
+      subscribe: (args) => operations.track(Promise.resolve(this.#operationOf(args).enveloped.subscribe(args))),
+      onNext: (...[{ extra }, , , , result]) => {
+        this.#limits.boundUnread(extra.socket);
+        return bounded(result);
       },
-      this.#server,
-    );
+      onError: (...[, , , errors]) => bounded({ errors }).errors,
+    });
     this.#server.on('connection', (socket) => {
       this.#limits.watch(socket);
-      // graphql-ws prints these to the console; ws has closed the socket already.
-      socket.removeAllListeners('error');
-      socket.on('error', (error) => {
-        options.log.debug({ err: error }, 'WebSocket client violated the protocol');
-      });
+      const extra: Extra = { socket };
+      const account = () => extra.session && options.cpuShares(extra.session.viewer);
+      serveSocket(server, extra, { account, log: options.log });
     });
   }
 
@@ -159,9 +151,7 @@ export class LiveSockets {
       void closeSocket(socket, LONG_ID);
       return [createGraphQLError(LONG_ID.reason)];
     }
-    // A closing socket still receives its client's messages.
     if (session === undefined || session.ended.aborted) return [credentialEnded()];
-    if (socket.readyState !== socket.OPEN) return [createGraphQLError(GOING_AWAY.reason)];
     const running = this.#limits.runningOver(socket);
     // The library forgets operations that the client completes early, but they continue to run.
     if (Math.max(Object.keys(connection.subscriptions).length, running.size + 1) > MAX_OPERATIONS_PER_SOCKET) {
@@ -264,121 +254,4 @@ async function closeSocket(socket: WebSocket, { code, reason }: CloseReason): Pr
     });
     socket.close(code, reason);
   });
-}
-
-const MAX_SOCKETS = 4_000;
-/** Maximum sockets of one tenant, so that it cannot lock out the others. */
-const MAX_SOCKETS_PER_TENANT = MAX_SOCKETS / 4;
-/** Maximum sockets that are not authenticated yet. graphql-ws closes a socket that does not authenticate within 3 s. */
-const MAX_SOCKETS_WITHOUT_VIEWER = MAX_SOCKETS / 4;
-/** Limits of sent bytes that clients have not read. */
-type UnreadLimits = {
-  /** A socket that exceeds the limit of one socket or of its tenant is closed. */
-  readonly perSocket: number;
-  readonly perTenant: number;
-  /** Limit of all sockets: beyond it, the socket with the most unread bytes is closed. */
-  readonly total: number;
-};
-const MEBIBYTE = 1024 * 1024;
-const UNREAD: UnreadLimits = { perSocket: 16 * MEBIBYTE, perTenant: 64 * MEBIBYTE, total: 256 * MEBIBYTE };
-/** Close codes of this server; clients may reconnect. */
-const SLOW_READER = 4900;
-const TOO_MANY_SOCKETS = 4901;
-
-/** The queries and mutations that run over one socket, including those that the client completed early. */
-type RunningOperations = Set<AbortController>;
-
-/** Counts sockets, their running operations and their unread bytes. */
-type SocketLimits = {
-  /** Whether the limit of unauthenticated sockets is reached. */
-  isCrowded(): boolean;
-  /** Call for each new socket. */
-  watch(socket: WebSocket): void;
-  /** Call after each message in either direction: closes a socket whose client does not read. */
-  boundUnread(socket: WebSocket): void;
-  /** Whether the viewer may have one more socket; otherwise closes this one. */
-  admit(socket: WebSocket, viewer: Viewer): boolean;
-  /** The operations are aborted when the socket is closed. */
-  runningOver(socket: WebSocket): RunningOperations;
-};
-
-export function createSocketLimits(unread: UnreadLimits = UNREAD): SocketLimits {
-  const running = new WeakMap<WebSocket, RunningOperations>();
-  const all = new Set<WebSocket>();
-  const withoutViewer = new Set<WebSocket>();
-  const tenantSockets = new WeakMap<WebSocket, Set<WebSocket>>();
-  const byTenant = new Map<string, Set<WebSocket>>();
-  /**
-   * Bytes. If no socket exceeds this, the sum of all is at most half of the total limit, so most messages need no
-   * summation.
-   */
-  const negligible = unread.total / 2 / MAX_SOCKETS;
-  const boundUnread = (socket: WebSocket) => {
-    const own = socket.bufferedAmount;
-    if (own <= negligible) return;
-    if (own > unread.perSocket || sumOfUnread(tenantSockets.get(socket) ?? []) > unread.perTenant) cutReader(socket);
-    if (sumOfUnread(all) > unread.total)
-      cutReader([...all].reduce((most, one) => (unreadOf(one) > unreadOf(most) ? one : most)));
-  };
-  const hold = (socket: WebSocket, tenant: string) => {
-    const sockets = byTenant.get(tenant) ?? new Set();
-    byTenant.set(tenant, sockets.add(socket));
-    tenantSockets.set(socket, sockets);
-    socket.once('close', () => {
-      sockets.delete(socket);
-      if (sockets.size === 0) byTenant.delete(tenant);
-    });
-  };
-  const admitted = createConcurrencyQuota({ max: MAX_SOCKETS, maxPerTenant: MAX_SOCKETS_PER_TENANT });
-  return {
-    isCrowded: () => withoutViewer.size >= MAX_SOCKETS_WITHOUT_VIEWER,
-    watch: (socket) => {
-      const operations: RunningOperations = new Set();
-      running.set(socket, operations);
-      all.add(socket);
-      withoutViewer.add(socket);
-      socket.once('close', () => {
-        all.delete(socket);
-        withoutViewer.delete(socket);
-        for (const operation of operations) operation.abort();
-      });
-      socket.on('message', () => {
-        boundUnread(socket);
-      });
-    },
-    boundUnread,
-    admit: (socket, viewer) => {
-      // The client may have disconnected during authentication.
-      if (!withoutViewer.delete(socket)) return false;
-      const release = admitted.take(viewer);
-      if (release === undefined) {
-        socket.close(TOO_MANY_SOCKETS, 'TOO_MANY_SOCKETS');
-        return false;
-      }
-      socket.once('close', release);
-      const tenant = quotaKeyOf(viewer);
-      if (tenant !== undefined) hold(socket, tenant);
-      return true;
-    },
-    runningOver: (socket) => {
-      const operations = running.get(socket);
-      if (operations === undefined) throw new Error('unknown socket');
-      return operations;
-    },
-  };
-}
-
-/** Unread bytes of an open socket; those of a closing socket are freed within seconds. */
-function unreadOf(socket: WebSocket): number {
-  return socket.readyState === socket.OPEN ? socket.bufferedAmount : 0;
-}
-
-function sumOfUnread(sockets: Iterable<WebSocket>): number {
-  let sum = 0;
-  for (const socket of sockets) sum += unreadOf(socket);
-  return sum;
-}
-
-function cutReader(socket: WebSocket): void {
-  socket.close(SLOW_READER, 'SLOW_READER');
 }

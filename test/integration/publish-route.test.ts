@@ -16,11 +16,12 @@ afterEach(async () => {
 
 it('a publishing mutation has the same answer with and without the Fetch API in between', async () => {
   const { app } = await startScene(cleanUps, { env: { API_RATE_LIMIT: '1000' } });
-  const send = async (body: unknown, headers: Record<string, string> = {}) => {
+  const send = async (body: unknown, headers: Record<string, string> = {}, framing?: 'chunked') => {
+    const text = typeof body === 'string' ? body : JSON.stringify(body);
     const response = await fetch(`${app.url}/graphql`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', authorization: `Bearer ${app.adminApiKey}`, ...headers },
-      body: typeof body === 'string' ? body : JSON.stringify(body),
+      ...(framing === 'chunked' ? { body: new Blob([text]).stream(), duplex: 'half' as const } : { body: text }),
     });
     const { status } = response;
     return { status, type: response.headers.get('content-type'), body: await response.text() };
@@ -45,6 +46,7 @@ it('a publishing mutation has the same answer with and without the Fetch API in 
   for (const [body, headers] of requests) {
     const short = await send(body, { ...headers, accept: ACCEPT.short });
     expect(short).toEqual(await send(body, { ...headers, accept: ACCEPT.yoga }));
+    expect(short).toEqual(await send(body, { ...headers, accept: ACCEPT.short }, 'chunked'));
   }
   const { body } = await send({ query: PUBLISH, variables: { input } }, { accept: ACCEPT.short });
   expect(JSON.parse(body)).toEqual({

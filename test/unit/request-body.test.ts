@@ -1,0 +1,140 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createSchema, createYoga, type Plugin } from 'graphql-yoga';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import type { Viewer } from '../../src/auth/viewer.ts';
+import type { CpuAccount } from '../../src/lib/operation-work.ts';
+import type { Graphql } from '../../src/server/graphql.ts';
+import { createAnswerLimits } from '../../src/server/plugins/answers.ts';
+import { limitRate } from '../../src/server/plugins/rate-limit.ts';
+import { createPublishRoute } from '../../src/server/publish-route.ts';
+
+const VIEWER: Viewer = { scope: 'TENANT_WRITE', tenant: 'acme', credentialId: 'key' };
+const typeDefs = 'type Query { ok: Boolean } type Mutation { publishEvent: Boolean, other: Boolean }';
+const PUBLISH = 'mutation { publishEvent }';
+
+const cleanUps: (() => void)[] = [];
+afterEach(() => {
+  vi.restoreAllMocks();
+  for (const cleanUp of cleanUps.splice(0)) cleanUp();
+});
+
+const setViewer: Plugin<object, { viewer?: Viewer }> = {
+  onRequest: ({ serverContext }) => {
+    serverContext.viewer = VIEWER;
+  },
+};
+
+type Sent = { readonly query: string; readonly variables?: object; readonly framing: 'content-length' | 'chunked' };
+
+/** Starts the two routes of the API, which charge this account. Returns a function that sends a request. */
+async function start(account: CpuAccount) {
+  const cpuShares = () => account;
+  const takeOperation = () => 0;
+  const authenticate = () => Promise.resolve(VIEWER);
+  const plugins = [setViewer, limitRate(takeOperation, cpuShares)];
+  // `as`: the routes use the server without the context of the real schema.
+  const graphql = createYoga({ schema: createSchema({ typeDefs }), plugins, logging: false }) as unknown as Graphql;
+  const answerLimits = createAnswerLimits(() => undefined);
+  const maskError = () => {
+    throw new Error('unexpected error');
+  };
+  const route = createPublishRoute({ graphql, authenticate, takeOperation, cpuShares, answerLimits, maskError });
+  const server = createServer((incoming, response) => {
+    void route(incoming, response, undefined).then(async (context) => {
+      if (context !== 'answered') await graphql(incoming, response, context);
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  cleanUps.push(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  // `as`: the address of a TCP server.
+  const { port } = server.address() as AddressInfo;
+  return async ({ query, variables, framing }: Sent) => {
+    const body = Buffer.from(JSON.stringify({ query, variables }));
+    const length = framing === 'chunked' ? { 'transfer-encoding': 'chunked' } : { 'content-length': body.length };
+    const headers = { 'content-type': 'application/json', ...length };
+    const outgoing = request({ port, path: '/graphql', method: 'POST', headers }).end(body);
+    // `as`: the arguments of this event.
+    const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
+    const chunks: Buffer[] = [];
+    for await (const chunk of response) chunks.push(chunk as Buffer); // without an encoding, chunks are buffers
+    const { statusCode, headers: received } = response;
+    return {
+      statusCode,
+      retryAfter: received['retry-after'],
+      body: JSON.parse(Buffer.concat(chunks).toString()) as unknown,
+    };
+  };
+}
+
+const REQUESTS = [
+  ['one that publishes', { query: PUBLISH, framing: 'content-length' }],
+  ['one that publishes, chunked', { query: PUBLISH, framing: 'chunked' }],
+  ['another mutation', { query: 'mutation { other }', framing: 'content-length' }],
+  ['another mutation, chunked', { query: 'mutation { other }', framing: 'chunked' }],
+  ['one that also publishes', { query: 'mutation { publishEvent other }', framing: 'content-length' }],
+] as const;
+
+/** Makes the parsing of texts with "marker" take 1 s of a clock that otherwise stands still. Returns their count. */
+function watchParsing(): () => number {
+  let now = 0;
+  let count = 0;
+  const parse = JSON.parse.bind(JSON);
+  vi.spyOn(performance, 'now').mockImplementation(() => now);
+  vi.spyOn(JSON, 'parse').mockImplementation((text: string) => {
+    if (text.includes('marker')) {
+      now += 1_000;
+      count += 1;
+    }
+    return parse(text) as unknown;
+  });
+  return () => count;
+}
+
+describe.each(REQUESTS)('the body of %s', (_, sent) => {
+  test('is parsed once, and the time of its parsing is charged', async () => {
+    let charged = 0;
+    const send = await start({ spend: (ms) => (charged += ms), waitMs: () => 0 });
+    const parsed = watchParsing();
+    expect(await send({ ...sent, variables: { marker: 'x'.repeat(500_000) } })).toMatchObject({ statusCode: 200 });
+    expect(parsed()).toBe(1);
+    // Receiving is charged by the length.
+    expect(charged).toBeCloseTo(1_001, 0);
+  });
+
+  test('is not parsed if the account is overdrawn once it has arrived', async () => {
+    let asked = 0;
+    const send = await start({ spend: () => undefined, waitMs: () => (asked++ === 0 ? 0 : 1_500) });
+    const parsed = watchParsing();
+    expect(await send({ ...sent, variables: { marker: 1 } })).toMatchObject({
+      statusCode: 429,
+      retryAfter: '2',
+      body: { errors: [{ extensions: { code: 'RATE_LIMITED', retryAfterMs: 1_500 } }] },
+    });
+    expect(parsed()).toBe(0);
+  });
+});
+
+test('the variables of a GET are charged by the time of their parsing', async () => {
+  let charged = 0;
+  const account = { spend: (ms: number) => (charged += ms), waitMs: () => 0 };
+  const plugins = [
+    setViewer,
+    limitRate(
+      () => 0,
+      () => account,
+    ),
+  ];
+  const graphql = createYoga({ schema: createSchema({ typeDefs }), plugins, logging: false });
+  watchParsing();
+  const response = await graphql.fetch(
+    `http://test/graphql?query={ok}&variables=${encodeURIComponent('{"marker":1}')}`,
+  );
+  expect(response.status).toBe(200);
+  expect(charged).toBe(1_000);
+});
