@@ -133,7 +133,10 @@ export async function updateWebhookSubscription(
   });
 }
 
-/** Throws NotFoundError. The row is kept for the delivery log. */
+/**
+ * Throws NotFoundError. The row is kept for the delivery log, without the event types and the filter, which may be large; for
+ * past events they are in matching_settings.
+ */
 export async function deleteWebhookSubscription(
   { database }: Pick<WebhookSubscriptionServices, 'database'>,
   key: SubscriptionKey,
@@ -142,7 +145,7 @@ export async function deleteWebhookSubscription(
     const { id } = await lockSubscription(transaction, key);
     await transaction.webhookSubscription.update({
       where: { id },
-      data: { isActive: false, deletedAt: new Date(database.clock.now()) },
+      data: { isActive: false, deletedAt: new Date(database.clock.now()), eventTypes: [], filter: Prisma.DbNull },
     });
     await endDeliveries(transaction, id);
   });

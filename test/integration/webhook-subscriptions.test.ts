@@ -729,7 +729,7 @@ test('every object is found by its id or name, and tenants show their statistics
 });
 
 test('a deleted subscription is not found by queries, but its deliveries still show it', async () => {
-  const { subscription } = await create({ tenant: 'deleter' });
+  const { subscription } = await create({ tenant: 'deleter', filter: { plan: 'gold' } });
   const { id } = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'deleter' });
   const { data } = await api.run(DELETE, { id: subscription.id });
   expect(expectType(data?.deleteWebhookSubscription, 'DeleteWebhookSubscriptionPayload').id).toBe(subscription.id);
@@ -741,6 +741,9 @@ test('a deleted subscription is not found by queries, but its deliveries still s
     status: 'CANCELLED',
     subscription: { id: subscription.id, isActive: false },
   });
+  // They may be large, and nothing needs them.
+  const row = await api.database.prisma.webhookSubscription.findUniqueOrThrow({ where: { id: subscription.id } });
+  expect(row).toMatchObject({ eventTypes: [], filter: null, url: subscription.url });
 });
 
 test.each([

@@ -31,8 +31,9 @@ CREATE TABLE webhook_subscriptions (
   tenant                text NOT NULL,
   url                   text NOT NULL,
   description           text NOT NULL DEFAULT '',
+  -- Empty after the deletion.
   event_types           text[] NOT NULL,
-  -- The condition on an event's data (docs/payload-filters.md); null: no condition.
+  -- The condition on an event's data (docs/payload-filters.md); null: no condition, or the subscription was deleted.
   filter                jsonb,
   is_active             boolean NOT NULL DEFAULT true,
   -- Why the engine deactivated the subscription; null unless it did.
@@ -49,7 +50,10 @@ CREATE TABLE webhook_subscriptions (
 );
 -- For alerts about deactivated subscriptions.
 CREATE INDEX webhook_subscriptions_deactivated_idx ON webhook_subscriptions (updated_at) WHERE deactivation_reason IS NOT NULL;
-CREATE INDEX webhook_subscriptions_tenant_version_idx ON webhook_subscriptions (tenant, version);
+-- For matching events, and for counting a tenant's subscriptions. Any number of deleted rows may remain, so they are not in
+-- the first index; the second is for caches that have to forget them.
+CREATE INDEX webhook_subscriptions_tenant_version_idx ON webhook_subscriptions (tenant, version) WHERE deleted_at IS NULL;
+CREATE INDEX webhook_subscriptions_deleted_idx ON webhook_subscriptions (tenant, version) WHERE deleted_at IS NOT NULL;
 CREATE INDEX webhook_subscriptions_tenant_id_idx ON webhook_subscriptions (tenant, id);
 
 -- Every change gets the tenant's next version and notifies the senders' caches. The row of `tenants` stays locked until the
