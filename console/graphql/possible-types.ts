@@ -16,6 +16,7 @@ export const POSSIBLE_TYPES = {
     'ReplayTooLargeError',
     'SubscriptionChangedError',
     'SubscriptionInactiveError',
+    'SubscriptionsTooLargeError',
     'TooManyReplaysError',
     'TooManySecretsError',
     'TooManySessionsError',

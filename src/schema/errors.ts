@@ -17,7 +17,12 @@ import {
 } from '../lib/errors.ts';
 import { ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from '../replays/service.ts';
 import { InvalidHeadersError } from '../subscriptions/headers.ts';
-import { SubscriptionChangedError, TooManySecretsError, TooManySubscriptionsError } from '../subscriptions/service.ts';
+import {
+  SubscriptionChangedError,
+  SubscriptionsTooLargeError,
+  TooManySecretsError,
+  TooManySubscriptionsError,
+} from '../subscriptions/service.ts';
 import { builder } from './builder.ts';
 
 const ErrorInterface = builder.interfaceRef<DomainError>('Error').implement({
@@ -118,6 +123,13 @@ builder.objectType(TooManySessionsError, {
 builder.objectType(TooManySubscriptionsError, {
   name: 'TooManySubscriptionsError',
   description: '`TOO_MANY_SUBSCRIPTIONS`: the tenant has the maximum number of webhook subscriptions.',
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(SubscriptionsTooLargeError, {
+  name: 'SubscriptionsTooLargeError',
+  description:
+    "`SUBSCRIPTIONS_TOO_LARGE`: the event types and filters of the tenant's webhook subscriptions would have more than 2 MiB of JSON together.",
   interfaces: [ErrorInterface],
 });
 

@@ -29,8 +29,20 @@ const MAX_EVENT_STEPS = 1_000_000;
 /** Filter steps in one turn of the event loop. They take at most 2 ms. */
 const STEPS_PER_TURN = 10_000;
 
-/** A unit of weight is 300 bytes, those of a subscription. A compiled filter takes up to 90 times its JSON (measured). */
+/** Bytes of a unit of weight: those of a subscription with one event type. */
+const BYTES_PER_WEIGHT = 300;
+/** Bytes of an event type in an index, besides its characters (measured). */
+const BYTES_PER_TYPE = 220;
+/** Bytes of a filter's JSON for a unit of weight. A compiled filter takes up to 90 times its JSON (measured). */
 const JSON_BYTES_PER_WEIGHT = 4;
+/** Maximum weight of a process's cached indexes. */
+const MAX_CACHED_WEIGHT = 1_000_000;
+/**
+ * Maximum bytes of JSON of the event types and filters of a tenant's subscriptions together. A filter has the greatest weight
+ * for its JSON, so the index of a tenant at this limit has about half of MAX_CACHED_WEIGHT: it is kept, and not read and
+ * compiled again for every batch of events.
+ */
+export const MAX_TENANT_JSON_BYTES = 2 * 1_024 ** 2;
 
 /** One tenant's active subscriptions by event type pattern, updated by applying changes in order. */
 export class SubscriptionIndex {
@@ -44,7 +56,7 @@ export class SubscriptionIndex {
     return this.#version;
   }
 
-  /** The weight in the cache: one for each active subscription, and more for its filter. */
+  /** The weight in the cache: at least one for each active subscription, and more for its event types and its filter. */
   get weight(): number {
     return this.#weight;
   }
@@ -112,7 +124,9 @@ export class SubscriptionIndex {
 function createEntry({ id, version, eventTypes, isActive, filter }: ChangedSubscription): Entry | undefined {
   if (!isActive) return undefined;
   const hasFilter = filter !== null;
-  const weight = 1 + (hasFilter ? Math.ceil(JSON.stringify(filter).length / JSON_BYTES_PER_WEIGHT) : 0);
+  const typeBytes = eventTypes.reduce((sum, { length }) => sum + BYTES_PER_TYPE + length, 0);
+  const filterWeight = hasFilter ? Math.ceil(JSON.stringify(filter).length / JSON_BYTES_PER_WEIGHT) : 0;
+  const weight = Math.ceil(typeBytes / BYTES_PER_WEIGHT) + filterWeight;
   return { id, version, eventTypes, weight, filter: hasFilter ? compileFilter(filter) : undefined };
 }
 
@@ -125,7 +139,7 @@ function byId(a: Entry, b: Entry): number {
 export class SubscriptionIndexes {
   readonly #cache: LRUCache<string, SubscriptionIndex>;
 
-  constructor(maxWeight: number) {
+  constructor(maxWeight = MAX_CACHED_WEIGHT) {
     this.#cache = new LRUCache({ maxSize: maxWeight, sizeCalculation: (index) => index.weight + 1 });
   }
 
