@@ -17,6 +17,7 @@ export const POSSIBLE_TYPES = {
     'SubscriptionChangedError',
     'SubscriptionInactiveError',
     'SubscriptionsTooLargeError',
+    'TooManyRedactionsError',
     'TooManyReplaysError',
     'TooManySecretsError',
     'TooManySessionsError',

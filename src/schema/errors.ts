@@ -6,6 +6,7 @@ import {
   DeliveryNotRetryableError,
   SubscriptionInactiveError,
 } from '../delivery/queue/retry.ts';
+import { TooManyRedactionsError } from '../erasure/service.ts';
 import { EventDataInvalidError } from '../events/catalogue/validator.ts';
 import { TooManyTestsError } from '../events/test-event.ts';
 import {
@@ -105,6 +106,12 @@ builder.objectType(SubscriptionInactiveError, {
 builder.objectType(TooManyTestsError, {
   name: 'TooManyTestsError',
   description: '`TOO_MANY_TESTS`: too many test events of the tenant are still being sent.',
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(TooManyRedactionsError, {
+  name: 'TooManyRedactionsError',
+  description: '`TOO_MANY_REDACTIONS`: the maximum number of redactions of the tenant is running.',
   interfaces: [ErrorInterface],
 });
 

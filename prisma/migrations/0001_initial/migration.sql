@@ -572,7 +572,9 @@ CREATE TABLE erasures (
 ) WITH (fillfactor = 50);
 CREATE UNIQUE INDEX erasures_running_idx ON erasures (tenant, coalesce(event_row_id, '00000000-0000-0000-0000-000000000000'))
   WHERE status = 'RUNNING';
-CREATE INDEX erasures_next_step_at_idx ON erasures (next_step_at) WHERE status = 'RUNNING';
+-- For the next step of a tenant, that of the tenant's own erasure first, and for counting the redactions of a tenant.
+CREATE INDEX erasures_next_step_at_idx ON erasures (tenant, (event_row_id IS NOT NULL), next_step_at)
+  WHERE status = 'RUNNING';
 CREATE INDEX erasures_tenant_id_idx ON erasures (tenant, id);
 CREATE TRIGGER erasure_started AFTER INSERT ON erasures FOR EACH ROW WHEN (NEW.event_row_id IS NULL)
   EXECUTE FUNCTION job_changed();
