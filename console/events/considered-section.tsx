@@ -122,7 +122,8 @@ type ReasonProps = Pick<ConsideredProps, 'event' | 'markedId' | 'onMark'> & { re
 function Reason({ row, event, ...marking }: ReasonProps) {
   const { result, subscription } = row;
   if (result === 'FILTER_FALSE' && subscription.filter != null) return <FailedPaths {...{ row, event }} {...marking} />;
-  if (result === 'TYPE_MISMATCH') {
+  // A deleted subscription has no event types.
+  if (result === 'TYPE_MISMATCH' && subscription.eventTypes.length > 0) {
     return (
       <span title={visibleLine(event.type)}>
         {words.selects} <code>{subscription.eventTypes.map(visibleLine).join(', ')}</code>

@@ -16,6 +16,8 @@ export const POSSIBLE_TYPES = {
     'ReplayTooLargeError',
     'SubscriptionChangedError',
     'SubscriptionInactiveError',
+    'SubscriptionsTooLargeError',
+    'TooManyRedactionsError',
     'TooManyReplaysError',
     'TooManySecretsError',
     'TooManySessionsError',

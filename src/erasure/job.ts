@@ -39,11 +39,14 @@ const MESSAGES = 500;
 const ROUNDS = 2;
 
 /**
- * Carries out erasures in batches, in one process at a time, beginning with the one that has waited longest. Deletions
- * are repeatable, so after a crash a round continues with the remaining rows and messages.
+ * Carries out erasures in batches, in one process at a time. Tenants take turns, one step each, so that many redactions of
+ * one tenant do not delay other erasures. Deletions are repeatable, so after a crash a round continues with the remaining
+ * rows and messages.
  */
 export class ErasureJob extends Loop {
   readonly #options: ErasureJobOptions;
+  /** The tenant of the last step. */
+  #lastTenant = '';
 
   constructor(options: ErasureJobOptions) {
     super({ log: options.log, work: 'erasure', retryMs: RETRY_MS, levelOf: failureLevel });
@@ -52,21 +55,27 @@ export class ErasureJob extends Loop {
 
   protected async round(signal: AbortSignal): Promise<number> {
     const { database, databaseUrl } = this.#options;
-    if ((await dueErasure(database.pool)) === undefined) return IDLE_MS;
+    if ((await this.#next(database.pool)) === undefined) return IDLE_MS;
     return withConnection(databaseUrl, async (db) => {
       const { rows } = await db.query<{ isLocked: boolean }>('SELECT pg_try_advisory_lock($1) AS "isLocked"', [
         ERASURE_LOCK,
       ]);
       if (rows[0]?.isLocked !== true) return IDLE_MS;
       for (
-        let erasure = await dueErasure(db);
+        let erasure = await this.#next(db);
         erasure !== undefined && !signal.aborted;
-        erasure = await dueErasure(db)
+        erasure = await this.#next(db)
       ) {
+        this.#lastTenant = erasure.tenant;
         await this.#step(db, { erasure, signal });
       }
       return IDLE_MS;
     });
+  }
+
+  /** The due erasure of the tenant whose turn it is, in the order of the tenants' names. */
+  async #next(db: Queryable): Promise<DueErasure | undefined> {
+    return (await dueErasure(db, this.#lastTenant)) ?? dueErasure(db, '');
   }
 
   /** Works on one erasure until its round is complete or its time is used up. */
@@ -98,11 +107,16 @@ type DueErasure = {
   readonly afterSequence: string;
 };
 
-async function dueErasure(db: Queryable): Promise<DueErasure | undefined> {
+/**
+ * The erasure of the next tenant with a due one: that of the whole tenant, otherwise the redaction that has waited longest.
+ */
+async function dueErasure(db: Queryable, afterTenant: string): Promise<DueErasure | undefined> {
   const { rows } = await db.query<DueErasure>(
     `SELECT id, tenant, event_row_id AS "eventRowId", round_count AS "roundCount", subscription_id AS "subscriptionId",
        after_sequence AS "afterSequence"
-     FROM erasures WHERE status = 'RUNNING' AND next_step_at <= now() ORDER BY next_step_at LIMIT 1`,
+     FROM erasures WHERE status = 'RUNNING' AND next_step_at <= now() AND tenant > $1
+     ORDER BY tenant, event_row_id IS NOT NULL, next_step_at LIMIT 1`,
+    [afterTenant],
   );
   return rows[0];
 }

@@ -10,7 +10,8 @@ const BATCH = 500;
 /** Ends access, and everything that could create rows: subscriptions are deleted, keys revoked, replays ended. */
 export const closeTenant: readonly Deletion[] = [
   changing(
-    `UPDATE webhook_subscriptions SET is_active = false, deleted_at = coalesce(deleted_at, now()) WHERE id = ANY (ARRAY(
+    `UPDATE webhook_subscriptions SET is_active = false, deleted_at = now(), event_types = '{}', filter = NULL
+     WHERE id = ANY (ARRAY(
        SELECT id FROM webhook_subscriptions WHERE tenant = $1 AND deleted_at IS NULL LIMIT $2 FOR NO KEY UPDATE))`,
   ),
   changing(

@@ -42,13 +42,11 @@ const PUBLISHED_AT_ONCE = 100;
 const PUBLISHED_WITH_BACKLOG = 20;
 /** The state of DELIVERIES that the writer depends on. */
 type Target = Pick<DeliveryStream, 'maxInlineDataBytes' | 'maxFanOutBytes' | 'isCrowded'>;
-/** Maximum weight of the cached subscription indexes. One unit takes about 300 bytes. */
-const MAX_INDEX_WEIGHT = 1_000_000;
 
 /** Writes events, and one delivery per event and matching webhook subscription. */
 export class EventWriter {
   readonly #deliveries: Target;
-  readonly #indexes = new SubscriptionIndexes(MAX_INDEX_WEIGHT);
+  readonly #indexes = new SubscriptionIndexes();
 
   constructor(deliveries: Target) {
     this.#deliveries = deliveries;

@@ -1,6 +1,6 @@
 import { tenantScope } from '../auth/viewer.ts';
 import { checkFilter } from '../delivery-log/filter-input.ts';
-import { eraseTenant, redactEvent } from '../erasure/service.ts';
+import { eraseTenant, redactEvent, TooManyRedactionsError } from '../erasure/service.ts';
 import { type Erasure, ErasureStatus } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
@@ -134,14 +134,14 @@ builder.mutationFields((t) => ({
     type: RedactPayload,
     audit: 'Event',
     description:
-      'Removes the data of an event and the response bodies of its attempts, also from JetStream within minutes. Its pending deliveries are cancelled; an attempt in flight is finished. The event is no longer replayed. Its deliveries and attempts are still listed. The operation cannot be undone.',
+      'Removes the data of an event and the response bodies of its attempts, also from JetStream within minutes. Its pending deliveries are cancelled; an attempt in flight is finished. The event is no longer replayed. Its deliveries and attempts are still listed. A tenant may have 10,000 running redactions, each of which takes at least five minutes. The operation cannot be undone.',
     args: {
       id: t.arg.id({ required: true, description: "The publisher's id, as in `webhook-id`." }),
       tenant: t.arg.string({
         description: 'The tenant. Required with the scope ADMIN; other credentials belong to a tenant.',
       }),
     },
-    errors: { types: [NotFoundError, InvalidInputError] },
+    errors: { types: [NotFoundError, InvalidInputError, TooManyRedactionsError] },
     resolve: async (_root, { id, tenant: given }, { services, viewer }) => {
       const tenant = tenantScope(viewer, given);
       if (tenant === undefined) throw new InvalidInputError([{ path: 'tenant', message: 'is required' }]);

@@ -6,6 +6,7 @@ import {
   DeliveryNotRetryableError,
   SubscriptionInactiveError,
 } from '../delivery/queue/retry.ts';
+import { TooManyRedactionsError } from '../erasure/service.ts';
 import { EventDataInvalidError } from '../events/catalogue/validator.ts';
 import { TooManyTestsError } from '../events/test-event.ts';
 import {
@@ -17,7 +18,12 @@ import {
 } from '../lib/errors.ts';
 import { ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from '../replays/service.ts';
 import { InvalidHeadersError } from '../subscriptions/headers.ts';
-import { SubscriptionChangedError, TooManySecretsError, TooManySubscriptionsError } from '../subscriptions/service.ts';
+import {
+  SubscriptionChangedError,
+  SubscriptionsTooLargeError,
+  TooManySecretsError,
+  TooManySubscriptionsError,
+} from '../subscriptions/service.ts';
 import { builder } from './builder.ts';
 
 const ErrorInterface = builder.interfaceRef<DomainError>('Error').implement({
@@ -103,6 +109,12 @@ builder.objectType(TooManyTestsError, {
   interfaces: [ErrorInterface],
 });
 
+builder.objectType(TooManyRedactionsError, {
+  name: 'TooManyRedactionsError',
+  description: '`TOO_MANY_REDACTIONS`: the maximum number of redactions of the tenant is running.',
+  interfaces: [ErrorInterface],
+});
+
 builder.objectType(TooManySecretsError, {
   name: 'TooManySecretsError',
   description: '`TOO_MANY_SECRETS`: too many old signing secrets are still valid.',
@@ -118,6 +130,13 @@ builder.objectType(TooManySessionsError, {
 builder.objectType(TooManySubscriptionsError, {
   name: 'TooManySubscriptionsError',
   description: '`TOO_MANY_SUBSCRIPTIONS`: the tenant has the maximum number of webhook subscriptions.',
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(SubscriptionsTooLargeError, {
+  name: 'SubscriptionsTooLargeError',
+  description:
+    "`SUBSCRIPTIONS_TOO_LARGE`: the event types and filters of the tenant's webhook subscriptions would have more than 2 MiB of JSON together.",
   interfaces: [ErrorInterface],
 });
 

@@ -101,6 +101,7 @@ builder.prismaObjectFields(WebhookSubscriptionType, (t) => ({
   deletedAt: t.expose('deletedAt', {
     type: 'DateTime',
     nullable: true,
-    description: 'The time of its deletion; null if it was not deleted. Its deliveries and attempts are kept.',
+    description:
+      'The time of its deletion; null if it was not deleted. Its deliveries and attempts are kept, its event types and filter are not.',
   }),
 }));

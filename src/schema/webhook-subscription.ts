@@ -15,6 +15,7 @@ import {
   deleteWebhookSubscription,
   rotateWebhookSecret,
   SubscriptionChangedError,
+  SubscriptionsTooLargeError,
   type SubscriptionWithSecret,
   TooManySecretsError,
   TooManySubscriptionsError,
@@ -295,7 +296,15 @@ builder.mutationFields((t) => ({
     type: CreatePayload,
     description: 'Creates a webhook subscription. The answer has its signing secret, which is not shown again.',
     args: { input: t.arg({ type: CreateInput, required: true, description: 'The settings.' }) },
-    errors: { types: [InvalidInputError, TargetRejectedError, InvalidHeadersError, TooManySubscriptionsError] },
+    errors: {
+      types: [
+        InvalidInputError,
+        TargetRejectedError,
+        InvalidHeadersError,
+        TooManySubscriptionsError,
+        SubscriptionsTooLargeError,
+      ],
+    },
     resolve: (_root, { input }, { services, viewer }) =>
       createWebhookSubscription(services, { ...input, ...readTenant(viewer, input.tenant) }),
   }),
@@ -313,7 +322,14 @@ builder.mutationFields((t) => ({
       }),
     },
     errors: {
-      types: [NotFoundError, InvalidInputError, TargetRejectedError, InvalidHeadersError, SubscriptionChangedError],
+      types: [
+        NotFoundError,
+        InvalidInputError,
+        TargetRejectedError,
+        InvalidHeadersError,
+        SubscriptionChangedError,
+        SubscriptionsTooLargeError,
+      ],
     },
     resolve: async (_root, { id, input, ifUnchangedSince }, { services, viewer }) => ({
       subscription: await updateWebhookSubscription(services, {

@@ -3,6 +3,7 @@ import { checkTargetUrl, type EgressPolicy, TargetRejectedError } from '../deliv
 import { CANCEL_LIMIT_ON_DEACTIVATION, cancelPending } from '../delivery/queue/cancel.ts';
 import { closeCircuit } from '../delivery/queue/state.ts';
 import { problemsOfEventTypes } from '../events/catalogue/service.ts';
+import { MAX_TENANT_JSON_BYTES } from '../events/matching/subscription-index.ts';
 import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
 import { DomainError, type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
@@ -50,7 +51,7 @@ type CreateInput = WebhookSubscriptionSettings &
 const MAX_OLD_SECRETS = 10;
 const MAX_OVERLAP_SECONDS = 604_800;
 
-/** Throws an InputError or a TooManySubscriptionsError. */
+/** Throws an InputError, a TooManySubscriptionsError or a SubscriptionsTooLargeError. */
 export async function createWebhookSubscription(
   services: WebhookSubscriptionServices,
   input: CreateInput,
@@ -77,9 +78,8 @@ export async function createWebhookSubscription(
     secrets: { create: sealSecret(services.secretBox, { secret, tenant, timeMs: services.database.clock.now() }) },
   };
   const subscription = await changeWithPrisma(services.database, async (transaction) => {
-    // The trigger that assigns versions has locked the tenant, so concurrent creations of a tenant are counted one by one.
     const created = await transaction.webhookSubscription.create({ data });
-    const count = await transaction.webhookSubscription.count({ where: { tenant, deletedAt: null } });
+    const count = await checkTenantSize(transaction, tenant);
     if (count > services.maxSubscriptionsPerTenant) {
       throw new TooManySubscriptionsError(services.maxSubscriptionsPerTenant);
     }
@@ -95,7 +95,7 @@ type Update = SubscriptionKey & {
 };
 
 /**
- * Throws NotFoundError, SubscriptionChangedError or an InputError. Deactivating cancels the pending deliveries. Activating,
+ * Throws NotFoundError, SubscriptionChangedError, SubscriptionsTooLargeError or an InputError. Deactivating cancels the pending deliveries. Activating,
  * or changing the URL, closes the circuit and discards earlier failures.
  */
 export async function updateWebhookSubscription(
@@ -105,6 +105,7 @@ export async function updateWebhookSubscription(
   const { secretBox } = services;
   const target = settings.url == null ? undefined : checkUrl(settings.url, services.egressPolicy);
   const ownProblems = [...(target?.problems ?? []), ...findProblems(settings)];
+  const mayGrow = settings.eventTypes != null || settings.filter != null;
   return changeWithPrisma(services.database, async (transaction) => {
     const { id, tenant, ...old } = await lockSubscription(transaction, key);
     if (ifUnchangedSince !== undefined && old.updatedAt > ifUnchangedSince) throw new SubscriptionChangedError();
@@ -124,6 +125,7 @@ export async function updateWebhookSubscription(
         ...(settings.isActive === true && { deactivationReason: null }),
       },
     });
+    if (mayGrow) await checkTenantSize(transaction, tenant);
     const { isActive } = subscription;
     if (old.isActive && !isActive) await endDeliveries(transaction, id);
     else if (old.isActive !== isActive || old.url !== subscription.url) {
@@ -133,7 +135,10 @@ export async function updateWebhookSubscription(
   });
 }
 
-/** Throws NotFoundError. The row is kept for the delivery log. */
+/**
+ * Throws NotFoundError. The row is kept for the delivery log, without the event types and the filter, which may be large; for
+ * past events they are in matching_settings.
+ */
 export async function deleteWebhookSubscription(
   { database }: Pick<WebhookSubscriptionServices, 'database'>,
   key: SubscriptionKey,
@@ -142,7 +147,7 @@ export async function deleteWebhookSubscription(
     const { id } = await lockSubscription(transaction, key);
     await transaction.webhookSubscription.update({
       where: { id },
-      data: { isActive: false, deletedAt: new Date(database.clock.now()) },
+      data: { isActive: false, deletedAt: new Date(database.clock.now()), eventTypes: [], filter: Prisma.DbNull },
     });
     await endDeliveries(transaction, id);
   });
@@ -206,6 +211,22 @@ export async function expireSigningSecret(
     // Any update of the row fires the trigger that notifies the senders' caches.
     return transaction.webhookSubscription.update({ where: { id }, data: { updatedAt: now } });
   });
+}
+
+/**
+ * Throws SubscriptionsTooLargeError, or returns the number of the tenant's subscriptions. Call this after a change: the trigger
+ * that assigns versions has then locked the tenant, so concurrent changes of a tenant are counted one by one. The size is that
+ * of the columns, because `jsonb` writes a number such as 1e300 with all its digits.
+ */
+async function checkTenantSize(transaction: Prisma.TransactionClient, tenant: string): Promise<number> {
+  const [row] = await transaction.$queryRaw<{ readonly count: number; readonly bytes: number }[]>`
+    SELECT count(*)::integer AS count, coalesce(sum(
+      octet_length(array_to_json(event_types)::text) + coalesce(octet_length(filter::text), 0)
+    ), 0)::integer AS bytes
+    FROM webhook_subscriptions WHERE tenant = ${tenant} AND deleted_at IS NULL`;
+  const { count = 0, bytes = 0 } = row ?? {};
+  if (bytes > MAX_TENANT_JSON_BYTES) throw new SubscriptionsTooLargeError(bytes);
+  return count;
 }
 
 type LockedSubscription = Pick<
@@ -345,6 +366,16 @@ export class TooManySubscriptionsError extends DomainError {
 
   constructor(limit: number) {
     super(`a tenant may have at most ${limit} webhook subscriptions, active or not; delete one first`);
+  }
+}
+
+/** The processes that match events keep the event types and filters of a tenant in memory. */
+export class SubscriptionsTooLargeError extends DomainError {
+  readonly code = 'SUBSCRIPTIONS_TOO_LARGE';
+
+  constructor(bytes: number) {
+    const limit = `at most ${MAX_TENANT_JSON_BYTES} bytes of JSON together`;
+    super(`event types and filters of a tenant may have ${limit}, active or not; with this change they have ${bytes}`);
   }
 }
 

@@ -80,7 +80,8 @@ const SETTINGS = {
     column: 'filter',
     default: null,
     defaultMeans: 'no filter',
-    limits: 'at most 100 conditions, 10 levels and 16 KiB of JSON',
+    limits:
+      'at most 100 conditions, 10 levels and 16 KiB of JSON; with the filters and event types of all webhook subscriptions of the tenant at most 2 MiB',
     description:
       'The payload filter that the data of an event must match (docs/payload-filters.md), such as `{"status": "paid", "total": {"$gt": 100}}`; pass it as a variable, because GraphQL literals cannot contain names with `$`',
     onUpdate: '`null` removes the filter.',

@@ -3,7 +3,7 @@ import type { NewDelivery } from '../../src/delivery/queue/store.ts';
 import { insertBatch } from '../../src/events/insert-batch.ts';
 import { SubscriptionIndexes } from '../../src/events/matching/subscription-index.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import type { Database } from '../../src/postgres/client.ts';
+import type { Database, Queryable } from '../../src/postgres/client.ts';
 import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
 let opened: OpenTestDatabase;
@@ -89,6 +89,58 @@ it('an index is complete up to the version of its tenant, even if no subscriptio
   await database.pool.query('DELETE FROM webhook_subscriptions WHERE id = $1', [id]);
   const index = (await new SubscriptionIndexes(10).get(database.pool, new Set([TENANT]))).get(TENANT);
   expect(index?.version).toBe(1);
+});
+
+/** Creates and deletes subscriptions with 100 event types and a filter of 1,000 bytes, which stay in the rows. */
+async function createDeleted(count: number): Promise<void> {
+  await database.pool.query(
+    `INSERT INTO webhook_subscriptions (id, tenant, url, event_types, filter)
+     SELECT gen_random_uuid(), $1, 'https://example.com/',
+       ARRAY(SELECT 'type.' || n FROM generate_series(1, 100) n), jsonb_build_object('a', repeat('x', 1000))
+     FROM generate_series(1, $2::integer)`,
+    [TENANT, count],
+  );
+  await database.pool.query(
+    `UPDATE webhook_subscriptions SET is_active = false, deleted_at = now() WHERE event_types <> '{*}' AND deleted_at IS NULL`,
+  );
+}
+
+/** Reads the index of the tenant, and returns it with the number of read rows and of their characters as JSON. */
+async function updateIndex(indexes: SubscriptionIndexes) {
+  const read = { rows: 0, characters: 0 };
+  const db = {
+    query: async (...query: Parameters<Queryable['query']>) => {
+      const result = await database.pool.query(...query);
+      read.rows += result.rows.length;
+      read.characters += JSON.stringify(result.rows).length;
+      return result;
+    },
+  } as Queryable;
+  const index = (await indexes.update(db, new Set([TENANT]))).get(TENANT);
+  const matched = (await index?.match('type.1', () => ({})))?.subscriptions ?? [];
+  return { ...read, version: index?.version, matched: matched.map(({ id }) => id) };
+}
+
+it('a new index reads no deleted subscription, and an existing one reads only what it must forget', async () => {
+  const indexes = new SubscriptionIndexes(1_000);
+  const kept = await subscribe();
+  await createDeleted(50);
+  expect(await updateIndex(indexes)).toMatchObject({ rows: 1, version: 101, matched: [kept] });
+  await createDeleted(50);
+  const { characters, ...update } = await updateIndex(indexes);
+  expect(update).toEqual({ rows: 50, version: 201, matched: [kept] });
+  expect(characters).toBeLessThan(50 * 250);
+});
+
+it('an index that is far behind reads the active subscriptions instead of the changes', async () => {
+  const indexes = new SubscriptionIndexes(1_000);
+  const [kept, gone] = [await subscribe(), await subscribe()];
+  expect((await updateIndex(indexes)).matched.toSorted()).toEqual([kept, gone].toSorted());
+  await database.prisma.webhookSubscription.update({ where: { id: gone }, data: { isActive: false } });
+  await database.pool.query('UPDATE tenants SET version = version + 10000');
+  await createDeleted(3);
+  // The inactive one is read without its settings.
+  expect(await updateIndex(indexes)).toMatchObject({ rows: 2, version: 10_009, matched: [kept] });
 });
 
 it('nothing is inserted after an event type was added or changed', async () => {

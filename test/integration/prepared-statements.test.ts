@@ -14,6 +14,7 @@ import {
 } from '../../src/delivery/queue/store.ts';
 import { writeResults } from '../../src/delivery/sending/result-writer.ts';
 import { insertBatch } from '../../src/events/insert-batch.ts';
+import { SubscriptionIndexes } from '../../src/events/matching/subscription-index.ts';
 import { insertRejectedEvents, knownEvents, readDataOfDeliveries } from '../../src/events/store.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createDatabase, type Database, type Queryable, transaction } from '../../src/postgres/client.ts';
@@ -51,6 +52,8 @@ async function deliverOne(subscriptionId: string): Promise<void> {
   };
   const delivery = { id: uuid7(Date.now()), tenant: TENANT, subscriptionId, eventRowId: id, eventType: 'a.b' };
   const batch = { events: [event], deliveries: [{ ...delivery, isQueued: true }] };
+  // Empty indexes, for tenants of which one has no subscriptions.
+  await new SubscriptionIndexes(100).get(db, new Set([TENANT, 'other']));
   await insertBatch(db, { ...batch, known: { tenants: new Map([[TENANT, 1]]), eventTypes: new Map([['a.b', 0]]) } });
   await knownEvents(db, [event]);
   await unattemptedDeliveries(db, { eventRowIds: [id], maxDataBytes: 1_000 });

@@ -104,6 +104,37 @@ describe('createWebhookSubscription', () => {
     }
   });
 
+  test('and updates are rejected beyond the limit of event types and filters of a tenant, even concurrently', async () => {
+    const tenant = 'large';
+    // About 13 KB of JSON for the GraphQL API, and 400 KB for Postgres, which stores the digits of each number.
+    const filter = { $or: Array.from({ length: 6 }, () => ({ a: { $in: Array.from({ length: 222 }, () => 1e300) } })) };
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, () => api.run(CREATE, { input: { ...VALID, tenant, filter } })),
+    );
+    const results = answers.map(({ data }) => data?.createWebhookSubscription);
+    const created = results.flatMap((result) =>
+      result?.__typename === 'CreateWebhookSubscriptionPayload' ? [result.subscription] : [],
+    );
+    expect(created).toHaveLength(5);
+    const refused = results.find((result) => result?.__typename === 'SubscriptionsTooLargeError');
+    expect(refused).toMatchObject({
+      code: 'SUBSCRIPTIONS_TOO_LARGE',
+      message: expect.stringMatching(/at most 2097152 bytes of JSON together.* they have 24\d{5}$/) as string,
+    });
+    await create({ tenant: 'small', filter });
+
+    const { subscription } = await create({ tenant, isActive: false });
+    const { id } = subscription;
+    const update = async (input: UpdateWebhookSubscriptionInput) =>
+      (await api.run(UPDATE, { id, input })).data?.updateWebhookSubscription.__typename;
+    expect(await update({ filter, url: 'https://example.com/large' })).toBe('SubscriptionsTooLargeError');
+    const row = await api.database.prisma.webhookSubscription.findUniqueOrThrow({ where: { id } });
+    expect(row).toMatchObject({ filter: null, url: VALID.url });
+    expect(await update({ filter: { a: 1 }, eventTypes: ['a'] })).toBe('UpdateWebhookSubscriptionPayload');
+    await api.run(DELETE, { id: created[0]?.id ?? '' });
+    expect(await update({ filter })).toBe('UpdateWebhookSubscriptionPayload');
+  });
+
   test('reports all problems of the input together', async () => {
     const { data } = await api.run(CREATE, {
       input: {
@@ -729,7 +760,7 @@ test('every object is found by its id or name, and tenants show their statistics
 });
 
 test('a deleted subscription is not found by queries, but its deliveries still show it', async () => {
-  const { subscription } = await create({ tenant: 'deleter' });
+  const { subscription } = await create({ tenant: 'deleter', filter: { plan: 'gold' } });
   const { id } = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'deleter' });
   const { data } = await api.run(DELETE, { id: subscription.id });
   expect(expectType(data?.deleteWebhookSubscription, 'DeleteWebhookSubscriptionPayload').id).toBe(subscription.id);
@@ -741,6 +772,9 @@ test('a deleted subscription is not found by queries, but its deliveries still s
     status: 'CANCELLED',
     subscription: { id: subscription.id, isActive: false },
   });
+  // They may be large, and nothing needs them.
+  const row = await api.database.prisma.webhookSubscription.findUniqueOrThrow({ where: { id: subscription.id } });
+  expect(row).toMatchObject({ eventTypes: [], filter: null, url: subscription.url });
 });
 
 test.each([

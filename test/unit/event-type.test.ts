@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { isEventType, isEventTypePattern, matchesPattern, patternsOf } from '../../src/events/event-type.ts';
-import { SubscriptionIndex } from '../../src/events/matching/subscription-index.ts';
+import {
+  MAX_TENANT_JSON_BYTES,
+  SubscriptionIndex,
+  SubscriptionIndexes,
+} from '../../src/events/matching/subscription-index.ts';
+import type { Queryable } from '../../src/postgres/client.ts';
 
 describe('an event type', () => {
   it.each(['conversation.created', 'NEW_MESSAGE_FROM_VISITOR', 'a-b.c_d.0', 'a'.repeat(256)])('may be %s', (type) => {
@@ -122,10 +127,38 @@ describe('the subscription index', () => {
   it('has a higher weight with filters, and the old weight after their removal', () => {
     const index = new SubscriptionIndex();
     index.apply(subscription);
-    expect(index.weight).toBe(1);
+    expect(index.weight).toBe(3);
     index.apply({ ...subscription, version: 2, filter: { plan: 'x'.repeat(1_000) } });
     expect(index.weight).toBeGreaterThan(20);
     index.apply({ ...subscription, version: 3 });
+    expect(index.weight).toBe(3);
+    index.apply({ ...subscription, version: 4, eventTypes: ['a'] });
     expect(index.weight).toBe(1);
   });
+
+  it.each([
+    ['long filters', { filter: { a: 'x'.repeat(16_000) } }],
+    ['filters of many conditions', { filter: { $or: Array.from({ length: 100 }, (_, n) => ({ a: n })) } }],
+    ['short filters', { filter: { a: 1 } }],
+    ['short event types', { eventTypes: Array.from({ length: 100 }, (_, n) => n.toString(36)) }],
+    ['long event types', { eventTypes: Array.from({ length: 100 }, (_, n) => String(n).padEnd(256, '.a')) }],
+  ])(
+    'of a tenant at the limit of JSON, with %s, is kept in the cache',
+    async (_name, settings) => {
+      const row = { ...subscription, eventTypes: ['*'], ...settings };
+      const bytes =
+        JSON.stringify(row.eventTypes).length + (row.filter === null ? 0 : JSON.stringify(row.filter).length);
+      // MAX_SUBSCRIPTIONS_PER_TENANT is at most 10,000.
+      const count = Math.min(10_000, Math.floor(MAX_TENANT_JSON_BYTES / bytes));
+      const rows = Array.from({ length: count }, (_, n) => ({
+        ...row,
+        ...{ id: `s${n}`, version: n + 1, tenantVersion: count, isComplete: true },
+      }));
+      const indexes = new SubscriptionIndexes();
+      await indexes.update({ query: () => Promise.resolve({ rows }) } as unknown as Queryable, new Set(['acme']));
+      expect(indexes.weight).toBeGreaterThan(count);
+      expect(indexes.weight).toBeLessThan(600_000);
+    },
+    30_000,
+  );
 });

@@ -31,8 +31,9 @@ CREATE TABLE webhook_subscriptions (
   tenant                text NOT NULL,
   url                   text NOT NULL,
   description           text NOT NULL DEFAULT '',
+  -- Empty after the deletion.
   event_types           text[] NOT NULL,
-  -- The condition on an event's data (docs/payload-filters.md); null: no condition.
+  -- The condition on an event's data (docs/payload-filters.md); null: no condition, or the subscription was deleted.
   filter                jsonb,
   is_active             boolean NOT NULL DEFAULT true,
   -- Why the engine deactivated the subscription; null unless it did.
@@ -49,7 +50,10 @@ CREATE TABLE webhook_subscriptions (
 );
 -- For alerts about deactivated subscriptions.
 CREATE INDEX webhook_subscriptions_deactivated_idx ON webhook_subscriptions (updated_at) WHERE deactivation_reason IS NOT NULL;
-CREATE INDEX webhook_subscriptions_tenant_version_idx ON webhook_subscriptions (tenant, version);
+-- For matching events, and for counting a tenant's subscriptions. Any number of deleted rows may remain, so they are not in
+-- the first index; the second is for caches that have to forget them.
+CREATE INDEX webhook_subscriptions_tenant_version_idx ON webhook_subscriptions (tenant, version) WHERE deleted_at IS NULL;
+CREATE INDEX webhook_subscriptions_deleted_idx ON webhook_subscriptions (tenant, version) WHERE deleted_at IS NOT NULL;
 CREATE INDEX webhook_subscriptions_tenant_id_idx ON webhook_subscriptions (tenant, id);
 
 -- Every change gets the tenant's next version and notifies the senders' caches. The row of `tenants` stays locked until the
@@ -568,7 +572,9 @@ CREATE TABLE erasures (
 ) WITH (fillfactor = 50);
 CREATE UNIQUE INDEX erasures_running_idx ON erasures (tenant, coalesce(event_row_id, '00000000-0000-0000-0000-000000000000'))
   WHERE status = 'RUNNING';
-CREATE INDEX erasures_next_step_at_idx ON erasures (next_step_at) WHERE status = 'RUNNING';
+-- For the next step of a tenant, that of the tenant's own erasure first, and for counting the redactions of a tenant.
+CREATE INDEX erasures_next_step_at_idx ON erasures (tenant, (event_row_id IS NOT NULL), next_step_at)
+  WHERE status = 'RUNNING';
 CREATE INDEX erasures_tenant_id_idx ON erasures (tenant, id);
 CREATE TRIGGER erasure_started AFTER INSERT ON erasures FOR EACH ROW WHEN (NEW.event_row_id IS NULL)
   EXECUTE FUNCTION job_changed();

@@ -29,8 +29,20 @@ const MAX_EVENT_STEPS = 1_000_000;
 /** Filter steps in one turn of the event loop. They take at most 2 ms. */
 const STEPS_PER_TURN = 10_000;
 
-/** A unit of weight is 300 bytes, those of a subscription. A compiled filter takes up to 90 times its JSON (measured). */
+/** Bytes of a unit of weight: those of a subscription with one event type. */
+const BYTES_PER_WEIGHT = 300;
+/** Bytes of an event type in an index, besides its characters (measured). */
+const BYTES_PER_TYPE = 220;
+/** Bytes of a filter's JSON for a unit of weight. A compiled filter takes up to 90 times its JSON (measured). */
 const JSON_BYTES_PER_WEIGHT = 4;
+/** Maximum weight of a process's cached indexes. */
+const MAX_CACHED_WEIGHT = 1_000_000;
+/**
+ * Maximum bytes of JSON of the event types and filters of a tenant's subscriptions together. A filter has the greatest weight
+ * for its JSON, so the index of a tenant at this limit has about half of MAX_CACHED_WEIGHT: it is kept, and not read and
+ * compiled again for every batch of events.
+ */
+export const MAX_TENANT_JSON_BYTES = 2 * 1_024 ** 2;
 
 /** One tenant's active subscriptions by event type pattern, updated by applying changes in order. */
 export class SubscriptionIndex {
@@ -44,7 +56,7 @@ export class SubscriptionIndex {
     return this.#version;
   }
 
-  /** The weight in the cache: one for each active subscription, and more for its filter. */
+  /** The weight in the cache: at least one for each active subscription, and more for its event types and its filter. */
   get weight(): number {
     return this.#weight;
   }
@@ -112,7 +124,9 @@ export class SubscriptionIndex {
 function createEntry({ id, version, eventTypes, isActive, filter }: ChangedSubscription): Entry | undefined {
   if (!isActive) return undefined;
   const hasFilter = filter !== null;
-  const weight = 1 + (hasFilter ? Math.ceil(JSON.stringify(filter).length / JSON_BYTES_PER_WEIGHT) : 0);
+  const typeBytes = eventTypes.reduce((sum, { length }) => sum + BYTES_PER_TYPE + length, 0);
+  const filterWeight = hasFilter ? Math.ceil(JSON.stringify(filter).length / JSON_BYTES_PER_WEIGHT) : 0;
+  const weight = Math.ceil(typeBytes / BYTES_PER_WEIGHT) + filterWeight;
   return { id, version, eventTypes, weight, filter: hasFilter ? compileFilter(filter) : undefined };
 }
 
@@ -125,7 +139,7 @@ function byId(a: Entry, b: Entry): number {
 export class SubscriptionIndexes {
   readonly #cache: LRUCache<string, SubscriptionIndex>;
 
-  constructor(maxWeight: number) {
+  constructor(maxWeight = MAX_CACHED_WEIGHT) {
     this.#cache = new LRUCache({ maxSize: maxWeight, sizeCalculation: (index) => index.weight + 1 });
   }
 
@@ -155,7 +169,8 @@ export class SubscriptionIndexes {
       [...tenants].map((tenant) => [tenant, this.#cache.get(tenant) ?? new SubscriptionIndex()] as const),
     );
     const known = new Map([...indexes].map(([tenant, index]) => [tenant, index.version] as const));
-    const { changes, versions } = await changedSubscriptions(db, known);
+    const { changes, versions, complete } = await changedSubscriptions(db, known);
+    for (const tenant of complete) indexes.set(tenant, new SubscriptionIndex());
     const entries: ReturnType<typeof createEntry>[] = [];
     for (const change of changes) {
       // Yields, because there may be thousands of filters to compile.
@@ -185,7 +200,7 @@ type ChangedSubscription = {
   readonly eventTypes: readonly string[];
   /** False if the subscription is inactive or deleted. */
   readonly isActive: boolean;
-  /** Null: no filter. */
+  /** Null: no filter, or an inactive subscription. */
   readonly filter: unknown;
 };
 
@@ -194,28 +209,55 @@ type Changes = {
   readonly changes: readonly ChangedSubscription[];
   /** The current versions of the tenants that have changes. */
   readonly versions: ReadonlyMap<string, number>;
+  /** The tenants whose changes are all their active subscriptions, for an empty index. */
+  readonly complete: ReadonlySet<string>;
 };
+
+/**
+ * Maximum versions between an index and its tenant for reading only the changes. Bounds the subscriptions that were deleted
+ * in between: a tenant may create and delete any number of them.
+ */
+const MAX_VERSIONS_BEHIND = 10_000;
 
 /** The subscriptions of each tenant that changed after the tenant's known version (0: not known). */
 async function changedSubscriptions(db: Queryable, known: ReadonlyMap<string, number>): Promise<Changes> {
-  const { rows } = await db.query<ChangedRow>(
-    `SELECT t.name AS tenant, t.version::float8 AS "tenantVersion", s.*
-     FROM unnest($1::text[], $2::bigint[]) AS known (tenant, version)
-     JOIN tenants t ON t.name = known.tenant AND t.version > known.version
-     LEFT JOIN LATERAL (
-       SELECT id, version::float8 AS version, event_types AS "eventTypes", is_active AND deleted_at IS NULL AS "isActive",
-         filter
-       FROM webhook_subscriptions WHERE tenant = known.tenant AND version > known.version
-     ) AS s ON true`,
-    [[...known.keys()], [...known.values()]],
-  );
+  const { rows } = await db.query<ChangedRow>(CHANGED_SUBSCRIPTIONS, [
+    [...known.keys()],
+    [...known.values()],
+    MAX_VERSIONS_BEHIND,
+  ]);
   return {
     changes: rows
       .flatMap(({ id, ...change }) => (id === null ? [] : [{ id, ...change }]))
       .sort((a, b) => a.version - b.version),
     versions: new Map(rows.map(({ tenant, tenantVersion }) => [tenant, tenantVersion])),
+    complete: new Set(rows.flatMap(({ tenant, isComplete }) => (isComplete ? [tenant] : []))),
   };
 }
 
+// A part for each of two partial indexes, so that an empty index reads no deleted subscription. Subscriptions to forget come
+// without event types and filter.
+const CHANGED_SUBSCRIPTIONS = `
+  SELECT t.name AS tenant, t.version::float8 AS "tenantVersion", since.version = 0 AS "isComplete", s.*
+  FROM unnest($1::text[], $2::bigint[]) AS known (tenant, version)
+  JOIN tenants t ON t.name = known.tenant AND t.version > known.version
+  CROSS JOIN LATERAL (
+    SELECT CASE WHEN t.version - known.version <= $3::integer THEN known.version ELSE 0 END AS version
+  ) AS since
+  LEFT JOIN LATERAL (
+    SELECT id, version::float8 AS version, is_active AS "isActive",
+      CASE WHEN is_active THEN event_types ELSE '{}' END AS "eventTypes", CASE WHEN is_active THEN filter END AS filter
+    FROM webhook_subscriptions
+    WHERE tenant = known.tenant AND version > since.version AND deleted_at IS NULL
+    UNION ALL
+    SELECT id, version::float8, false, '{}', NULL
+    FROM webhook_subscriptions
+    WHERE since.version > 0 AND tenant = known.tenant AND version > since.version AND deleted_at IS NOT NULL
+  ) AS s ON true`;
+
 /** `id` is null if the tenant has a new version, but no changed subscription. */
-type ChangedRow = Omit<ChangedSubscription, 'id'> & { readonly id: string | null; readonly tenantVersion: number };
+type ChangedRow = Omit<ChangedSubscription, 'id'> & {
+  readonly id: string | null;
+  readonly tenantVersion: number;
+  readonly isComplete: boolean;
+};
