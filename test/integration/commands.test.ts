@@ -93,6 +93,12 @@ async function descriptionsOf(tenant: string): Promise<string[]> {
   return (await app.graphql<Page>(query, { tenant })).webhookSubscriptions.nodes.map(({ description }) => description);
 }
 
+async function openStreams(): Promise<number> {
+  const metrics = await fetch(`${app.url}/metrics`, { headers: { authorization: `Bearer ${app.adminApiKey}` } });
+  const values = [...(await metrics.text()).matchAll(/^webhooks_graphql_subscriptions\S* (\d+)$/gm)];
+  return values.reduce((sum, [, value]) => sum + Number(value), 0);
+}
+
 it('listen relays signed webhooks to a local URL, replaces the subscription of a killed listen, and cleans up', async () => {
   const receiver = await startReceiver(() => ({ status: 202 }));
   try {
@@ -254,6 +260,39 @@ it('tail, listen, replay and /metrics work with enum values that a newer version
       expect(await running.exitCode).toBe(0);
     }
   } finally {
+    await receiver.close();
+  }
+});
+
+it('tail and listen continue without a gap after an interruption before the first value', async () => {
+  const receiver = await startReceiver(() => ({ status: 204 }));
+  const port = Number(new URL(app.url).port);
+  let proxy = await startTcpProxy({ port });
+  const through = { ...env, WEBHOOKS_ENGINE_URL: `http://127.0.0.1:${proxy.port}` };
+  const sink = ['--sink-url', `${app.url}/sink`];
+  const tailing = start(tail, ['tail', '--tenant', 'gap'], through);
+  const listening = start(listen, ['listen', '--forward-to', receiver.url, '--tenant', 'gap', ...sink], through);
+  try {
+    await waitFor(() => listening.notes().includes('Signing secret'), { what: 'the temporary subscription' });
+    await waitFor(async () => (await openStreams()) === 2, { what: 'both streams' });
+    await proxy.stop();
+    for (const { notes } of [tailing, listening]) {
+      await waitFor(() => notes().includes('Interrupted'), { what: 'the interruption' });
+    }
+    await publish('in-between', 'gap');
+    await waitFor(async () => (await services.query(`SELECT FROM attempts WHERE tenant = 'gap'`)).length === 1, {
+      what: 'the attempt',
+    });
+    proxy = await startTcpProxy({ port, ownPort: proxy.port });
+    await waitFor(() => tailing.rows().length > 0 && listening.rows().length > 0, { what: 'the attempt in both' });
+    expect(listening.rows()).toMatchObject([{ eventId: 'in-between', statusCode: 204 }]);
+    expect(tailing.rows()).toMatchObject([{ delivery: { event: { id: 'in-between' } } }]);
+  } finally {
+    for (const running of [tailing, listening]) {
+      running.stop();
+      await running.exitCode;
+    }
+    await proxy.stop();
     await receiver.close();
   }
 });
