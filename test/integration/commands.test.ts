@@ -9,9 +9,11 @@ import { runDoctor } from '../../src/cli/doctor.ts';
 import { CommandError } from '../../src/cli/failure.ts';
 import { manageKeys } from '../../src/cli/keys.ts';
 import { listen } from '../../src/cli/listen.ts';
+import { migrateDatabase } from '../../src/cli/migrate.ts';
 import { createOutput } from '../../src/cli/output.ts';
 import { publishEvent } from '../../src/cli/publish.ts';
 import { replay } from '../../src/cli/replay.ts';
+import { reseal } from '../../src/cli/reseal.ts';
 import type { Run } from '../../src/cli/run.ts';
 import { tail } from '../../src/cli/tail.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
@@ -342,6 +344,19 @@ it('a failure is one sentence with a remedy', async () => {
     [start(publishEvent, ['publish', 'order.paid'], { DATA_DIR: join(folder, 'none') }), 'No API key'],
     [start(publishEvent, ['publish', 'order paid', '--tenant', 'acme']), 'INVALID_INPUT'],
     [start(publishEvent, ['publish', 'order.paid', '{total']), 'not JSON'],
+    ...[migrateDatabase, reseal].flatMap((command, index) => {
+      const args = [index === 0 ? 'migrate' : 'reseal'];
+      const startWith = (url: URL) => start(command, args, { ...testEnv(services), DATABASE_URL: url.href });
+      const refused = new URL(services.databaseUrl);
+      [refused.username, refused.password] = ['nobody', 'whk_password'];
+      const missing = new URL(services.databaseUrl);
+      missing.pathname = '/missing';
+      return [
+        [startWith(new URL('postgres://u:whk_password@localhost:1/d')), 'ECONNREFUSED'],
+        [startWith(refused), 'Postgres cannot be used (password authentication failed for user "nobody"): check'],
+        [startWith(missing), 'Postgres cannot be used (database "missing" does not exist): check DATABASE_URL,'],
+      ] as const;
+    }),
   ] as const;
   for (const [{ exitCode }, text] of failures) {
     const error: unknown = await exitCode.catch((reason: unknown) => reason);
