@@ -48,7 +48,6 @@ export async function createPortalSession(
   const { scope, ttlSeconds, subject, locale } = input;
   const problems = [...findProblems(input), ...(await problemsOfSubscriptions(database, input))];
   if (problems.length > 0) throw new InvalidInputError(problems);
-  const subscriptionIds = input.subscriptionIds?.map((id) => id.toLowerCase());
   return issue(database, viewer, {
     kind: 'PORTAL',
     scope,
@@ -57,7 +56,7 @@ export async function createPortalSession(
     ttlMs: ttlSeconds * 1_000,
     hidesPayloads: input.hidePayloads ?? false,
     locale: locale ?? null,
-    ...(subscriptionIds && { subscriptionIds: [...new Set(subscriptionIds)] }),
+    ...(input.subscriptionIds != null && { subscriptionIds: [...new Set(input.subscriptionIds)] }),
   });
 }
 
@@ -147,9 +146,7 @@ async function problemsOfSubscriptions(
   });
   const known = new Set(rows.map(({ id }) => id));
   return subscriptionIds.flatMap((id, index) =>
-    known.has(id.toLowerCase())
-      ? []
-      : [{ path: `subscriptionIds.${index}`, message: 'is no webhook subscription of the tenant' }],
+    known.has(id) ? [] : [{ path: `subscriptionIds.${index}`, message: 'is no webhook subscription of the tenant' }],
   );
 }
 

@@ -131,7 +131,7 @@ export function deliveriesWhere({ tenant, subscriptionIds }: Viewer) {
 
 /** The tenant for a change of this webhook subscription. Throws a NotFoundError if the session may not change it. */
 export function subscriptionScope({ tenant, subscriptionIds }: Viewer, id: string): string | undefined {
-  if (subscriptionIds?.includes(id.toLowerCase()) === false) throw new NotFoundError('webhook subscription');
+  if (subscriptionIds?.includes(id) === false) throw new NotFoundError('webhook subscription');
   return tenant;
 }
 

@@ -9,7 +9,7 @@ import { type Api, connectApi, payloadOf } from './api.ts';
 import { CommandError, usageError } from './failure.ts';
 import { CREATE_SUBSCRIPTION, DELETE_SUBSCRIPTION, RELAY, SUBSCRIPTIONS, UPDATE_SUBSCRIPTION } from './operations.ts';
 import type { Context, Run } from './run.ts';
-import { follow } from './tail.ts';
+import { follow, presentOfLog } from './tail.ts';
 
 /** Seconds from the last renewal until the engine deactivates the temporary subscription. */
 const LIFETIME_S = 3_600;
@@ -124,7 +124,7 @@ async function relay(context: Context, options: Relay): Promise<void> {
   };
   const filter = { subscriptionIds: [subscriptionId] };
   await follow(context, {
-    after: undefined,
+    begin: () => presentOfLog(api, context.signal),
     open: (after) => {
       const onOpen = isActive ? undefined : activateOnce;
       return api.watch(RELAY, { variables: { filter, after }, signal: context.signal, onOpen });

@@ -5,10 +5,11 @@ import { databaseUrls } from '../postgres/connection.ts';
 import { prepareDatabase } from '../start-up.ts';
 import { createSecretBox } from '../subscriptions/secrets.ts';
 import { usageError } from './failure.ts';
+import { usePostgres } from './postgres.ts';
 import type { Run } from './run.ts';
 
-export const migrateDatabase: Run<'migrate'> = async ({ out }) => {
-  const config = readConfig();
+export const migrateDatabase: Run<'migrate'> = async ({ env, out }) => {
+  const config = readConfig(env);
   if (config.databaseUrl === undefined || config.secretsKeys === undefined) {
     throw usageError('Set DATABASE_URL: the embedded Postgres is migrated by webhooks-engine start.');
   }
@@ -24,7 +25,7 @@ export const migrateDatabase: Run<'migrate'> = async ({ out }) => {
   });
   try {
     const services = { databaseUrls: urls, database, secretBox: createSecretBox(...config.secretsKeys), log };
-    const applied = await prepareDatabase(services, config.retention.days);
+    const applied = await usePostgres(() => prepareDatabase(services, config.retention.days));
     out.rows(applied.map((migration) => ({ migration, result: 'applied' })));
     out.note(applied.length === 0 ? 'The database is up to date.' : `${applied.length} migrations applied.`);
     return 0;

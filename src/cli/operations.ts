@@ -56,6 +56,12 @@ export const RELAY = graphql(`
   }
 `);
 
+export const LOG_CURSOR = graphql(`
+  query CliLogCursor {
+    deliveryLogCursor
+  }
+`);
+
 export const TAIL = graphql(`
   subscription CliTail($filter: DeliveryFilter!, $after: String) {
     deliveryLog(filter: $filter, after: $after) {

@@ -3,6 +3,7 @@ import { databaseUrls, withConnection } from '../postgres/connection.ts';
 import { resealSecrets } from '../subscriptions/reseal.ts';
 import { createSecretBox } from '../subscriptions/secrets.ts';
 import { usageError } from './failure.ts';
+import { usePostgres } from './postgres.ts';
 import type { Run } from './run.ts';
 
 export const reseal: Run<'reseal'> = async ({ env, out }) => {
@@ -12,15 +13,11 @@ export const reseal: Run<'reseal'> = async ({ env, out }) => {
   }
   const { directUrl } = databaseUrls(databaseUrl, databaseDirectUrl);
   const secretBox = createSecretBox(...secretsKeys);
-  const result = await withConnection(directUrl, (db) =>
-    resealSecrets(
-      { db, secretBox },
-      {
-        onProgress: (resealed) => {
-          out.note(`${resealed} values sealed again`);
-        },
-      },
-    ),
+  const onProgress = (resealed: number) => {
+    out.note(`${resealed} values sealed again`);
+  };
+  const result = await usePostgres(() =>
+    withConnection(directUrl, (db) => resealSecrets({ db, secretBox }, { onProgress })),
   );
   out.rows([result]);
   if (result.unreadable > 0) {

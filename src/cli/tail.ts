@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Api, connectApi, InterruptedError } from './api.ts';
-import { TAIL } from './operations.ts';
+import { LOG_CURSOR, TAIL } from './operations.ts';
 import type { Context, Run } from './run.ts';
 
 const RECONNECT_MS = 1_000;
@@ -15,7 +15,7 @@ export const tail: Run<'tail'> = async (context, { values }) => {
     ...(values.failures === true && { statuses: ['FAILURE' as const] }),
   };
   await follow(context, {
-    after: values.after,
+    begin: () => (values.after === undefined ? presentOfLog(api, context.signal) : Promise.resolve(values.after)),
     open: (after) => api.watch(TAIL, { variables: { filter, after }, signal: context.signal }),
     onValue: ({ deliveryLog: attempt }) => {
       out.line(attempt, describe(attempt));
@@ -35,8 +35,18 @@ function describe(attempt: Attempt): string {
   return `${startedAt}  ${status}  ${result}  ${responseTimeMs} ms  ${what}  ${attempt.subscription.url}`;
 }
 
+/**
+ * A cursor of the present, after which a delivery log can be read again even if it breaks before its first value. Undefined if
+ * the signal aborts; throws an InterruptedError when the connection breaks.
+ */
+export async function presentOfLog(api: Api, signal: AbortSignal): Promise<string | undefined> {
+  for await (const { deliveryLogCursor } of api.watch(LOG_CURSOR, { variables: {}, signal })) return deliveryLogCursor;
+  return undefined;
+}
+
 type Following<Value> = {
-  readonly after?: string | undefined;
+  /** Returns the cursor after which the stream begins, if the stream has cursors. Repeated after an interruption. */
+  readonly begin?: () => Promise<string | undefined>;
   readonly open: (after: string | undefined) => ReturnType<Api['watch']> & AsyncIterable<Value>;
   /** Returns the cursor to continue from, if the stream has cursors. */
   readonly onValue: (value: Value) => Promise<string> | string | undefined;
@@ -50,12 +60,13 @@ type Following<Value> = {
  */
 export async function follow<Value>(
   { out, signal }: Pick<Context, 'out' | 'signal'>,
-  { after, open, onValue, isOver = () => false }: Following<Value>,
+  { begin, open, onValue, isOver = () => false }: Following<Value>,
 ): Promise<void> {
-  let cursor = after;
+  let cursor: string | undefined;
   let isInterrupted = false;
   while (!signal.aborted && !isOver()) {
     try {
+      cursor ??= await begin?.();
       for await (const value of open(cursor)) {
         if (isInterrupted) out.note('Connected again.');
         isInterrupted = false;

@@ -62,7 +62,8 @@ export const TABLE = {
   host: variable('HOST', {
     parse: parseText,
     default: '127.0.0.1',
-    meaning: 'The address that HTTP and WebSocket listen on.',
+    meaning:
+      'The address that HTTP and WebSocket listen on. `0.0.0.0`: every IPv4 address of this machine. `::`: every IPv4 and IPv6 address, or only every IPv4 address if the kernel has no IPv6.',
   }),
   databaseUrl: variable('DATABASE_URL', {
     parse: parseDatabaseUrl,

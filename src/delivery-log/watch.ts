@@ -76,6 +76,14 @@ function* unseenOf(items: readonly StreamItem[], position: LogPosition): Generat
   }
 }
 
+/** The position of the present. A stream that continues after it misses no attempt that is committed after this call. */
+export async function presentOfLog({ services, viewer }: Pick<WatchContext, 'services' | 'viewer'>): Promise<string> {
+  const { liveLog, database } = services;
+  const startedAt = database.clock.now();
+  const position = await liveLog.readFairly(viewer.tenant ?? viewer.credentialId, () => endOfLog(services, startedAt));
+  return position.toString();
+}
+
 /** Reads of one tenant share the tenant's quota. A stream that has ended reads nothing. */
 function createFairRead({ services, viewer }: WatchContext, stream: AttemptStream): FairRead {
   return (read) =>

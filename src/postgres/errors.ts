@@ -44,6 +44,8 @@ const TIMEOUT = /^(?:57014|55P03)$/;
  */
 const CONNECTION_LOST = /^(?:08|57P|25006$|25P03$|25P04$|26000$|0A000$)/;
 const READ_ONLY = '25006';
+/** The server refused the user or the password (28), or has no such database (3D). */
+const LOGIN_REFUSED = /^(?:28|3D)/;
 /** Prisma's codes: Postgres is unreachable, no connection of the pool is free, or a transaction exceeded its time limit. */
 const PRISMA_UNAVAILABLE: ReadonlySet<string> = new Set(['P1001', 'P1002', 'P1008', 'P1017', 'P2024', 'P2028']);
 const MAX_DEPTH = 5;
@@ -68,6 +70,11 @@ export function isUnavailable(error: unknown): boolean {
   if (state !== undefined) return UNAVAILABLE.test(state);
   if (error instanceof Prisma.PrismaClientInitializationError) return true;
   return error instanceof Prisma.PrismaClientKnownRequestError && PRISMA_UNAVAILABLE.has(error.code);
+}
+
+/** Whether the server refused the user, the password or the database of the connection. */
+export function isLoginRefused(error: unknown): boolean {
+  return LOGIN_REFUSED.test(sqlStateOf(error) ?? '');
 }
 
 /** The level at which the failure of repeated work is logged: other parts log that Postgres is unavailable. */
@@ -109,8 +116,14 @@ export function isReadOnly(error: unknown): boolean {
  */
 export function toConnectionError(error: Error, sqlState: '08001' | '08006'): Error {
   if (error instanceof pg.DatabaseError || isBug(error)) return error;
-  const message = error.message === '' ? error.name : error.message;
-  return Object.assign(new ConnectionError(sqlState, message), { cause: error });
+  return Object.assign(new ConnectionError(sqlState, messageOf(error)), { cause: error });
+}
+
+/** A name with several addresses causes an error without a message, which has an error for each address. */
+function messageOf(error: Error): string {
+  if (error.message !== '') return error.message;
+  const errors = error instanceof AggregateError ? error.errors : [];
+  return errors.flatMap((each) => (each instanceof Error ? [each.message] : [])).join('; ') || error.name;
 }
 
 /** The error for code that requests a connection after this process has closed its pools. */

@@ -1,10 +1,11 @@
 import { checkFilter } from '../delivery-log/filter-input.ts';
 import { AuditActorKind, type AuditEntry, type Prisma } from '../generated/prisma/client.ts';
-import { uuid7Floor } from '../lib/uuid7.ts';
+import { isUuid, uuid7Floor } from '../lib/uuid7.ts';
 import { pageOf } from '../postgres/keyset.ts';
 import { ApiKeyScopeEnum } from './api-key.ts';
 import { builder } from './builder.ts';
 import { PAGE } from './page.ts';
+import { TEXT_ID } from './row-ids.ts';
 
 const ActorKindEnum = builder.enumType('AuditActorKind', {
   description: 'The kind of credential that made a change.',
@@ -76,7 +77,7 @@ const FilterInput = builder.inputType('AuditLogFilter', {
       description: 'The tenant. Only the scope ADMIN can name any tenant; other credentials see only their own.',
     }),
     mutations: t.stringList({ description: 'Any of these mutations.' }),
-    objectIds: t.idList({ description: 'Any of these objects.' }),
+    objectIds: t.idList({ ...TEXT_ID, description: 'Any of these objects.' }),
     from: t.field({ type: 'DateTime', description: 'The earliest time, included.' }),
     to: t.field({ type: 'DateTime', description: 'The end of the period, excluded.' }),
   }),
@@ -111,7 +112,7 @@ type Filter = {
 function conditions({ mutations, objectIds, from, to }: Filter): Prisma.AuditEntryWhereInput[] {
   return [
     ...(mutations == null ? [] : [{ mutation: { in: mutations.filter(isStorable) } }]),
-    ...(objectIds == null ? [] : [{ objectId: { in: objectIds.filter(isStorable) } }]),
+    ...(objectIds == null ? [] : [{ objectId: { in: objectIds.filter(isStorable).flatMap(formsOf) } }]),
     // An id contains the time at which its mutation started.
     ...(from == null ? [] : [{ createdAt: { gte: from }, id: { gte: uuid7Floor(from.getTime() - DRIFT_MS) } }]),
     ...(to == null ? [] : [{ createdAt: { lt: to }, id: { lt: uuid7Floor(to.getTime() + DRIFT_MS) } }]),
@@ -123,6 +124,11 @@ function conditions({ mutations, objectIds, from, to }: Filter): Prisma.AuditEnt
  * process's clock.
  */
 const DRIFT_MS = 300_000;
+
+/** The ids of rows are recorded in lower case; publishers' ids of events and names as they are. */
+function formsOf(id: string): string[] {
+  return isUuid(id) ? [id, id.toLowerCase()] : [id];
+}
 
 /** Postgres cannot store a NUL in text. */
 function isStorable(text: string): boolean {

@@ -12,6 +12,7 @@ import { parseDateTime } from '../lib/date-time.ts';
 import AuditPlugin from './audit-plugin.ts';
 import type { Context } from './context.ts';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './page.ts';
+import RowIdsPlugin from './row-ids.ts';
 
 /** Complexity of the lists in a connection, whose own complexity already counts their length. Other lists count tenfold. */
 const ONCE = { complexity: { field: 1, multiplier: 1 } };
@@ -51,7 +52,7 @@ export const builder = new SchemaBuilder<{
   // The errors plugin comes before Prisma's, which would treat result unions as rows. Authorization runs before
   // anything is read but inside the errors plugin, because FORBIDDEN is not a member of a result union. The audit
   // plugin is inside both: a refused mutation is not recorded.
-  plugins: [ErrorsPlugin, ScopeAuthPlugin, AuditPlugin, RelayPlugin, PrismaPlugin, ComplexityPlugin],
+  plugins: [ErrorsPlugin, ScopeAuthPlugin, AuditPlugin, RelayPlugin, PrismaPlugin, ComplexityPlugin, RowIdsPlugin],
   scopeAuth: {
     authScopes: ({ viewer }) => permissionsOf(viewer),
     // Otherwise a stream would open, and only its values would be refused.

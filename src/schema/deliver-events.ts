@@ -4,6 +4,7 @@ import { NEWEST_FIRST } from '../postgres/keyset.ts';
 import { deliverEvents, MAX_EVENTS } from '../replays/deliver-events.ts';
 import { builder } from './builder.ts';
 import { DeliveryType } from './delivery.ts';
+import { TEXT_ID } from './row-ids.ts';
 import { activeSubscription } from './test-event.ts';
 
 type Delivered = { readonly deliveryIds: readonly string[]; readonly skippedCount: number };
@@ -34,6 +35,7 @@ const Input = builder.inputType('DeliverEventsInput', {
   fields: (t) => ({
     subscriptionId: t.id({ required: true, description: 'The id of an active webhook subscription.' }),
     eventIds: t.idList({
+      ...TEXT_ID,
       required: true,
       description: `The publisher's ids of events of the same tenant, from 1 to ${MAX_EVENTS}.`,
     }),

@@ -1,3 +1,4 @@
+import { formatPrismaCursor } from '@pothos/plugin-prisma';
 import { deliveriesWhere } from '../auth/viewer.ts';
 import { cancelDelivery } from '../delivery/queue/cancel.ts';
 import {
@@ -11,7 +12,7 @@ import { type PlannedAttempt, plannedAttempts } from '../delivery/sending/retry-
 import { attemptWhere } from '../delivery-log/filter.ts';
 import { readFilter } from '../delivery-log/filter-input.ts';
 import { findDeliveries } from '../delivery-log/search.ts';
-import { watchDeliveryLog } from '../delivery-log/watch.ts';
+import { presentOfLog, watchDeliveryLog } from '../delivery-log/watch.ts';
 import { NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import { pageOf } from '../postgres/keyset.ts';
@@ -219,6 +220,14 @@ builder.queryField('deliveryLog', (t) =>
   ),
 );
 
+builder.queryField('deliveryLogCursor', (t) =>
+  t.string({
+    description:
+      'A cursor of the present for `after` of the live stream `deliveryLog`. A client that subscribes with it misses no attempt that is logged after this query, even if its connection breaks before the first one.',
+    resolve: async (_root, _args, context) => formatPrismaCursor({ id: await presentOfLog(context) }, 'id'),
+  }),
+);
+
 builder.subscriptionField('deliveryLog', (t) =>
   t.field({
     type: AttemptType,
@@ -226,7 +235,9 @@ builder.subscriptionField('deliveryLog', (t) =>
       'Each attempt as it is logged. With `after`, the attempts since that cursor come first, oldest first: a client that subscribes again with its last `cursor` misses no attempt and receives none twice. A slow reader receives attempts later, from the database.',
     args: {
       filter: t.arg({ type: DeliveryFilterInput, description: 'The attempts to return. Default: all.' }),
-      after: t.arg.string({ description: 'The `cursor` of an attempt or of an edge of `deliveryLog`.' }),
+      after: t.arg.string({
+        description: 'The `cursor` of an attempt or of an edge of `deliveryLog`, or a `deliveryLogCursor`.',
+      }),
     },
     subscribe: async (_root, args, context) => {
       const { position: after, problems } = args.after == null ? NO_POSITION : readLogPosition(args.after, 'after');

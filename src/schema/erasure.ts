@@ -8,6 +8,7 @@ import { NEWEST_FIRST, pageOf } from '../postgres/keyset.ts';
 import { builder } from './builder.ts';
 import { EventType, eventWithId } from './event.ts';
 import { PAGE } from './page.ts';
+import { TEXT_ID } from './row-ids.ts';
 
 /** Data that remains after an erasure. */
 const REMAINS = [
@@ -136,7 +137,7 @@ builder.mutationFields((t) => ({
     description:
       'Removes the data of an event and the response bodies of its attempts, also from JetStream within minutes. Its pending deliveries are cancelled; an attempt in flight is finished. The event is no longer replayed. Its deliveries and attempts are still listed. A tenant may have 10,000 running redactions, each of which takes at least five minutes. The operation cannot be undone.',
     args: {
-      id: t.arg.id({ required: true, description: "The publisher's id, as in `webhook-id`." }),
+      id: t.arg.id({ ...TEXT_ID, required: true, description: "The publisher's id, as in `webhook-id`." }),
       tenant: t.arg.string({
         description: 'The tenant. Required with the scope ADMIN; other credentials belong to a tenant.',
       }),

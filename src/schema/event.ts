@@ -12,6 +12,7 @@ import { DeliveryConnection, DeliveryType } from './delivery.ts';
 import { DeliveryCountsType } from './delivery-counts.ts';
 import { EventFilterInput, RejectedEventFilterInput, RejectionReasonEnum } from './filters.ts';
 import { PAGE } from './page.ts';
+import { TEXT_ID } from './row-ids.ts';
 
 /** Fields of the created event that credentials with the scope PUBLISH can read. */
 const FOR_PUBLISHERS = { skipTypeScopes: true } as const;
@@ -189,7 +190,7 @@ builder.queryFields((t) => ({
     description:
       'The event with this id; null if there is none. Without `tenant`, the newest one if several tenants have an event with this id.',
     args: {
-      id: t.arg.id({ required: true, description: "The publisher's id, as in `webhook-id`." }),
+      id: t.arg.id({ ...TEXT_ID, required: true, description: "The publisher's id, as in `webhook-id`." }),
       tenant: t.arg.string({ description: 'The tenant. Only the scope ADMIN can name any tenant.' }),
     },
     resolve: async (query, _root, { id, tenant }, { services, viewer }) => {

@@ -8,6 +8,7 @@ import {
 } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
 import { CircuitStateEnum } from './circuit.ts';
+import { TEXT_ID } from './row-ids.ts';
 
 /* The filters of lists and streams, and the enums that they use. */
 
@@ -134,6 +135,7 @@ export const DeliveryFilterInput = builder.inputType('DeliveryFilter', {
     statusCodes: t.field({ type: [StatusCodeRange], description: 'A response with any of these status codes.' }),
     failureReasons: t.field({ type: [FailureReasonEnum], description: 'Any of these reasons of a failure.' }),
     eventIds: t.idList({
+      ...TEXT_ID,
       description:
         "Deliveries of any of these events of the tenant, by the publisher's id. Requires `tenant` with the scope ADMIN. In a live stream, only events that were recorded before the stream started. Not for attempts.",
     }),
@@ -157,6 +159,7 @@ export const EventFilterInput = builder.inputType('EventFilter', {
   fields: (t) => ({
     tenant: t.string({ description: TENANT }),
     ids: t.idList({
+      ...TEXT_ID,
       description:
         "Any of these events of the tenant, by the publisher's id, at most 250. Requires `tenant` with the scope ADMIN.",
     }),

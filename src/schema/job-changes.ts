@@ -75,7 +75,7 @@ type JobFilter = {
 };
 
 function jobMatches({ scope }: Viewer, { tenant, ids, kinds }: JobFilter): (job: Job) => boolean {
-  const wanted = ids == null ? undefined : new Set(ids.map((id) => id.toLowerCase()));
+  const wanted = ids == null ? undefined : new Set(ids);
   return (job) =>
     (scope === 'ADMIN' || !isErasure(job)) &&
     (tenant === undefined || job.tenant === tenant) &&

@@ -123,7 +123,7 @@ builder.subscriptionFields((t) => ({
     subscribe: async (_root, args, context) => {
       const { after, problems } = readChangePosition(args.after, 'subscriptions');
       const { tenant, subscriptionIds } = await scopeFilterToViewer(context, args.filter, { problems });
-      const ids = subscriptionIds == null ? undefined : new Set(subscriptionIds.map((id) => id.toLowerCase()));
+      const ids = subscriptionIds == null ? undefined : new Set(subscriptionIds);
       return watchChanges(context, {
         feed: context.services.changes.subscriptions,
         matches: (row) => (tenant == null || row.tenant === tenant) && ids?.has(row.id) !== false,

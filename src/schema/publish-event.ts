@@ -9,6 +9,7 @@ import { hasOnlyFiniteNumbers, NUMBER_TOO_LARGE } from '../lib/json.ts';
 import type { OperationWork } from '../lib/operation-work.ts';
 import { builder } from './builder.ts';
 import { EVENT_COLUMNS, EventType } from './event.ts';
+import { TEXT_ID } from './row-ids.ts';
 
 export const TENANT_DESCRIPTION = 'The tenant. Required with credentials that belong to no tenant.';
 
@@ -24,6 +25,7 @@ const Input = builder.inputType('PublishEventInput', {
         'Any JSON except null, at most 1 MiB. It is serialized again, without spaces, and numbers lose precision beyond that of a double. Events published over NATS keep every byte.',
     }),
     id: t.id({
+      ...TEXT_ID,
       description:
         'An id that is unique within the tenant, so that the event can be published again safely. Default: a new UUID, without that protection.',
     }),

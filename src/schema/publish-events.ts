@@ -6,6 +6,7 @@ import type { OperationWork } from '../lib/operation-work.ts';
 import { builder } from './builder.ts';
 import { InputProblemType } from './errors.ts';
 import { encodeEventData, problemOfTenant, type ReadEvent, readEvent, TENANT_DESCRIPTION } from './publish-event.ts';
+import { TEXT_ID } from './row-ids.ts';
 
 /** Maximum events per call. */
 const MAX_EVENTS = 1_000;
@@ -24,6 +25,7 @@ const EventInput = builder.inputType('PublishEventsEventInput', {
       description: 'Any JSON except null. It is serialized again, as for `publishEvent`.',
     }),
     id: t.id({
+      ...TEXT_ID,
       description:
         'An id that is unique within the tenant, so that the call can be repeated safely. Default: a new UUID, without that protection.',
     }),

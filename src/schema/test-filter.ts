@@ -10,6 +10,7 @@ import { builder } from './builder.ts';
 import type { Context } from './context.ts';
 import { EVENT_COLUMNS, EventType, eventWithId } from './event.ts';
 import { encodeEventData } from './publish-event.ts';
+import { TEXT_ID } from './row-ids.ts';
 
 type FilterResult = { readonly failedPaths: string[] };
 
@@ -58,7 +59,10 @@ builder.queryFields((t) => ({
     args: {
       filter: t.arg(FILTER),
       data: t.arg({ type: 'JSON', description: 'The data, at most 1 MiB. Excludes `eventId`.' }),
-      eventId: t.arg.id({ description: "The publisher's id of an event whose data is used. Excludes `data`." }),
+      eventId: t.arg.id({
+        ...TEXT_ID,
+        description: "The publisher's id of an event whose data is used. Excludes `data`.",
+      }),
       tenant: t.arg.string({ description: 'The tenant of the event. Only the scope ADMIN can name any tenant.' }),
     },
     // Takes about 30 ms with a megabyte of data, in pieces. The complexity allows 19 in one operation.
@@ -90,6 +94,7 @@ builder.queryFields((t) => ({
         description: 'Any of these event types, prefixes such as `conversation.*`, or `*`. Default: all.',
       }),
       olderThan: t.arg.id({
+        ...TEXT_ID,
         description:
           "The publisher's id of an event of the tenant. Only events recorded before it are read: pass the last one of a result to go further back.",
       }),

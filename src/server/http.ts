@@ -122,7 +122,8 @@ export class HttpServer {
         reject(new StartError(`cannot listen on ${host}, port ${port}: ${explainListenError(error)}`));
       };
       this.#server.once('error', onError);
-      this.#server.listen({ host, port, backlog: BACKLOG }, () => {
+      // Without a host, Node.js listens on `::`, or on `0.0.0.0` if the kernel has no IPv6.
+      this.#server.listen({ host: host === '::' ? undefined : host, port, backlog: BACKLOG }, () => {
         this.#server.off('error', onError);
         resolve();
       });
@@ -222,7 +223,7 @@ function explainListenError(error: Error): string {
   if (code === 'EADDRINUSE') return 'another program uses this port; stop that program, or set PORT to another port';
   if (code === 'EACCES') return 'this user may not use this port; set PORT to one above 1023';
   if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
-    return 'HOST is not an address of this machine; 127.0.0.1 accepts connections from this machine only, 0.0.0.0 from all networks';
+    return 'HOST is not an address of this machine; 127.0.0.1 accepts connections from this machine only, :: from all networks';
   }
   return error.message;
 }

@@ -106,6 +106,25 @@ test('changes of keys, event types and replays are recorded, with the key that w
   ]);
 });
 
+test('an id in upper case is recorded, and found, in lower case; the publisher of an event chooses the case of its id', async () => {
+  const { id } = await app.subscribe({ url: 'http://127.0.0.1:65001/a' });
+  await app.graphql(`mutation { rotateWebhookSecret(id: "${id.toUpperCase()}") { __typename } }`);
+  const rows = await services.query<{ id: string }>(
+    `SELECT object_id AS id FROM audit_log WHERE mutation = 'rotateWebhookSecret'`,
+  );
+  expect(rows.filter((row) => row.id.toLowerCase() === id)).toEqual([{ id }]);
+  const mutations = (entries: readonly Entry[]) => entries.map(({ mutation }) => mutation);
+  const expected = ['createWebhookSubscription', 'rotateWebhookSecret'];
+  expect(mutations(await entriesOf(id.toUpperCase()))).toEqual(expected);
+
+  const eventId = uuid7(1).toUpperCase();
+  const input = `{ tenant: "acme", type: "a.b", data: 1, id: "${eventId}" }`;
+  const published = await app.graphql<{ publishEvent: { event: { id: string } } }>(
+    `mutation { publishEvent(input: ${input}) { ... on PublishEventPayload { event { id } } } }`,
+  );
+  expect(published.publishEvent.event.id).toBe(eventId);
+});
+
 test('a tenant sees its own entries, without the names of the operator', async () => {
   const { key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'beta' });
   const admin = await createApiKey(app, { scope: 'ADMIN', name: 'bob of operations' });

@@ -9,9 +9,11 @@ import { runDoctor } from '../../src/cli/doctor.ts';
 import { CommandError } from '../../src/cli/failure.ts';
 import { manageKeys } from '../../src/cli/keys.ts';
 import { listen } from '../../src/cli/listen.ts';
+import { migrateDatabase } from '../../src/cli/migrate.ts';
 import { createOutput } from '../../src/cli/output.ts';
 import { publishEvent } from '../../src/cli/publish.ts';
 import { replay } from '../../src/cli/replay.ts';
+import { reseal } from '../../src/cli/reseal.ts';
 import type { Run } from '../../src/cli/run.ts';
 import { tail } from '../../src/cli/tail.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
@@ -91,6 +93,12 @@ async function descriptionsOf(tenant: string): Promise<string[]> {
   const query = `query ($tenant: String) { webhookSubscriptions(filter: { tenant: $tenant }) { nodes { description } } }`;
   type Page = { readonly webhookSubscriptions: { readonly nodes: readonly { readonly description: string }[] } };
   return (await app.graphql<Page>(query, { tenant })).webhookSubscriptions.nodes.map(({ description }) => description);
+}
+
+async function openStreams(): Promise<number> {
+  const metrics = await fetch(`${app.url}/metrics`, { headers: { authorization: `Bearer ${app.adminApiKey}` } });
+  const values = [...(await metrics.text()).matchAll(/^webhooks_graphql_subscriptions\S* (\d+)$/gm)];
+  return values.reduce((sum, [, value]) => sum + Number(value), 0);
 }
 
 it('listen relays signed webhooks to a local URL, replaces the subscription of a killed listen, and cleans up', async () => {
@@ -258,6 +266,39 @@ it('tail, listen, replay and /metrics work with enum values that a newer version
   }
 });
 
+it('tail and listen continue without a gap after an interruption before the first value', async () => {
+  const receiver = await startReceiver(() => ({ status: 204 }));
+  const port = Number(new URL(app.url).port);
+  let proxy = await startTcpProxy({ port });
+  const through = { ...env, WEBHOOKS_ENGINE_URL: `http://127.0.0.1:${proxy.port}` };
+  const sink = ['--sink-url', `${app.url}/sink`];
+  const tailing = start(tail, ['tail', '--tenant', 'gap'], through);
+  const listening = start(listen, ['listen', '--forward-to', receiver.url, '--tenant', 'gap', ...sink], through);
+  try {
+    await waitFor(() => listening.notes().includes('Signing secret'), { what: 'the temporary subscription' });
+    await waitFor(async () => (await openStreams()) === 2, { what: 'both streams' });
+    await proxy.stop();
+    for (const { notes } of [tailing, listening]) {
+      await waitFor(() => notes().includes('Interrupted'), { what: 'the interruption' });
+    }
+    await publish('in-between', 'gap');
+    await waitFor(async () => (await services.query(`SELECT FROM attempts WHERE tenant = 'gap'`)).length === 1, {
+      what: 'the attempt',
+    });
+    proxy = await startTcpProxy({ port, ownPort: proxy.port });
+    await waitFor(() => tailing.rows().length > 0 && listening.rows().length > 0, { what: 'the attempt in both' });
+    expect(listening.rows()).toMatchObject([{ eventId: 'in-between', statusCode: 204 }]);
+    expect(tailing.rows()).toMatchObject([{ delivery: { event: { id: 'in-between' } } }]);
+  } finally {
+    for (const running of [tailing, listening]) {
+      running.stop();
+      await running.exitCode;
+    }
+    await proxy.stop();
+    await receiver.close();
+  }
+});
+
 it('keys are created, listed and revoked', async () => {
   const [created] = await run(manageKeys, ['keys', 'create', 'backend', '--scope', 'publish', '--tenant', 'acme']);
   expect(created).toMatchObject({ name: 'backend', scope: 'PUBLISH', tenant: 'acme' });
@@ -309,6 +350,19 @@ it('a failure is one sentence with a remedy', async () => {
     [start(publishEvent, ['publish', 'order.paid'], { DATA_DIR: join(folder, 'none') }), 'No API key'],
     [start(publishEvent, ['publish', 'order paid', '--tenant', 'acme']), 'INVALID_INPUT'],
     [start(publishEvent, ['publish', 'order.paid', '{total']), 'not JSON'],
+    ...[migrateDatabase, reseal].flatMap((command, index) => {
+      const args = [index === 0 ? 'migrate' : 'reseal'];
+      const startWith = (url: URL) => start(command, args, { ...testEnv(services), DATABASE_URL: url.href });
+      const refused = new URL(services.databaseUrl);
+      [refused.username, refused.password] = ['nobody', 'whk_password'];
+      const missing = new URL(services.databaseUrl);
+      missing.pathname = '/missing';
+      return [
+        [startWith(new URL('postgres://u:whk_password@localhost:1/d')), 'ECONNREFUSED'],
+        [startWith(refused), 'Postgres cannot be used (password authentication failed for user "nobody"): check'],
+        [startWith(missing), 'Postgres cannot be used (database "missing" does not exist): check DATABASE_URL,'],
+      ] as const;
+    }),
   ] as const;
   for (const [{ exitCode }, text] of failures) {
     const error: unknown = await exitCode.catch((reason: unknown) => reason);

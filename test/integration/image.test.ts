@@ -59,7 +59,8 @@ it.runIf(isWanted)(
 
     const port = await findOwnPort();
     // A folder that the user cannot create stands for a read-only file system.
-    const env = { ...testEnv(services, { LOG_LEVEL: 'info', PORT: String(port) }), DATA_DIR: '/nonexistent' };
+    const HOST = /HOST=(\S+)/.exec((await instructionsOf('ENV')).join(' '))?.[1] ?? '';
+    const env = { ...testEnv(services, { LOG_LEVEL: 'info', PORT: String(port), HOST }), DATA_DIR: '/nonexistent' };
     const program = runProgram(relative(ROOT, join(app, COMPILED_PROGRAM)), {
       args: ['start'],
       home: tmpdir(),

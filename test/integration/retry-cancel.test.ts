@@ -202,7 +202,8 @@ describe('cancelling', () => {
     const [second] = await scene.query<{ id: string }>(
       `SELECT d.id FROM deliveries d JOIN events e ON e.id = d.event_id WHERE e.event_id = 'two'`,
     );
-    await mutate(scene, 'cancelDelivery', second?.id ?? '');
+    // Senders are notified of the id in lower case.
+    await mutate(scene, 'cancelDelivery', second?.id.toUpperCase() ?? '');
     answer();
     await scene.waitForDeliveries(1, `status = 'SUCCESS'`);
     await waitFor(async () => (await scene.waitingIn('DELIVERIES')) === 0, { what: 'both messages to be gone' });

@@ -2,13 +2,14 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, chown, copyFile, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { hostname, tmpdir } from 'node:os';
+import { createServer } from 'node:net';
+import { constants, hostname, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { promisify } from 'node:util';
 import { connect, type NatsConnection } from 'nats';
 import { pino } from 'pino';
-import { afterEach, describe, expect, inject, it } from 'vitest';
+import { afterEach, describe, expect, inject, it, vi } from 'vitest';
 import { startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config/config.ts';
 import { findProcesses } from '../../src/embedded/running-process.ts';
@@ -78,6 +79,45 @@ it('a process without the role api announces no GraphQL, and each line of its lo
   } finally {
     await services.stop();
   }
+});
+
+describe('HOST=::', () => {
+  async function answersOn(hosts: readonly string[]): Promise<Record<string, boolean>> {
+    const services = await startTestServices();
+    try {
+      const app = await startTestApp(services, { env: { ROLES: 'api', HOST: '::' } });
+      const { port } = new URL(app.url);
+      const isAnswered = (host: string) =>
+        fetch(`http://${host}:${port}/health/live`).then(
+          ({ ok }) => ok,
+          () => false,
+        );
+      const answers = await Promise.all(hosts.map(async (host) => [host, await isAnswered(host)] as const));
+      await app.stop();
+      return Object.fromEntries(answers);
+    } finally {
+      await services.stop();
+    }
+  }
+
+  it('listens on IPv4 and IPv6', async () => {
+    expect(await answersOn(['127.0.0.1', '[::1]'])).toEqual({ '127.0.0.1': true, '[::1]': true });
+  });
+
+  it('listens on IPv4 only if the kernel has no IPv6', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    // `as`: Node.js does not document the handle of a server, which binds its address.
+    const { _handle: handle } = server as unknown as { _handle: { bind6: () => number } };
+    server.close();
+    // What it returns, as a negative number, on such a kernel.
+    vi.spyOn(Object.getPrototypeOf(handle) as typeof handle, 'bind6').mockReturnValue(-constants.errno.EAFNOSUPPORT);
+    try {
+      expect(await answersOn(['127.0.0.1', '[::1]'])).toEqual({ '127.0.0.1': true, '[::1]': false });
+    } finally {
+      vi.restoreAllMocks();
+    }
+  });
 });
 
 describe('a start error is one sentence with a remedy', () => {

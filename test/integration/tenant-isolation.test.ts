@@ -156,8 +156,9 @@ const CASES: Readonly<Record<string, Case>> = {
   'Mutation.cancelDelivery': (x) => [`cancelDelivery(id: "${x.deliveryId}")`],
   // Its counts have a separate test, because each answer is a new replay.
   'Mutation.startReplay': (x) => [`startReplay(input: { filter: { tenant: "${x.tenant}" } })`],
-  // Has no ids in its arguments, and each answer is a new position.
+  // These have no ids in their arguments, and each answer is a new position.
   'Query.changesCursor': () => [],
+  'Query.deliveryLogCursor': () => [],
   'Query.deliveryJob': (x) => [`deliveryJob(id: "${x.deliveryJobId}")`],
   'Query.deliveryJobs': (x) => [
     `deliveryJobs(filter: { tenant: "${x.tenant}" })`,

@@ -20,9 +20,19 @@ describe('a snapshot', () => {
     expect(snapshot(text).toString()).toBe(text);
   });
 
-  it.each(['', '1', '1:2', '1:2:3:4', 'a:2:', '1:-2:', '1:2:x', '1:2:3,'])('is not parsed from %j', (text) => {
-    expect(Snapshot.parse(text)).toBeUndefined();
+  it('is parsed with the largest number of a transaction', () => {
+    const max = 2n ** 64n - 1n;
+    expect(snapshot(`${max}:${max}:`).toString()).toBe(`${max}:${max}:`);
   });
+
+  const TOO_LARGE = String(2n ** 64n);
+  const tooLarge = [`${TOO_LARGE}:2:`, `1:${TOO_LARGE}:`, `1:2:${TOO_LARGE}`];
+  it.each(['', '1', '1:2', '1:2:3:4', 'a:2:', '1:-2:', '1:2:x', '1:2:3,', ...tooLarge])(
+    'is not parsed from %j',
+    (text) => {
+      expect(Snapshot.parse(text)).toBeUndefined();
+    },
+  );
 
   it('is not parsed from a text with 6,000 transactions', () => {
     expect(Snapshot.parse(`1:2:${'1,'.repeat(6_000)}1`)).toBeUndefined();
@@ -76,6 +86,8 @@ describe('a position', () => {
     `events~1:2:~x~${ID}`,
     'events~1:2:~3~x',
     `events~1:2:~3~${ID}~`,
+    `events~1:2:~${2n ** 64n}~${ID}`,
+    'events~1:99999999999999999999:',
   ])('is not parsed from %s', (text) => {
     expect(ChangePosition.parse(text, 'events')).toBeUndefined();
   });

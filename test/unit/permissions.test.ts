@@ -40,6 +40,7 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Query.testFilter': READERS,
   'Query.replay': READERS,
   'Query.changesCursor': READERS,
+  'Query.deliveryLogCursor': READERS,
   'Query.deliveryCounts': READERS,
   'Query.deliveryStats': READERS,
   'Query.replays': READERS,

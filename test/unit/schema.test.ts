@@ -94,7 +94,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'verifySignature(input: VerifySignatureInput!): VerifySignatureResult!',
     'search(text: String!): SearchResult!',
     ...['tenant(name: String!): Tenant', `tenants(${PAGE}, filter: TenantFilter, ${SIZE}): TenantConnection!`],
-    ...['viewer: Viewer!', 'server: Server!', 'changesCursor: String!'],
+    ...['viewer: Viewer!', 'server: Server!', 'changesCursor: String!', 'deliveryLogCursor: String!'],
   ],
   Subscription: [
     'deliveryLog(after: String, filter: DeliveryFilter): Attempt!',

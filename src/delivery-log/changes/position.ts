@@ -2,6 +2,8 @@ import { isUuid } from '../../lib/uuid7.ts';
 import type { ChangedTable } from '../../postgres/changes.ts';
 
 const XID = /^\d{1,20}$/;
+/** The largest value of Postgres's type xid8. */
+const MAX_XID = 2n ** 64n - 1n;
 /** Maximum transactions in progress in one snapshot. Postgres has fewer connections. */
 const MAX_IN_PROGRESS = 5_000;
 
@@ -22,7 +24,7 @@ export class Snapshot {
     const [xmin = '', xmax = '', list, ...rest] = text.split(':');
     const xids = list === '' ? [] : (list ?? '').split(',', MAX_IN_PROGRESS + 1);
     if (rest.length > 0 || xids.length > MAX_IN_PROGRESS) return undefined;
-    if (![xmin, xmax, ...xids].every((xid) => XID.test(xid))) return undefined;
+    if (![xmin, xmax, ...xids].every(isXid)) return undefined;
     return new Snapshot(BigInt(xmax), xids.map(BigInt));
   }
 
@@ -49,6 +51,11 @@ export class Snapshot {
     const xids = [...this.inProgress].sort((one, other) => (one < other ? -1 : 1));
     return `${xids[0] ?? this.xmax}:${this.xmax}:${xids.join(',')}`;
   }
+}
+
+/** Postgres raises an error for a larger number. */
+function isXid(text: string): boolean {
+  return XID.test(text) && BigInt(text) <= MAX_XID;
 }
 
 /** Replaces the table in a position that is only a snapshot, because a snapshot covers the whole database. */
@@ -79,7 +86,7 @@ export class ChangePosition {
     const seen = Snapshot.parse(snapshot);
     if ((name !== table && name !== EVERY_TABLE) || seen === undefined || rest.length > 0) return undefined;
     if (xid === undefined) return new ChangePosition(seen);
-    if (!XID.test(xid) || id === undefined || !isUuid(id)) return undefined;
+    if (!isXid(xid) || id === undefined || !isUuid(id)) return undefined;
     return new ChangePosition(seen, { xid: BigInt(xid), id: id.toLowerCase() });
   }
 
