@@ -26,11 +26,7 @@ const MAX_UNREAD = 64 * 1024 * 1024;
 
 type Answer = Parameters<typeof boundErrors>[0] & { readonly data?: unknown };
 
-/** The answer, or an error if it is too large to be written in one piece. */
-export function boundMessage<Result extends Answer>(result: Result): Result {
-  return boundAnswer(result, MAX_UNSPLIT_CHARACTERS).result;
-}
-
+/** The answer, or an error if it has more than `max` characters. */
 function boundAnswer<Result extends Answer>(result: Result, max: number) {
   const size = sizeOfAnswer(result.data, max);
   if (size.characters <= max) return { size, result: boundErrors(result) };
@@ -55,11 +51,13 @@ type Recipient = {
 export type AnswerLimits = {
   /** Must come before the limit of concurrency, so that an operation is checked when it has a permit. */
   readonly plugin: Plugin<Context, ServerContext & { res?: ServerResponse }>;
-  /** Bounds an answer over HTTP and charges it to the viewer's tenant. */
+  /** Bounds an answer and charges it to the viewer's tenant. */
   readonly bound: <Result extends Answer>(
     result: Result,
     recipient: Recipient,
   ) => ReturnType<typeof boundAnswer<Result>>;
+  /** Bounds a message over WebSocket, or an event of SSE, and charges it to the viewer's tenant. */
+  readonly boundMessage: <Result extends Answer>(result: Result, viewer: Viewer | undefined) => Result;
 };
 
 /** Limits the length of answers and the unread answers of each tenant. */
@@ -84,6 +82,8 @@ export function createAnswerLimits(cpuShares: CpuShares): AnswerLimits {
     }
     return answer;
   };
+  const boundMessage: AnswerLimits['boundMessage'] = (result, viewer) =>
+    bound(result, { viewer, max: MAX_UNSPLIT_CHARACTERS }).result;
   const plugin: AnswerLimits['plugin'] = {
     onExecute: ({ args, executeFn, setExecuteFn, setResultAndStopExecution }) => {
       // `as`: Yoga leaves the type of the context open.
@@ -112,7 +112,7 @@ export function createAnswerLimits(cpuShares: CpuShares): AnswerLimits {
       const { result, request, serverContext } = hook;
       if (Array.isArray(result)) return;
       if (isAsyncIterable(result)) {
-        hook.setResult(mapAsyncIterator(result, boundMessage));
+        hook.setResult(mapAsyncIterator(result, (value) => boundMessage(value, serverContext.viewer)));
         return;
       }
       const isEvent = request.headers.get('accept')?.includes('text/event-stream') === true;
@@ -122,7 +122,7 @@ export function createAnswerLimits(cpuShares: CpuShares): AnswerLimits {
       hook.setResult(isLong ? { ...bounded, stringify: streamOf } : bounded);
     },
   };
-  return { plugin, bound };
+  return { plugin, bound, boundMessage };
 }
 
 /** Characters written at a time. */
@@ -205,7 +205,7 @@ const MAX_NODES = 10;
 type Errors = { readonly errors?: readonly GraphQLError[] | undefined };
 
 /** Shortens and limits the errors of an answer: they quote text of the request. */
-function boundErrors<Result extends Errors>(result: Result): Result {
+export function boundErrors<Result extends Errors>(result: Result): Result {
   const { errors } = result;
   if (errors === undefined) return result;
   const kept: GraphQLError[] = [];
