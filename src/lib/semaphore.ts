@@ -105,6 +105,14 @@ export class FairSemaphore {
     return this.#queues.get(key)?.waiting.length ?? 0;
   }
 
+  /** Resolves when a permit is acquired, with the function that releases it, which must be called once. */
+  async acquire(key: string): Promise<() => void> {
+    await this.#take(key);
+    return () => {
+      this.#release(key);
+    };
+  }
+
   /**
    * Runs the work when it has a permit, and settles with its result. The work waits inside `withoutPermit`, so that it
    * occupies no permit meanwhile.

@@ -45,6 +45,10 @@ export type Context = {
   readonly eventTypeFigures: EventTypeFigures;
   /** Releases the tenant's permit while an operation only waits. Undefined if concurrency is not limited. */
   readonly withoutPermit?: WithoutPermit;
+  /**
+   * Waits until the fields of the next value of a live stream may be resolved. Undefined if concurrency is not limited.
+   */
+  readonly admitValue?: () => Promise<void>;
   readonly work: OperationWork;
   /** Aborts when the server stops, which ends live streams. */
   readonly stopping: AbortSignal;

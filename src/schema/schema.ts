@@ -1,4 +1,5 @@
 import { builder } from './builder.ts';
+import { admitValues } from './live-values.ts';
 import './api-key.ts';
 import './attempt.ts';
 import './audit-log.ts';
@@ -30,3 +31,4 @@ import './webhook-subscription.ts';
 
 /** The imports above register their types and fields with the builder. */
 export const schema = builder.toSchema();
+admitValues(schema);

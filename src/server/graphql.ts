@@ -17,7 +17,13 @@ import type { Database } from '../postgres/client.ts';
 import type { Context, SchemaServices } from '../schema/context.ts';
 import { schema } from '../schema/schema.ts';
 import { type AnswerLimits, createAnswerLimits } from './plugins/answers.ts';
-import { endLongQueries, limitStreams, limitTenantConcurrency, trackStreams } from './plugins/concurrency.ts';
+import {
+  endLongQueries,
+  limitStreams,
+  limitTenantConcurrency,
+  limitTenantValues,
+  trackStreams,
+} from './plugins/concurrency.ts';
 import { endWithCredential, requireViewer } from './plugins/credentials.ts';
 import { createCors, requireJson } from './plugins/cross-origin.ts';
 import { GRAPHIQL, renderGraphiql } from './plugins/graphiql.ts';
@@ -110,12 +116,13 @@ export function createGraphql(options: GraphqlOptions): Graphql {
       requireJson(),
       limitOperations(settings, cpuShares),
       checkDocuments(),
+      (options.answerLimits ?? createAnswerLimits(cpuShares)).plugin,
       limitTenantConcurrency(),
       endLongQueries(),
+      limitTenantValues(cpuShares),
       trackStreams(options.operations),
       endWithCredential((viewer) => credentials.watch(viewer)),
       limitStreams(),
-      (options.answerLimits ?? createAnswerLimits(cpuShares)).plugin,
     ],
     maskedErrors: { maskError },
     cors: createCors(settings.corsOrigins),

@@ -49,10 +49,11 @@ export function createTransports(options: TransportOptions): Transports {
     },
     takeOperation: operationMetrics.countOperations(takeOperation),
     cpuShares,
+    answerLimits,
     operations,
     log,
   };
-  const graphql = createGraphql({ ...shared, services, settings, stopping, operationMetrics, answerLimits });
+  const graphql = createGraphql({ ...shared, services, settings, stopping, operationMetrics });
   const { authenticate } = credentials;
   const limits = { takeOperation, cpuShares, answerLimits, maskError: createMaskError(log) };
   const publishRoute = createPublishRoute({ graphql, authenticate, ...limits });

@@ -11,7 +11,7 @@ import { type CpuShares, type TakeOperation, waitBeforeOperation } from '../auth
 import type { Viewer } from '../auth/viewer.ts';
 import { type InFlight, whenAborted } from '../lib/loop.ts';
 import type { Enveloped, Graphql } from './graphql.ts';
-import { boundMessage } from './plugins/answers.ts';
+import { type AnswerLimits, boundErrors } from './plugins/answers.ts';
 import { tooManyOperations } from './plugins/concurrency.ts';
 import { credentialEnded } from './plugins/credentials.ts';
 import { createMaskError } from './plugins/mask-error.ts';
@@ -25,6 +25,7 @@ type LiveSocketsOptions = {
   readonly credentials: Pick<Credentials, 'authenticate' | 'watch'>;
   readonly takeOperation: TakeOperation;
   readonly cpuShares: CpuShares;
+  readonly answerLimits: Pick<AnswerLimits, 'boundMessage'>;
   /** Operations in flight; they continue when their socket is closed. */
   readonly operations: InFlight;
   readonly log: Logger;
@@ -84,9 +85,11 @@ export class LiveSockets {
       subscribe: (args) => operations.track(Promise.resolve(this.#operationOf(args).enveloped.subscribe(args))),
       onNext: (...[{ extra }, , , , result]) => {
         this.#limits.boundUnread(extra.socket);
-        return bounded(result);
+        // `as`: the library's type has optional members that may not be undefined, as those of a GraphQLError may.
+        return options.answerLimits.boundMessage(result, extra.session?.viewer) as FormattedExecutionResult;
       },
-      onError: (...[, , , errors]) => bounded({ errors }).errors,
+      // `as`: as above.
+      onError: (...[, , , errors]) => (boundErrors({ errors }) as FormattedExecutionResult).errors,
     });
     this.#server.on('connection', (socket) => {
       this.#limits.watch(socket);
@@ -231,12 +234,6 @@ function watchSockets(metrics: Registry, { clients }: WebSocketServer): void {
       this.set(clients.size);
     },
   });
-}
-
-/** Bounds a message as it is written; GraphQLErrors serialize themselves. */
-function bounded<Result extends Parameters<typeof boundMessage>[0]>(result: Result) {
-  // `as`: the library's type has optional members that may not be undefined, as those of a GraphQLError may.
-  return boundMessage(result) as Result & FormattedExecutionResult;
 }
 
 type CloseReason = { readonly code: number; readonly reason: string };

@@ -1,7 +1,9 @@
 import { type IncomingMessage, request } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { type Answer, ask, collect, createSocketClient } from '../support/graphql-client.ts';
+import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
 import { type Api, attemptOf, deliveryOf, startApi } from './graphql-api.ts';
@@ -19,7 +21,16 @@ let server: ApiServer;
 beforeAll(async () => {
   api = await startApi();
   server = await startApiServer(api, { rateLimit: 100_000 });
-  const delivery = await deliveryOf(api, 'heavy');
+  await storeLongAttempts('heavy');
+});
+afterAll(async () => {
+  await server.stop();
+  await api.stop();
+});
+
+/** Stores 250 attempts, whose response bodies have 5 MB. */
+async function storeLongAttempts(tenant: string): Promise<void> {
+  const delivery = await deliveryOf(api, tenant);
   const attempts = Array.from({ length: 250 }, () => ({
     ...attemptOf(delivery),
     requestHeaders: {},
@@ -27,11 +38,7 @@ beforeAll(async () => {
     responseBody: BODY,
   }));
   await api.database.prisma.attempt.createMany({ data: attempts });
-});
-afterAll(async () => {
-  await server.stop();
-  await api.stop();
-});
+}
 
 const times = (count: number, text: (index: number) => string) => Array.from({ length: count }, (_, n) => text(n));
 const askAs = async (tenant: string, query: string, variables?: Record<string, unknown>) =>
@@ -148,32 +155,54 @@ test('over WebSocket and SSE an answer has at most 4 MiB', async () => {
   expect((await response.text()).length).toBeLessThan(1_000);
 });
 
-test('a tenant with more than 64 MiB of unread answers gets no more answers until its clients disconnect', async () => {
-  const authorization = `Bearer ${await tokenOf('heavy')}`;
-  const query = `{ ${times(3, (n) => `p${n}: ${PAGE}`).join(' ')} }`;
-  const open = () =>
-    new Promise<IncomingMessage>((resolve, reject) => {
-      const outgoing = request(`${server.url}/graphql`, {
-        method: 'POST',
-        agent: false,
-        headers: { authorization, 'content-type': 'application/json' },
-      });
-      outgoing.on('response', (response) => {
-        response.on('error', () => undefined);
-        resolve(response);
-      });
-      outgoing.on('error', reject);
-      outgoing.end(JSON.stringify({ query }));
+const LONGEST = `{ ${times(3, (n) => `p${n}: ${PAGE}`).join(' ')} }`;
+
+/** Sends LONGEST, and reads only the head of the answer. */
+async function askUnread(tenant: string): Promise<IncomingMessage> {
+  const authorization = `Bearer ${await tokenOf(tenant)}`;
+  return new Promise((resolve, reject) => {
+    const outgoing = request(`${server.url}/graphql`, {
+      method: 'POST',
+      agent: false,
+      headers: { authorization, 'content-type': 'application/json' },
     });
+    outgoing.on('response', (response) => {
+      response.on('error', () => undefined);
+      resolve(response);
+    });
+    outgoing.on('error', reject);
+    outgoing.end(JSON.stringify({ query: LONGEST }));
+  });
+}
+
+test('a tenant with more than 64 MiB of unread answers gets no more answers until its clients disconnect', async () => {
+  const codes = async () => limitOf(await askAs('heavy', '{ __typename }'));
   const unread: IncomingMessage[] = [];
   // One after another: some wait until the tenant has CPU time again.
   while (unread.length < 5) {
-    const response = await open();
+    const response = await askUnread('heavy');
     if (response.statusCode === 200) unread.push(response);
     else response.destroy();
   }
-  const codes = async () => limitOf(await askAs('heavy', '{ __typename }'));
   await expect.poll(codes).toEqual(['TOO_MANY_OPERATIONS']);
   for (const response of unread) response.destroy();
   await expect.poll(codes).toEqual([]);
+});
+
+test('operations that waited for others are refused when the answers of those are unread', async () => {
+  // A tenant with all of its CPU time, so that none is refused for want of it.
+  await storeLongAttempts('hoarder');
+  const unlock = await lockTable(api.databaseUrl, { table: 'attempts' });
+  onTestFinished(unlock);
+  const asked = Array.from({ length: 25 }, () => askUnread('hoarder'));
+  await waitFor(async () => (await countWaiting(api.database.pool)) >= 5, { what: 'five that run' });
+  await unlock();
+  const responses = await Promise.all(asked);
+  // A long answer is streamed, so its head has no length.
+  const refused = responses.filter(({ headers }) => headers['content-length'] !== undefined);
+  expect(responses.map(({ statusCode }) => statusCode)).toEqual(responses.map(() => 200));
+  // Five answers of 15 MB reach the limit. As they are written, five run and five wait for their answer to be counted.
+  expect(refused.length).toBeGreaterThanOrEqual(10);
+  for (const response of refused) expect((await text(response)).slice(0, 1_000)).toContain('TOO_MANY_OPERATIONS');
+  for (const response of responses) response.destroy();
 });

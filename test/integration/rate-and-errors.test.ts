@@ -100,7 +100,11 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
       query: 'subscription { deliveryLog(filter: { eventTypes: ["a..b"] }) { id } }',
     });
     expect(problemsOf(watched)).toEqual([
-      { path: 'filter.eventTypes.0', code: 'INVALID_INPUT', message: expect.stringContaining('must be an event type') as unknown },
+      {
+        path: 'filter.eventTypes.0',
+        code: 'INVALID_INPUT',
+        message: expect.stringContaining('must be an event type') as unknown,
+      },
     ]);
   });
 

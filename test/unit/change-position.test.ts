@@ -38,6 +38,19 @@ describe('a snapshot', () => {
     expect(Snapshot.parse(`1:2:${'1,'.repeat(6_000)}1`)).toBeUndefined();
   });
 
+  it('is printed with at most 500 transactions in progress; those beyond count as not seen', () => {
+    const xids = Array.from({ length: 800 }, (_, n) => 1_000 + 2 * n);
+    const printed = snapshot(snapshot(`1000:9000:${xids.join(',')}`).toString());
+    expect([printed.inProgress.size, printed.xmax]).toEqual([500, 2_000n]);
+    expect([999n, 1_001n, 1_998n, 1_999n, 2_001n].map((xid) => printed.has(xid))).toEqual([
+      true,
+      true,
+      false,
+      true,
+      false,
+    ]);
+  });
+
   it('includes an earlier snapshot, and not a later one', () => {
     const [before, after] = [snapshot('10:15:10,12'), snapshot('12:16:12')];
     expect([after.includes(before), before.includes(after), before.includes(before)]).toEqual([true, false, true]);
@@ -66,6 +79,14 @@ describe('a position', () => {
   it('contains the whole transaction after its last change', () => {
     const whole = new ChangePosition(before).after({ ...change, isLast: true }, after);
     expect(whole.toString('events')).toBe('events~12:17:12');
+  });
+
+  it('is parsed from its own text with any number of transactions in progress, and not with more than 500', () => {
+    const text = (length: number) => `1:9000:${Array.from({ length }, (_, n) => n + 1).join(',')}`;
+    const own = new ChangePosition(snapshot(text(1_000))).toString('events');
+    expect(ChangePosition.parse(own, 'events')?.toString('events')).toBe(own);
+    expect(ChangePosition.parse(`events~${text(500)}`, 'events')).toBeDefined();
+    expect(ChangePosition.parse(`events~${text(501)}`, 'events')).toBeUndefined();
   });
 
   it('is parsed from its own text, for the same table only', () => {

@@ -4,8 +4,13 @@ import type { ChangedTable } from '../../postgres/changes.ts';
 const XID = /^\d{1,20}$/;
 /** The largest value of Postgres's type xid8. */
 const MAX_XID = 2n ** 64n - 1n;
-/** Maximum transactions in progress in one snapshot. Postgres has fewer connections. */
+/** Maximum transactions in progress in a snapshot of Postgres, which has fewer connections. */
 const MAX_IN_PROGRESS = 5_000;
+/**
+ * Maximum transactions in progress in a cursor, whose text a client can invent: each change that is read after it costs
+ * time for each of them.
+ */
+const MAX_IN_CURSOR = 500;
 
 /** A snapshot of Postgres: the set of transactions that had ended when it was taken. */
 export class Snapshot {
@@ -20,10 +25,10 @@ export class Snapshot {
   }
 
   /** Parses the text that Postgres prints, `xmin:xmax:xip`; returns undefined for any other text. */
-  static parse(text: string): Snapshot | undefined {
+  static parse(text: string, max = MAX_IN_PROGRESS): Snapshot | undefined {
     const [xmin = '', xmax = '', list, ...rest] = text.split(':');
-    const xids = list === '' ? [] : (list ?? '').split(',', MAX_IN_PROGRESS + 1);
-    if (rest.length > 0 || xids.length > MAX_IN_PROGRESS) return undefined;
+    const xids = list === '' ? [] : (list ?? '').split(',', max + 1);
+    if (rest.length > 0 || xids.length > max) return undefined;
     if (![xmin, xmax, ...xids].every(isXid)) return undefined;
     return new Snapshot(BigInt(xmax), xids.map(BigInt));
   }
@@ -47,9 +52,15 @@ export class Snapshot {
     return new Snapshot(xmax, inProgress);
   }
 
+  /**
+   * With more than MAX_IN_CURSOR transactions in progress, ends the snapshot before the next one: the transactions
+   * beyond are read again rather than missed.
+   */
   toString(): string {
-    const xids = [...this.inProgress].sort((one, other) => (one < other ? -1 : 1));
-    return `${xids[0] ?? this.xmax}:${this.xmax}:${xids.join(',')}`;
+    const sorted = [...this.inProgress].sort((one, other) => (one < other ? -1 : 1));
+    const xids = sorted.slice(0, MAX_IN_CURSOR);
+    const xmax = sorted[MAX_IN_CURSOR] ?? this.xmax;
+    return `${xids[0] ?? xmax}:${xmax}:${xids.join(',')}`;
   }
 }
 
@@ -83,7 +94,7 @@ export class ChangePosition {
   /** Parses the text of `toString`; returns undefined for any other text, and for a position of another table. */
   static parse(text: string, table: ChangedTable): ChangePosition | undefined {
     const [name, snapshot = '', xid, id, ...rest] = text.split('~');
-    const seen = Snapshot.parse(snapshot);
+    const seen = Snapshot.parse(snapshot, MAX_IN_CURSOR);
     if ((name !== table && name !== EVERY_TABLE) || seen === undefined || rest.length > 0) return undefined;
     if (xid === undefined) return new ChangePosition(seen);
     if (!isXid(xid) || id === undefined || !isUuid(id)) return undefined;

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
-import { type ExecutionResult, GraphQLError } from 'graphql';
+import { type ExecutionArgs, type ExecutionResult, GraphQLError } from 'graphql';
 import { createGraphQLError, isAsyncIterable, mapAsyncIterator, type Plugin } from 'graphql-yoga';
 import { CPU_ESTIMATES_MS, type CpuShares, quotaKeyOf } from '../../auth/quota.ts';
 import type { Viewer } from '../../auth/viewer.ts';
@@ -18,16 +18,15 @@ import { tooManyOperations } from './concurrency.ts';
 export const MAX_UNSPLIT_CHARACTERS = 4 * 1024 * 1024;
 /** Answers over HTTP with more characters are streamed as the client reads them. */
 const MAX_AT_ONCE = 256 * 1024;
-/** Maximum characters of a tenant's HTTP answers that its clients have not read yet. */
+/**
+ * Maximum characters of a tenant's HTTP answers that its clients have not read yet. Beyond it no operation starts, so it
+ * is exceeded at most by the answers of the operations that run and of those that have just ended, some 10.
+ */
 const MAX_UNREAD = 64 * 1024 * 1024;
 
 type Answer = Parameters<typeof boundErrors>[0] & { readonly data?: unknown };
 
-/** The answer, or an error if it is too large to be written in one piece. */
-export function boundMessage<Result extends Answer>(result: Result): Result {
-  return boundAnswer(result, MAX_UNSPLIT_CHARACTERS).result;
-}
-
+/** The answer, or an error if it has more than `max` characters. */
 function boundAnswer<Result extends Answer>(result: Result, max: number) {
   const size = sizeOfAnswer(result.data, max);
   if (size.characters <= max) return { size, result: boundErrors(result) };
@@ -50,12 +49,15 @@ type Recipient = {
 };
 
 export type AnswerLimits = {
+  /** Must come before the limit of concurrency, so that an operation is checked when it has a permit. */
   readonly plugin: Plugin<Context, ServerContext & { res?: ServerResponse }>;
-  /** Bounds an answer over HTTP and charges it to the viewer's tenant. */
+  /** Bounds an answer and charges it to the viewer's tenant. */
   readonly bound: <Result extends Answer>(
     result: Result,
     recipient: Recipient,
   ) => ReturnType<typeof boundAnswer<Result>>;
+  /** Bounds a message over WebSocket, or an event of SSE, and charges it to the viewer's tenant. */
+  readonly boundMessage: <Result extends Answer>(result: Result, viewer: Viewer | undefined) => Result;
 };
 
 /** Limits the length of answers and the unread answers of each tenant. */
@@ -80,13 +82,23 @@ export function createAnswerLimits(cpuShares: CpuShares): AnswerLimits {
     }
     return answer;
   };
+  const boundMessage: AnswerLimits['boundMessage'] = (result, viewer) =>
+    bound(result, { viewer, max: MAX_UNSPLIT_CHARACTERS }).result;
   const plugin: AnswerLimits['plugin'] = {
-    onExecute: ({ args, setResultAndStopExecution }) => {
+    onExecute: ({ args, executeFn, setExecuteFn, setResultAndStopExecution }) => {
       // `as`: Yoga leaves the type of the context open.
       const tenant = quotaKeyOf((args.contextValue as Context).viewer);
-      if (tenant === undefined || (unread.get(tenant) ?? 0) <= MAX_UNREAD) return;
-      const message = `at most ${MAX_UNREAD} characters of a tenant's answers can be unread`;
-      setResultAndStopExecution({ errors: [tooManyOperations(message)] });
+      if (tenant === undefined) return;
+      const refusal = (): ExecutionResult | undefined => {
+        if ((unread.get(tenant) ?? 0) <= MAX_UNREAD) return undefined;
+        const message = `at most ${MAX_UNREAD} characters of a tenant's answers can be unread`;
+        return { errors: [tooManyOperations(message)] };
+      };
+      const refused = refusal();
+      if (refused !== undefined) setResultAndStopExecution(refused);
+      // Again when it starts: the answers of the operations that it waited for may be unread.
+      // `as`: the function of graphql-js, or of another plugin that replaced it.
+      else setExecuteFn((execution: ExecutionArgs) => refusal() ?? (executeFn(execution) as Promise<ExecutionResult>));
     },
     onSubscribe: ({ args }) => ({
       onSubscribeResult: () => ({
@@ -100,7 +112,7 @@ export function createAnswerLimits(cpuShares: CpuShares): AnswerLimits {
       const { result, request, serverContext } = hook;
       if (Array.isArray(result)) return;
       if (isAsyncIterable(result)) {
-        hook.setResult(mapAsyncIterator(result, boundMessage));
+        hook.setResult(mapAsyncIterator(result, (value) => boundMessage(value, serverContext.viewer)));
         return;
       }
       const isEvent = request.headers.get('accept')?.includes('text/event-stream') === true;
@@ -110,7 +122,7 @@ export function createAnswerLimits(cpuShares: CpuShares): AnswerLimits {
       hook.setResult(isLong ? { ...bounded, stringify: streamOf } : bounded);
     },
   };
-  return { plugin, bound };
+  return { plugin, bound, boundMessage };
 }
 
 /** Characters written at a time. */
@@ -193,7 +205,7 @@ const MAX_NODES = 10;
 type Errors = { readonly errors?: readonly GraphQLError[] | undefined };
 
 /** Shortens and limits the errors of an answer: they quote text of the request. */
-function boundErrors<Result extends Errors>(result: Result): Result {
+export function boundErrors<Result extends Errors>(result: Result): Result {
   const { errors } = result;
   if (errors === undefined) return result;
   const kept: GraphQLError[] = [];

@@ -6,8 +6,8 @@ import {
   OperationTypeNode,
 } from 'graphql';
 import { createGraphQLError, isAsyncIterable, type Plugin } from 'graphql-yoga';
-import { createConcurrencyQuota, quotaKeyOf } from '../../auth/quota.ts';
-import { type InFlight, trackValues } from '../../lib/loop.ts';
+import { type CpuShares, createConcurrencyQuota, quotaKeyOf } from '../../auth/quota.ts';
+import { type InFlight, pause, trackValues } from '../../lib/loop.ts';
 import { FairSemaphore } from '../../lib/semaphore.ts';
 import type { Context } from '../../schema/context.ts';
 
@@ -34,6 +34,60 @@ export function limitTenantConcurrency(): Plugin<Context> {
           return (await executeFn(execution)) as ExecutionResult;
         });
       });
+    },
+  };
+}
+
+/** Maximum values of a tenant's live streams that are resolved at a time, of the 10 connections of GraphQL. */
+const MAX_VALUES = 2;
+/** Milliseconds. Maximum pause before the tenant's CPU account is checked again. */
+const MAX_PAUSE_MS = 1_000;
+
+/**
+ * Resolves the fields of at most MAX_VALUES values of a tenant's live streams at a time, and of none while its CPU
+ * account is overdrawn: one change may be a value of a thousand streams. A stream that waits is like one with a slow
+ * reader. Values have permits of their own, so that a tenant's queries do not wait for its streams.
+ */
+export function limitTenantValues(cpuShares: CpuShares): Plugin<Context> {
+  const semaphore = new FairSemaphore({ max: Number.POSITIVE_INFINITY, maxPerKey: MAX_VALUES });
+  return {
+    onSubscribe: ({ args }) => {
+      // `as`: Yoga leaves the type of the context open.
+      const context = args.contextValue as Context;
+      const tenant = quotaKeyOf(context.viewer);
+      if (tenant === undefined) return undefined;
+      const cpu = cpuShares(context.viewer);
+      let release: (() => void) | undefined;
+      const admitValue = async () => {
+        release = await semaphore.acquire(tenant);
+        for (let waitMs = cpu?.waitMs() ?? 0; waitMs > 0 && !context.stopping.aborted; waitMs = cpu?.waitMs() ?? 0) {
+          await pause(Math.min(waitMs, MAX_PAUSE_MS), context.stopping);
+        }
+      };
+      Object.assign(context, { admitValue });
+      return {
+        onSubscribeResult: ({ result, setResult }) => {
+          if (!isAsyncIterable(result)) return;
+          const onResolved = () => {
+            release?.();
+            release = undefined;
+          };
+          // `as`: Yoga leaves the type of the values open.
+          setResult(afterEach(result as AsyncIterable<ExecutionResult>, onResolved));
+        },
+      };
+    },
+  };
+}
+
+/** Yields the same values. Requires a reader that requests one value at a time. */
+function afterEach<T>(values: AsyncIterable<T>, onResolved: () => void): AsyncIterableIterator<T> {
+  const source = values[Symbol.asyncIterator]();
+  return {
+    next: () => source.next().finally(onResolved),
+    return: async () => (await source.return?.()) ?? { done: true, value: undefined },
+    [Symbol.asyncIterator]() {
+      return this;
     },
   };
 }
