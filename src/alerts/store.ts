@@ -4,7 +4,9 @@ import type { AlertKind, Condition } from './conditions.ts';
 /*
  * A row of `alerts` is a condition that holds, or held within the last hour. It is sent once, and again if it still holds
  * after a day. The single row of `alert_schedule` ensures that only one process checks or sends per interval: the one whose
- * UPDATE advances the time. No lock is held between statements, so this works behind a pooler.
+ * UPDATE advances the time. No lock is held between statements, so this works behind a pooler. A time in the future was set
+ * before a failover to a Postgres whose clock is behind: it counts as past, because otherwise no process would check until
+ * the clock has reached it.
  */
 
 /** The row of a condition that has not held for an hour is deleted. If the condition holds again later, it is sent again. */
@@ -18,7 +20,8 @@ const SEEN_PRECISION = `interval '5 minutes'`;
 /** Returns whether this process is to check the conditions: one process of the installation, once in `intervalMs`. */
 export async function claimCheck(db: Queryable, intervalMs: number): Promise<boolean> {
   const { rows } = await db.query(
-    `UPDATE alert_schedule SET checked_at = now() WHERE checked_at <= now() - $1 * interval '1 ms' RETURNING 1 AS turn`,
+    `UPDATE alert_schedule SET checked_at = now()
+     WHERE checked_at <= now() - $1 * interval '1 ms' OR checked_at > now() RETURNING 1 AS turn`,
     [intervalMs],
   );
   return rows.length > 0;
@@ -66,7 +69,7 @@ export async function claimDue(db: Queryable, { minIntervalMs, retryMs, maxRetry
   const { rows } = await db.query<Alert>(
     `WITH turn AS (
        UPDATE alert_schedule SET requested_at = now()
-       WHERE requested_at <= now() - $1 * interval '1 ms' AND EXISTS (SELECT FROM alerts WHERE next_try_at <= now())
+       WHERE (requested_at <= now() - $1 * interval '1 ms' OR requested_at > now()) AND EXISTS (SELECT FROM alerts WHERE next_try_at <= now())
        RETURNING 1
      )
      UPDATE alerts SET try_count = try_count + 1,

@@ -206,7 +206,8 @@ export class LiveLog {
   }
 
   #recordFound({ source, id }: { readonly source: string; readonly id: string }): void {
-    const since = uuid7Floor(this.#now() - LATE_AFTER_MS);
+    // After Postgres's clock was set back, readers of before do not find new attempts in Postgres, so none is in time.
+    const since = uuid7Floor(this.#options.database.clock.latest() - LATE_AFTER_MS);
     if (id >= since && this.#foundInTime.get(source)?.id !== id) this.#foundInTime.set(source, { since, id });
   }
 

@@ -26,10 +26,19 @@ const MAX_TRIES = 5;
 export class Clock {
   /** Postgres's time minus performance.now(), in milliseconds. */
   #offsetMs: number | undefined;
+  #latestBeforeMs = Number.NEGATIVE_INFINITY;
 
   /** Whole milliseconds since 1970. */
   now(): number {
     return this.#offsetMs === undefined ? Date.now() : Math.round(performance.now() + this.#offsetMs);
+  }
+
+  /**
+   * The greatest time that this clock has had. Later than `now()` only after Postgres's clock was set back, for example by a
+   * failover to a server whose clock is behind.
+   */
+  latest(): number {
+    return Math.max(this.now(), this.#latestBeforeMs);
   }
 
   /** The machine's time minus Postgres's time, in milliseconds; undefined before the first measurement. */
@@ -49,6 +58,8 @@ export class Clock {
       if (next.roundTripMs < best.roundTripMs) best = next;
     }
     if (this.#offsetMs !== undefined && best.roundTripMs > MAX_ROUND_TRIP_MS) return;
+    // The machine's time before the first measurement says nothing about Postgres's clock.
+    if (this.#offsetMs !== undefined) this.#latestBeforeMs = this.latest();
     this.#offsetMs = best.offsetMs;
   }
 }

@@ -87,6 +87,18 @@ async function waitForRounds(rounds = 5): Promise<void> {
   );
 }
 
+test('is checked and sent after a failover to a Postgres whose clock is behind', async () => {
+  const receiver = await startReceiver();
+  await openCircuits(1);
+  await services.query(
+    `UPDATE alert_schedule SET checked_at = now() + interval '1 hour', requested_at = now() + interval '1 hour'`,
+  );
+  await whileRunning({ url: receiver.url }, async () => {
+    await receiver.waitForRequests(1);
+  });
+  await receiver.close();
+});
+
 test('a condition is sent once, by one process, and not again after a restart', async () => {
   const receiver = await startReceiver();
   await openCircuits(3);

@@ -19,6 +19,8 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
+type Announced = { readonly isLate: boolean };
+
 /** Starts a writer whose statements time out after 300 ms and are retried for a second. */
 async function startWriter() {
   const testDatabase = await createTestDatabase();
@@ -36,6 +38,7 @@ async function startWriter() {
     Array.from({ length: 5 }, () => seedDelivery(database, { subscriptionId, tenant: 'acme' })),
   );
   const lines: string[] = [];
+  const announced: Announced[] = [];
   const stopping = new AbortController();
   const writer = new ResultWriter({
     database: { ...database, pool },
@@ -45,10 +48,10 @@ async function startWriter() {
     log: pino({ level: 'error' }, { write: (line: string) => void lines.push(line) }),
     limits: { retryMs: 50, writeRetryForMs: 1_000, extendLeasesMs: 200 },
     // `as`: the parts that a writer uses.
-    ...({ feed: { announce: () => undefined }, circuits: { observe: () => undefined } } as unknown as Pick<
-      ResultWriterOptions,
-      'feed' | 'circuits'
-    >),
+    ...({
+      feed: { announce: (attempt: Announced) => announced.push(attempt) },
+      circuits: { observe: () => undefined },
+    } as unknown as Pick<ResultWriterOptions, 'feed' | 'circuits'>),
   });
   const write = () =>
     Promise.all(
@@ -59,8 +62,23 @@ async function startWriter() {
         await writer.write({ attempt, status: 'SUCCESS', dueAt: null, waitingFor: null, staysEnqueued: false });
       }),
     );
-  return { url: testDatabase.url, database, deliveries, write, lines };
+  return { url: testDatabase.url, database, deliveries, write, lines, announced };
 }
+
+it('announces attempts as late after the clock was set back', async () => {
+  const { database, deliveries, write, announced } = await startWriter();
+  const setClock = (ms: number) =>
+    // `as`: the result of the only statement.
+    database.clock.measure({
+      query: () => Promise.resolve({ rows: [{ now: ms }] }),
+    } as unknown as typeof database.pool);
+  await setClock(Date.now());
+  await write();
+  expect(announced.map(({ isLate }) => isLate)).toEqual(deliveries.map(() => false));
+  await setClock(Date.now() - 600_000);
+  await write();
+  expect(announced.slice(deliveries.length).map(({ isLate }) => isLate)).toEqual(deliveries.map(() => true));
+});
 
 it.each(['attempts', 'deliveries'])(
   'results are kept while %s is locked, even longer than the retries last',

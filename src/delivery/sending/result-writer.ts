@@ -196,7 +196,7 @@ export class ResultWriter {
       write: async (items) => {
         for (const { attempt } of await this.#write(items, () => nextId(clock.now()))) {
           // `previousId` lets a reader detect a missed announcement.
-          this.#options.feed.announce({ ...attempt, previousId, isLate: isLate(attempt.id, clock.now()) });
+          this.#options.feed.announce({ ...attempt, previousId, isLate: isLate(attempt.id, clock.latest()) });
           previousId = attempt.id;
         }
         return [];
@@ -390,7 +390,11 @@ const WRITE_RESULTS = `
  */
 export const LATE_AFTER_MS = 7_500;
 
-/** Whether an attempt that is committed now got its id over LATE_AFTER_MS ago. `nowMs` is from the clock that ids use. */
-export function isLate(id: string, nowMs: number): boolean {
-  return nowMs - uuid7Time(id) > LATE_AFTER_MS;
+/**
+ * Whether an attempt that is committed now got its id over LATE_AFTER_MS before `latestMs`, the greatest time of the clock
+ * that ids use. After that clock was set back, new ids lie below positions of readers that were opened before: as late
+ * attempts they are shown to these readers nevertheless (ADR 9, ADR 11).
+ */
+export function isLate(id: string, latestMs: number): boolean {
+  return latestMs - uuid7Time(id) > LATE_AFTER_MS;
 }
