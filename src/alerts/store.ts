@@ -69,7 +69,8 @@ export async function claimDue(db: Queryable, { minIntervalMs, retryMs, maxRetry
   const { rows } = await db.query<Alert>(
     `WITH turn AS (
        UPDATE alert_schedule SET requested_at = now()
-       WHERE (requested_at <= now() - $1 * interval '1 ms' OR requested_at > now()) AND EXISTS (SELECT FROM alerts WHERE next_try_at <= now())
+       WHERE (requested_at <= now() - $1 * interval '1 ms' OR requested_at > now())
+         AND EXISTS (SELECT FROM alerts WHERE next_try_at <= now())
        RETURNING 1
      )
      UPDATE alerts SET try_count = try_count + 1,
