@@ -1,8 +1,11 @@
 import { afterAll, afterEach, beforeEach, expect, test, vi } from 'vitest';
 
-vi.stubGlobal('document', { baseURI: 'http://localhost/portal/' });
+vi.stubGlobal('document', {
+  baseURI: 'http://localhost/portal/',
+  documentElement: { dataset: { frontEnd: 'portal' } },
+});
 vi.stubGlobal('window', globalThis);
-// Their modules read the address of the page.
+// Their modules read the address of the page and which front end it is.
 const { absence, findSession, keepSession } = await import('./portal-session.ts');
 const { session } = await import('../session/session.ts');
 
