@@ -110,7 +110,7 @@ describe('HOST=::', () => {
     // `as`: Node.js does not document the handle of a server, which binds its address.
     const { _handle: handle } = server as unknown as { _handle: { bind6: () => number } };
     server.close();
-    // What it returns, as a negative number, on such a kernel.
+    // The result on such a kernel, as a negative number.
     vi.spyOn(Object.getPrototypeOf(handle) as typeof handle, 'bind6').mockReturnValue(-constants.errno.EAFNOSUPPORT);
     try {
       expect(await answersOn(['127.0.0.1', '[::1]'])).toEqual({ '127.0.0.1': true, '[::1]': false });

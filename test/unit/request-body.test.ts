@@ -80,7 +80,7 @@ const REQUESTS = [
   ['one that also publishes', { query: 'mutation { publishEvent other }', framing: 'content-length' }],
 ] as const;
 
-/** Makes the parsing of texts with "marker" take 1 s of a clock that otherwise stands still. Returns their count. */
+/** Makes the parsing of texts with "marker" take 1 s of a clock that does not advance otherwise. Returns their count. */
 function watchParsing(): () => number {
   let now = 0;
   let count = 0;
