@@ -1,6 +1,6 @@
 import { checkFilter } from '../delivery-log/filter-input.ts';
 import { AuditActorKind, type AuditEntry, type Prisma } from '../generated/prisma/client.ts';
-import { isUuid, uuid7Floor } from '../lib/uuid7.ts';
+import { CLOCK_DRIFT_MS, isUuid, uuid7Floor } from '../lib/uuid7.ts';
 import { pageOf } from '../postgres/keyset.ts';
 import { ApiKeyScopeEnum } from './api-key.ts';
 import { builder } from './builder.ts';
@@ -114,16 +114,10 @@ function conditions({ mutations, objectIds, from, to }: Filter): Prisma.AuditEnt
     ...(mutations == null ? [] : [{ mutation: { in: mutations.filter(isStorable) } }]),
     ...(objectIds == null ? [] : [{ objectId: { in: objectIds.filter(isStorable).flatMap(formsOf) } }]),
     // An id contains the time at which its mutation started.
-    ...(from == null ? [] : [{ createdAt: { gte: from }, id: { gte: uuid7Floor(from.getTime() - DRIFT_MS) } }]),
-    ...(to == null ? [] : [{ createdAt: { lt: to }, id: { lt: uuid7Floor(to.getTime() + DRIFT_MS) } }]),
+    ...(from == null ? [] : [{ createdAt: { gte: from }, id: { gte: uuid7Floor(from.getTime() - CLOCK_DRIFT_MS) } }]),
+    ...(to == null ? [] : [{ createdAt: { lt: to }, id: { lt: uuid7Floor(to.getTime() + CLOCK_DRIFT_MS) } }]),
   ];
 }
-
-/**
- * Maximum milliseconds between the time in an id and `createdAt`: the duration of a mutation and the skew of a
- * process's clock.
- */
-const DRIFT_MS = 300_000;
 
 /** The ids of rows are recorded in lower case; publishers' ids of events and names as they are. */
 function formsOf(id: string): string[] {

@@ -95,8 +95,8 @@ type Update = SubscriptionKey & {
 };
 
 /**
- * Throws NotFoundError, SubscriptionChangedError, SubscriptionsTooLargeError or an InputError. Deactivating cancels the pending deliveries. Activating,
- * or changing the URL, closes the circuit and discards earlier failures.
+ * Throws NotFoundError, SubscriptionChangedError, SubscriptionsTooLargeError or an InputError. Deactivating cancels the
+ * pending deliveries. Activating, or changing the URL, closes the circuit and discards earlier failures.
  */
 export async function updateWebhookSubscription(
   services: WebhookSubscriptionServices,
