@@ -1,15 +1,13 @@
 import { connect } from 'nats';
 import pg from 'pg';
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { copyTestDatabase } from '../support/database.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 /** The second step of docs/backup.md, `nats consumer rm EVENTS dispatcher`. */
 async function deleteDispatcherConsumer(natsUrl: string): Promise<void> {

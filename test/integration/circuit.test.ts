@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type pg from 'pg';
 import { pino } from 'pino';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CircuitBreaker } from '../../src/delivery/circuit/breaker.ts';
 import { DeliveryStream } from '../../src/delivery/queue/stream.ts';
 import { NatsClient } from '../../src/nats/connection.ts';
@@ -9,17 +9,14 @@ import type { Database } from '../../src/postgres/client.ts';
 import { SubscriptionCache } from '../../src/subscriptions/cache.ts';
 import { createSecretBox } from '../../src/subscriptions/secrets.ts';
 import { insertAttempts, times } from '../support/attempts.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 const LONG_WAITS = { RETRY_SCHEDULE: '1h,1h,1h' };
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { type EngineProcess, startEngineProcess } from '../support/engine-process.ts';
 import { createSocketClient } from '../support/graphql-client.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
@@ -17,7 +18,7 @@ function clockShiftedBy(ms: number): string {
   return `--import=data:text/javascript,${encodeURIComponent(code)}`;
 }
 
-const cleanUps: (() => unknown)[] = [];
+const cleanUps = createCleanUps(afterAll);
 let services: TestServices;
 let receiver: Receiver;
 /** One process whose clock is an hour ahead, and one whose clock is an hour behind. */
@@ -42,10 +43,6 @@ beforeAll(async () => {
     return { status: isFirst && id !== 'slow' ? 500 : 200 };
   });
   cleanUps.push(() => receiver.close());
-});
-
-afterAll(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
 type Page = { deliveryLog: { edges: { node: { startedAt: string; number: number } }[] } };

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, type TestContext, test } from 'v
 import { createIdSequence } from '../../src/lib/uuid7.ts';
 import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
 import { buildConsole, CHROMIUM, launchChromium, NO_CHROMIUM } from '../support/chromium.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import {
   type ConsolePage,
   createSharedProfile,
@@ -59,7 +60,7 @@ test('the console is small: first load and all files', async () => {
 if (CHROMIUM === undefined) process.stderr.write(`tests of the console are skipped: ${NO_CHROMIUM}\n`);
 
 describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
-  const cleanUps: (() => Promise<void>)[] = [];
+  const cleanUps = createCleanUps(afterAll);
   let scene: Scene;
   let browser: Browser;
   let profile: BrowserContext;
@@ -91,9 +92,6 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const [first] = deliveries.nodes;
     if (first === undefined) throw new Error('there is no delivery');
     delivery = first;
-  });
-  afterAll(async () => {
-    for (const cleanUp of cleanUps.reverse()) await cleanUp();
   });
 
   /** Publishes an event that the filter of the only subscription to its type does not match. */

@@ -1,18 +1,15 @@
 import { connect, type NatsConnection } from 'nats';
 import { pino } from 'pino';
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { consume } from '../../src/nats/consume.ts';
 import { natsNames } from '../../src/nats/names.ts';
 import { StreamReconciler } from '../../src/nats/reconcile.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 async function startServer(): Promise<TestNats> {
   const server = await startTestNats();

@@ -5,18 +5,16 @@ import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
 import { Dispatcher } from '../../src/events/dispatcher.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
 import { Clock } from '../../src/postgres/clock.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { startNatsParts } from '../support/nats-parts.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { startTestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
+const cleanUps = createCleanUps();
 
-afterEach(async () => {
-  vi.restoreAllMocks();
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+afterEach(() => void vi.restoreAllMocks());
 
 /** Makes every insert of an event of this type fail with a transient error. */
 async function failAlways({ query }: Scene, type: string): Promise<void> {

@@ -2,11 +2,12 @@ import { once } from 'node:events';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { EgressAgents } from '../../src/delivery/http/agents.ts';
 import { dial } from '../../src/delivery/http/dial.ts';
 import type { EgressPolicy } from '../../src/delivery/http/egress-policy.ts';
 import { postWithStaleConnectionRetry } from '../../src/delivery/http/request.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { startDnsServer } from '../support/dns-server.ts';
 import { type ForwardProxy, startConnectProxy, startSocksProxy } from '../support/forward-proxies.ts';
 import { findOwnPort } from '../support/own-port.ts';
@@ -25,10 +26,7 @@ const CERTIFICATE = createCertificate({
   notAfter: new Date(Date.now() + HOUR_MS),
 });
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanUps = createCleanUps();
 
 const KINDS = [
   { protocol: 'http', startProxy: startConnectProxy },
@@ -40,7 +38,7 @@ type Kind = (typeof KINDS)[number];
 
 async function startProxy({ startProxy: start }: Kind, options: ProxyOptions): Promise<ForwardProxy> {
   const proxy = await start(options);
-  cleanups.push(() => proxy.close());
+  cleanUps.push(() => proxy.close());
   return proxy;
 }
 
@@ -54,7 +52,7 @@ async function startAgents(policy: Partial<EgressPolicy>, addresses: readonly st
     ...policy,
   });
   agents.pooled.https.options.ca = CERTIFICATE.cert;
-  cleanups.push(
+  cleanUps.push(
     () => dns.close(),
     () => {
       agents.close();
@@ -71,7 +69,7 @@ function proxyAt(kind: Kind, port: number, username = '') {
 
 async function startHttpReceiver() {
   const receiver = await startReceiver();
-  cleanups.push(() => receiver.close());
+  cleanUps.push(() => receiver.close());
   return { receiver, address: new URL(receiver.url).host };
 }
 
@@ -85,7 +83,7 @@ async function startTlsReceiver() {
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  cleanups.push(() => {
+  cleanUps.push(() => {
     server.closeAllConnections();
     server.close();
   });
@@ -236,7 +234,7 @@ describe('from a fixed source address', () => {
     const { address, receiver } = await startHttpReceiver();
     const port = Number(address.split(':').at(-1));
     const sixth = await startTcpProxy({ port, ownHost: '::1' });
-    cleanups.push(() => sixth.stop());
+    cleanUps.push(() => sixth.stop());
     const { post } = await startAgents({ sourceAddresses: [SOURCE, '::1'], allowCidrs });
     expect(await post(`http://127.0.0.1:${port}/`)).toMatchObject({ statusCode: 200 });
     expect(receiver.requests.map(({ remoteAddress }) => remoteAddress)).toEqual([SOURCE]);

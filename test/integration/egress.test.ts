@@ -2,11 +2,12 @@ import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
 import { createServer } from 'node:net';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { EgressAgents } from '../../src/delivery/http/agents.ts';
 import type { EgressPolicy } from '../../src/delivery/http/egress-policy.ts';
 import { type Outcome, postWithStaleConnectionRetry } from '../../src/delivery/http/request.ts';
 import { Resolver } from '../../src/delivery/http/resolver.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { type DnsAnswer, type DnsQuestion, startDnsServer } from '../support/dns-server.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { startUnansweredPort } from '../support/unanswered-port.ts';
@@ -17,10 +18,7 @@ const INSIDE = '127.0.0.2';
 const INSIDE_V6 = '::1';
 const NAME = 'hooks.example.com';
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanUps = createCleanUps();
 
 async function start(answer: (question: DnsQuestion) => DnsAnswer, policy: Partial<EgressPolicy> = {}) {
   const receiver = await startReceiver();
@@ -32,7 +30,7 @@ async function start(answer: (question: DnsQuestion) => DnsAnswer, policy: Parti
     dnsServers: [dns.address],
     ...policy,
   });
-  cleanups.push(
+  cleanUps.push(
     () => receiver.close(),
     () => dns.close(),
     () => {
@@ -82,7 +80,7 @@ describe('the egress guard', () => {
     });
     inside.listen(Number(port), INSIDE);
     await once(inside, 'listening');
-    cleanups.push(() => inside.close());
+    cleanUps.push(() => inside.close());
     // If the check and the connection asked separately, this connection would go inside.
     expect(await attempt(NAME)).toMatchObject({ statusCode: 200 });
     expect(dns.questions.map(({ type, count }) => [type, count]).sort()).toEqual([
@@ -126,7 +124,7 @@ describe('the egress guard', () => {
   it('tries the next address if one drops packets', async () => {
     const { attempt, port } = await start(() => addresses('127.0.0.3', PUBLIC), { allowCidrs: ['127.0.0.0/8'] });
     const target = await startUnansweredPort({ host: '127.0.0.3', port: Number(port) });
-    cleanups.push(() => target.close());
+    cleanUps.push(() => target.close());
     expect(await attempt(NAME, 3_000)).toMatchObject({ kind: 'response', statusCode: 200 });
   });
 
@@ -185,7 +183,7 @@ describe('the egress guard', () => {
 
   it('uses no proxy from the environment, because the guard would check the proxy in place of the target', async () => {
     const proxy = await startReceiver();
-    cleanups.push(() => proxy.close());
+    cleanUps.push(() => proxy.close());
     for (const name of ['http_proxy', 'https_proxy', 'all_proxy']) {
       vi.stubEnv(name, proxy.url);
       vi.stubEnv(name.toUpperCase(), proxy.url);
@@ -193,7 +191,7 @@ describe('the egress guard', () => {
     vi.stubEnv('NODE_USE_ENV_PROXY', '1');
     vi.stubEnv('no_proxy', '');
     vi.stubEnv('NO_PROXY', '');
-    cleanups.push(() => vi.unstubAllEnvs());
+    cleanUps.push(() => vi.unstubAllEnvs());
     const { attempt, agents, receiver } = await start(() => addresses(PUBLIC));
     expect(await attempt(NAME)).toMatchObject({ statusCode: 200 });
     const overTls = { url: receiver.url.replace('http:', 'https:'), headers: {}, body: Buffer.from('{}') };

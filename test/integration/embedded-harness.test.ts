@@ -2,18 +2,15 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { connect as connectToNats } from 'nats';
 import pg from 'pg';
-import { afterEach, expect, inject, it } from 'vitest';
+import { expect, inject, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { startTestNats } from '../support/nats.ts';
 import { startTestPostgres } from '../support/postgres.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-let cleanUps: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  await Promise.all(cleanUps.map((cleanUp) => cleanUp()));
-  cleanUps = [];
-});
+const cleanUps = createCleanUps();
 
 async function query(url: string, sql: string, timeoutMs = 20_000): Promise<unknown[]> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: timeoutMs, query_timeout: timeoutMs });

@@ -1,5 +1,6 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -33,11 +34,7 @@ type PutResult = {
 };
 type Page = { readonly edges: readonly { readonly cursor: string; readonly node: { readonly name: string } }[] };
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 describe('the catalogue', () => {
   let api: Api;

@@ -1,22 +1,20 @@
 import { randomUUID } from 'node:crypto';
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { createDeliveryStatements } from '../../src/delivery/sending/delivery-statements.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { startScene } from '../support/scene.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { expectCoreWorks } from './core-flow.ts';
 
-const cleanUps: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 it.each(['2', '3'])(
   'with DATABASE_POOL_SIZE=%s everything works, with at most the documented number of connections',
   async (size) => {
-    const scene = await startScene(cleanUps as (() => Promise<void>)[], { env: { DATABASE_POOL_SIZE: size } });
+    const scene = await startScene(cleanUps, { env: { DATABASE_POOL_SIZE: size } });
     const receiver = await scene.receive((_request, index) => ({ status: index === 0 ? 503 : 200 }));
     await expectCoreWorks({ apps: [scene.app], publish: scene.publish, receiver });
     await scene.publishMany('a', 300);

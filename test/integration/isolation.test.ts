@@ -1,14 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import type { Receiver, Respond } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 /** Answers each request after 50 to 200 ms once `expected` requests have arrived. Counts concurrent requests. */
 function slowAnswers(expected: number): { readonly respond: Respond; readonly most: () => number } {

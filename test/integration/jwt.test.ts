@@ -3,8 +3,9 @@ import { createServer, type Server } from 'node:http';
 import type { CryptoKey, JWK } from 'jose';
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT } from 'jose';
 import { pino } from 'pino';
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createVerifyJwt } from '../../src/auth/jwt.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { ask } from '../support/graphql-client.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
@@ -12,13 +13,10 @@ import { startTestApp, startTestServices, type TestApp, type TestServices } from
 const SECRET = 'a secret of thirty-two characters';
 
 let services: TestServices;
-const cleanUps: (() => Promise<void>)[] = [];
+const cleanUps = createCleanUps();
 
 beforeAll(async () => {
   services = await startTestServices();
-});
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 afterAll(async () => {
   await services.stop();
@@ -163,7 +161,7 @@ describe('with a JWK Set', () => {
     const verify = createVerifyJwt({ jwksUrl: jwks.url }, pino({ level: 'silent' }));
     expect(await verify(await sign({ alg: 'ES256', key: privateKey, kid: 'a' }))).toBeDefined();
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 31_000 });
-    cleanUps.push(() => Promise.resolve(void vi.useRealTimers()));
+    cleanUps.push(() => vi.useRealTimers());
     jwks.setStatus(503);
     for (let n = 0; n < 20; n += 1) {
       expect(await verify(await sign({ alg: 'ES256', key: privateKey, kid: `unknown-${n}` }))).toBeUndefined();
@@ -184,7 +182,7 @@ describe('with a JWK Set', () => {
     const [machineNow, passed] = [Date.now, performance.now.bind(performance)];
     vi.spyOn(Date, 'now').mockImplementation(() => machineNow() - 3_600_000);
     vi.spyOn(performance, 'now').mockImplementation(() => passed() + 31_000);
-    cleanUps.push(() => Promise.resolve(void vi.restoreAllMocks()));
+    cleanUps.push(() => vi.restoreAllMocks());
     keys.push({ ...(await exportJWK(next.publicKey)), kid: 'next' });
     const token = await sign({ alg: 'ES256', key: next.privateKey, kid: 'next' });
     expect(await verify(token)).toBeDefined();
@@ -202,7 +200,7 @@ describe('with a JWK Set', () => {
     jwks.setStatus(503);
     const verify = createVerifyJwt({ jwksUrl: jwks.url }, pino({ level: 'silent' }));
     vi.useFakeTimers({ toFake: ['Date', 'performance'] });
-    cleanUps.push(() => Promise.resolve(void vi.useRealTimers()));
+    cleanUps.push(() => vi.useRealTimers());
     for (let n = 0; n < 20; n += 1) {
       await expect(verify(await sign({ alg: 'ES256', key: privateKey, kid: `${n}` }))).rejects.toThrow('keys of JWTs');
     }

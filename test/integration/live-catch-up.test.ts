@@ -1,8 +1,9 @@
 import type { Client } from 'graphql-ws';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createDatabase, type Database } from '../../src/postgres/client.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { ask, type Collected, collect, createSocketClient, openEvents } from '../support/graphql-client.ts';
 import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
@@ -19,7 +20,7 @@ let server: ApiServer;
 /** Separate connections from those of the api process. */
 let own: Database;
 let delivery: Delivery;
-const cleanUps: (() => Promise<unknown>)[] = [];
+const cleanUps = createCleanUps();
 
 beforeAll(async () => {
   api = await startApi();
@@ -33,9 +34,6 @@ afterAll(async () => {
 });
 beforeEach(async () => {
   delivery = await deliveryOf(api, TENANT);
-});
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
 function connect(credentials: string, at = server.url): Client {

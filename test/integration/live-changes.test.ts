@@ -11,6 +11,7 @@ import { uuid7 } from '../../src/lib/uuid7.ts';
 import { type Database, type Queryable, transaction } from '../../src/postgres/client.ts';
 import { deleteOldChanges } from '../../src/retention/expired-rows.ts';
 import { createApiKey } from '../support/api-keys.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 import { type Collected, collect, createSocketClient } from '../support/graphql-client.ts';
 import { type Scene, startScene } from '../support/scene.ts';
@@ -252,13 +253,10 @@ describe('the feed of changes', () => {
 });
 
 describe('the streams', () => {
-  const cleanUps: (() => Promise<void>)[] = [];
+  const cleanUps = createCleanUps(afterAll);
   let scene: Scene;
   beforeAll(async () => {
     scene = await startScene(cleanUps);
-  });
-  afterAll(async () => {
-    for (const cleanUp of cleanUps.reverse()) await cleanUp();
   });
 
   function subscribe<Data extends object>(query: string, key = ADMIN_API_KEY): Collected<Data> {

@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { connect } from 'nats';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { scrape } from '../support/metrics.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
+const cleanUps = createCleanUps();
 let services: TestServices;
 let receiver: Receiver;
 let subscriptionId: string;
@@ -20,10 +21,6 @@ beforeEach(async () => {
   const api = await startTestApp(services, { env: { ROLES: 'api' } });
   subscriptionId = (await api.subscribe({ url: receiver.url })).id;
   await api.stop();
-});
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
 async function startApp(): Promise<TestApp> {

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { countPending } from '../../src/delivery/queue/metrics.ts';
 import { createDatabase, transaction } from '../../src/postgres/client.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { ask, createSocketClient, openEvents } from '../support/graphql-client.ts';
 import { type Metrics, scrape } from '../support/metrics.ts';
 import { startTestPostgres } from '../support/postgres.ts';
@@ -11,11 +12,7 @@ import { type Scene, startScene } from '../support/scene.ts';
 import { startTestApp, startTestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 const METRICS_TOKEN = 'a metrics token of more than thirty-two characters';
 
@@ -42,14 +39,11 @@ async function subscribe(scene: Scene, type: string, { url, maxInFlight = 10 }: 
 }
 
 describe('/metrics', () => {
-  const cleanUpsAtLast: (() => Promise<void>)[] = [];
+  const cleanUpsAtLast = createCleanUps(afterAll);
   let scene: Scene;
 
   beforeAll(async () => {
     scene = await startScene(cleanUpsAtLast);
-  });
-  afterAll(async () => {
-    for (const cleanUp of cleanUpsAtLast.reverse()) await cleanUp();
   });
 
   it('requires its token, which permits nothing else, or the admin key, with any roles', async () => {

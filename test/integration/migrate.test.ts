@@ -1,14 +1,15 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pino } from 'pino';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { beforeEach, expect, it } from 'vitest';
 import { openConnection } from '../../src/postgres/connection.ts';
 import { migrate } from '../../src/postgres/migrate.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => unknown)[] = [];
+const cleanUps = createCleanUps();
 let url: string;
 let folder: string;
 let query: <T>(sql: string) => Promise<T[]>;
@@ -23,10 +24,6 @@ beforeEach(async () => {
   const temp = await createTempFolder();
   cleanUps.push(() => temp.remove());
   folder = temp.path;
-});
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
 async function addMigration(name: string, sql: string): Promise<void> {

@@ -4,21 +4,19 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { NatsClient } from '../../src/nats/connection.ts';
 import { RollCall } from '../../src/nats/roll-call.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { type NatsCluster, startNatsCluster } from '../support/nats-cluster.ts';
 import { TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
+const cleanUps = createCleanUps(afterAll);
 let logged: Record<string, unknown>[] = [];
 const log = pino({ level: 'info' }, { write: (line: string) => void logged.push(JSON.parse(line) as never) });
 let cluster: NatsCluster;
 
 beforeAll(async () => {
   cluster = await startNatsCluster(inject('natsServer'), { password: 'right' });
-});
-afterAll(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-  await cluster.stop();
+  cleanUps.push(() => cluster.stop());
 });
 
 function createBus(password: string, members = cluster.members): NatsClient {

@@ -1,10 +1,11 @@
 import { connect } from 'nats';
 import { pino } from 'pino';
-import { afterEach, describe, expect, inject, it } from 'vitest';
+import { describe, expect, inject, it } from 'vitest';
 import { type DeliveryMessage, messageId } from '../../src/delivery/queue/message.ts';
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { NoAnswerError } from '../../src/nats/publisher.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { type NatsParts, startNatsParts } from '../support/nats-parts.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -12,11 +13,7 @@ import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 async function startServer(...args: string[]): Promise<string> {
   return `127.0.0.1:${await startServerOnPort(...args)}`;

@@ -2,10 +2,11 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { nkeys } from 'nats';
 import { pino } from 'pino';
-import { afterEach, beforeEach, expect, inject, it } from 'vitest';
+import { beforeEach, expect, inject, it } from 'vitest';
 import { readConfig } from '../../src/config/config.ts';
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
 import { NatsClient } from '../../src/nats/connection.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { createCertificate } from '../support/self-signed-certificate.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -20,16 +21,13 @@ const { createOperator, createAccount, createUser } = nkeys as Record<
   () => Key
 >;
 
-const cleanUps: (() => Promise<void>)[] = [];
+const cleanUps = createCleanUps();
 let folder: string;
 
 beforeEach(async () => {
   const temp = await createTempFolder();
   folder = temp.path;
   cleanUps.push(() => temp.remove());
-});
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
 async function write(name: string, text: string): Promise<string> {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
 import { natsNames } from '../../src/nats/names.ts';
 import { probeNats } from '../../src/nats/probe.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
@@ -22,7 +23,7 @@ let port: number;
 let app: TestApp;
 let receiver: Receiver;
 let logged = '';
-const cleanUps: (() => Promise<void>)[] = [];
+const cleanUps = createCleanUps(afterAll);
 
 beforeAll(async () => {
   const [, accounts = ''] = /^```conf\n(.*?)^```$/ms.exec(await readFile(PAGE, 'utf8')) ?? [];
@@ -48,9 +49,6 @@ beforeAll(async () => {
   const log = pino({ level: 'warn' }, { write: (line: string) => void (logged += line) });
   app = await startTestApp({ databaseUrl: database.url, nats: { url } }, { log });
   cleanUps.push(() => app.stop());
-});
-afterAll(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
 /** Connects as one of the users of the page, and returns the permissions that the server has denied. */

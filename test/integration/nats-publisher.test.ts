@@ -4,6 +4,7 @@ import { connect, DiscardPolicy, ErrorCode, Events, type NatsConnection } from '
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
 import { JetStreamPublisher, NoAnswerError } from '../../src/nats/publisher.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { stall } from '../support/other-loop-receiver.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -17,7 +18,7 @@ const ROOM = 400;
 let server: ServerProcess;
 let connection: NatsConnection;
 let publisher: JetStreamPublisher;
-const cleanUps: (() => Promise<void>)[] = [];
+const cleanUps = createCleanUps(afterAll);
 
 /** Starts a publisher like NatsClient. */
 function startPublisher(on: NatsConnection, timeoutMs: number): JetStreamPublisher {
@@ -61,9 +62,6 @@ beforeAll(async () => {
   await jsm.streams.add({ name: 'KEPT', subjects: ['kept.*'] });
   const full = { max_msgs_per_subject: ROOM, discard_new_per_subject: true, discard: DiscardPolicy.New };
   await jsm.streams.add({ name: 'FULL', subjects: ['full.*'], ...full });
-});
-afterAll(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
 async function storedIn(stream: string): Promise<number> {

@@ -1,25 +1,22 @@
 import { connect, DiscardPolicy, headers, type JetStreamManager, type NatsConnection, NatsError } from 'nats';
 import { pino } from 'pino';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { natsNames } from '../../src/nats/names.ts';
 import { StreamReconciler } from '../../src/nats/reconcile.ts';
 import { requiredSetup } from '../../src/nats/streams.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { startTestNats, type TestNatsOptions } from '../support/nats.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor, waitUntilReady } from '../support/wait-for.ts';
 
 const MEBIBYTE = 1024 * 1024;
-const cleanUps: (() => Promise<void>)[] = [];
+const cleanUps = createCleanUps();
 let logged = '';
 const log = pino({ level: 'info' }, { write: (line: string) => void (logged += line) });
 
 beforeEach(() => {
   logged = '';
-});
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
 async function connectTo(url: string): Promise<NatsConnection> {

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config/config.ts';
 import { natsNames } from '../../src/nats/names.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { scrape } from '../support/metrics.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
@@ -15,7 +16,6 @@ import { waitFor } from '../support/wait-for.ts';
 let nats: TestNats;
 let connection: NatsConnection;
 let jsm: JetStreamManager;
-const cleanUps: (() => Promise<void>)[] = [];
 
 beforeAll(async () => {
   nats = await startTestNats();
@@ -27,9 +27,10 @@ afterAll(async () => {
   await nats.stop();
 });
 afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
   for (const { config } of await jsm.streams.list().next()) await jsm.streams.delete(config.name);
 });
+// Vitest runs the newest hook first: the programs stop before their streams are deleted.
+const cleanUps = createCleanUps();
 
 type Installation = { readonly app: TestApp; readonly receiver: Receiver; readonly id: string };
 

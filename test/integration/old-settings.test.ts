@@ -1,14 +1,11 @@
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { withConnection } from '../../src/postgres/connection.ts';
 import { deleteExpiredRows } from '../../src/retention/expired-rows.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { createRetentionDatabase, DAY_MS, type RetentionDatabase } from '../support/retention-database.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 const NOW = Date.now();
 

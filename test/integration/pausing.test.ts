@@ -1,18 +1,16 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
+const cleanUps = createCleanUps(afterAll);
 let scene: Scene;
 let receiver: Receiver;
 beforeAll(async () => {
   scene = await startScene(cleanUps);
   receiver = await scene.receive();
-});
-afterAll(async () => {
-  for (const cleanUp of cleanUps.reverse()) await cleanUp();
 });
 
 const subscribe = (eventType: string) => scene.app.subscribe({ url: receiver.url, eventTypes: [eventType] });

@@ -1,7 +1,8 @@
-import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { StartError } from '../../src/lib/start-error.ts';
 import { checkServer } from '../../src/postgres/check-server.ts';
 import { createDatabase, transaction } from '../../src/postgres/client.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { findPgBouncer, type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
 import { startReceiver } from '../support/receiver.ts';
@@ -10,10 +11,7 @@ import { expectCoreWorks } from './core-flow.ts';
 
 type PoolMode = Parameters<typeof startPgBouncer>[1]['poolMode'];
 
-const cleanUps: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 const binary = await findPgBouncer();
 

@@ -1,8 +1,9 @@
 import { connect } from 'nats';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { createDeliveryStatements } from '../../src/delivery/sending/delivery-statements.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { createTestDatabase } from '../support/database.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
@@ -11,11 +12,7 @@ import { TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { seedDelivery } from './graphql-api.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 /** Makes Postgres reject the recording of attempts for which the condition is true. */
 async function refuse(

@@ -4,6 +4,7 @@ import process from 'node:process';
 import type { Browser, BrowserContext, Frame, Page, WebSocket } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { buildConsole, CHROMIUM, launchChromium, NO_CHROMIUM } from '../support/chromium.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { findBarriers, findCutOff, findOverflow, goTo } from '../support/console-page.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import type { Receiver } from '../support/receiver.ts';
@@ -14,7 +15,7 @@ import { WAIT_TIMEOUT_MS, waitFor } from '../support/wait-for.ts';
 if (CHROMIUM === undefined) process.stderr.write(`tests of the portal are skipped: ${NO_CHROMIUM}\n`);
 
 describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
-  const cleanUps: (() => Promise<void>)[] = [];
+  const cleanUps = createCleanUps(afterAll);
   let scene: Scene;
   let browser: Browser;
   let context: BrowserContext;
@@ -42,16 +43,13 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     await scene.publish('events.acme.order.paid', '{"card":"secret data"}');
     await scene.waitForDeliveries(1, `status = 'SUCCESS'`);
   });
-  afterAll(async () => {
-    for (const cleanUp of cleanUps.reverse()) await cleanUp();
-  });
   afterEach(() => context.close());
 
   async function startExample(port: number): Promise<void> {
     const env = { ...process.env, URL: scene.app.url, KEY: ADMIN_API_KEY, PORT: String(port) };
     const path = join(import.meta.dirname, '../../examples/portal/serve.mjs');
     const child: ChildProcess = spawn(process.execPath, [path], { env, stdio: 'ignore' });
-    cleanUps.push(() => Promise.resolve(void child.kill()));
+    cleanUps.push(() => child.kill());
     await waitFor(async () => (await fetch(`http://localhost:${port}/`)).ok, { what: 'the example' });
   }
 

@@ -5,8 +5,9 @@ import process from 'node:process';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { pino } from 'pino';
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { RetentionJob } from '../../src/retention/job.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { findDebianProgram } from '../support/debian-program.ts';
 import { startPostgresProcess } from '../support/postgres.ts';
 import { startReceiver } from '../support/receiver.ts';
@@ -15,10 +16,7 @@ import { startTestApp, startTestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { expectCoreWorks } from './core-flow.ts';
 
-const cleanUps: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 const FOLDER = '/usr/lib/postgresql/15/bin';
 const postgres = await findDebianProgram({ package: 'postgresql-15', program: 'postgres', folder: FOLDER });

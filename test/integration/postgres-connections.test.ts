@@ -1,7 +1,7 @@
 import { PrismaPg } from '@prisma/adapter-pg';
 import type pg from 'pg';
 import { pino } from 'pino';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PrismaClient } from '../../src/generated/prisma/client.ts';
 import { createDatabase, type Database, transaction } from '../../src/postgres/client.ts';
 import { Clock } from '../../src/postgres/clock.ts';
@@ -9,18 +9,15 @@ import { openConnection, withConnection } from '../../src/postgres/connection.ts
 import { isReadOnly, isUnavailable } from '../../src/postgres/errors.ts';
 import { ChangeListener } from '../../src/postgres/listener.ts';
 import { PoolGroup, type PoolOptions } from '../../src/postgres/pool.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { ask, openEvents } from '../support/graphql-client.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { startTestApp, startTestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => unknown)[] = [];
-const atEnd: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
+const atEnd = createCleanUps(afterAll);
 
 let testDatabase: TestDatabase;
 let admin: pg.Client;
@@ -29,11 +26,7 @@ beforeAll(async () => {
   testDatabase = await createTestDatabase();
   const connection = await openConnection({ connectionString: testDatabase.url });
   admin = connection.client;
-  atEnd.push(connection.close, () => testDatabase.drop());
-});
-
-afterAll(async () => {
-  for (const cleanUp of atEnd) await cleanUp();
+  atEnd.push(() => testDatabase.drop(), connection.close);
 });
 
 /** Returns the port of the server, and a function for the URL of the database through another port. */

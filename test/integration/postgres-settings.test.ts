@@ -1,21 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import pg from 'pg';
-import { afterEach, expect, inject, it } from 'vitest';
+import { expect, inject, it } from 'vitest';
 import { StartError } from '../../src/lib/start-error.ts';
 import { checkServer } from '../../src/postgres/check-server.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
 import { migrate } from '../../src/postgres/migrate.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices } from '../support/test-app.ts';
 import { expectCoreWorks } from './core-flow.ts';
 
 const MIGRATIONS = join(import.meta.dirname, '../../prisma/migrations');
-const cleanUps: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 async function asAdmin(...statements: readonly string[]): Promise<void> {
   const client = new pg.Client({ connectionString: inject('postgres') });

@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -20,11 +21,7 @@ type Result = {
   readonly problems?: readonly { readonly path: string; readonly message: string }[];
 };
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 async function publish({ app }: Pick<Scene, 'app'>, input: Record<string, unknown>): Promise<Result> {
   const variables = { input: { tenant: 'acme', type: 'order.paid', data: {}, ...input } };

@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 
 const PUBLISH = `mutation ($input: PublishEventsInput!) {
@@ -13,11 +14,7 @@ type EventInput = { readonly type?: string; readonly data?: unknown; readonly id
 type Result = { readonly status: string; readonly id: string | null; readonly code: string | null };
 type Answer = { readonly results?: readonly Result[]; readonly code?: string; readonly problems?: unknown };
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 async function publish({ app }: Pick<Scene, 'app'>, events: readonly EventInput[], tenant = 'acme'): Promise<Answer> {
   const input = { tenant, events: events.map((event) => ({ type: 'order.paid', data: {}, ...event })) };

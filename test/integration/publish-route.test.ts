@@ -1,4 +1,5 @@
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { startScene } from '../support/scene.ts';
 
 /** Requests of services bypass Yoga. With an Accept that lists two types, they do not. */
@@ -8,11 +9,7 @@ const PUBLISH = `mutation Publish($input: PublishEventInput!) {
 }`;
 const input = { tenant: 'acme', type: 'order.paid', data: { total: 1 }, id: 'same' };
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 it('a publishing mutation has the same answer with and without the Fetch API in between', async () => {
   const { app } = await startScene(cleanUps, { env: { API_RATE_LIMIT: '1000' } });

@@ -1,21 +1,18 @@
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { insertSubscriptions, subjectsOf } from '../../bench/many-subscriptions.ts';
 import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
 import { createPublishEvents, type EventToPublish } from '../../src/events/publish.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { startNatsParts } from '../support/nats-parts.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { SECRETS_KEY, startTestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 /** Starts publishing with Postgres. Calls in one turn of the event loop are one batch. */
 async function startPublishing(

@@ -1,14 +1,11 @@
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { type EngineProcess, startEngineProcess } from '../support/engine-process.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { startTestServices, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 const EVENTS = 300;
 const KILLS = 3;

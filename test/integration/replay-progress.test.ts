@@ -1,20 +1,17 @@
 import { pino } from 'pino';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Replay } from '../../src/generated/prisma/client.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
 import { ReplayFeed, watchReplay } from '../../src/replays/progress.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { type Collected, collect, createSocketClient } from '../support/graphql-client.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import type { TestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 type Progress = { readonly status: string; readonly replayedCount: number };
 type Watching = Collected<{ readonly replayProgress: Progress }>;

@@ -1,14 +1,11 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { type Scene, type SceneOptions, startScene } from '../support/scene.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { post, startApi } from './graphql-api.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 const UNKNOWN_ID = '01a20159-2fa4-72b7-abff-abd08ae48306';
 const FIELDS = `id tenant status filter ratePerSecond deliveryCount replayedCount skippedCount createdAt completedAt

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { leaseDeliveries } from '../../src/delivery/queue/store.ts';
 import type { NewAttempt } from '../../src/delivery/sending/attempt.ts';
 import { ResultWriter, type ResultWriterOptions } from '../../src/delivery/sending/result-writer.ts';
@@ -8,16 +8,13 @@ import type { Attempt } from '../../src/generated/prisma/client.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
 import { PoolGroup } from '../../src/postgres/pool.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { attemptOf, seedDelivery } from './graphql-api.ts';
 
-const cleanUps: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 type Announced = { readonly isLate: boolean };
 

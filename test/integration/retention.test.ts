@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { pino } from 'pino';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { withConnection } from '../../src/postgres/connection.ts';
 import { isTimeout } from '../../src/postgres/errors.ts';
@@ -8,6 +8,7 @@ import { deleteExpiredRows } from '../../src/retention/expired-rows.ts';
 import { RetentionJob } from '../../src/retention/job.ts';
 import { createPartitions, dropPartitions } from '../../src/retention/partitions.ts';
 import { LOWEST_ID, trimSubscriptions } from '../../src/retention/trim.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { startReceiver } from '../support/receiver.ts';
 import {
   createRetentionDatabase,
@@ -18,11 +19,7 @@ import {
 import { startTestApp, startTestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 function onCleanUp<T extends { stop(): Promise<void> }>(part: T): T {
   cleanUps.push(() => part.stop());

@@ -1,13 +1,10 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import type { Receiver, Respond } from '../support/receiver.ts';
 import { type Scene, type SceneOptions, startScene } from '../support/scene.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 const LONG = { env: { RETRY_SCHEDULE: '30s,10h' } };
 const NEVER = { env: { RETRY_SCHEDULE: '10h' } };

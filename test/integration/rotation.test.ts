@@ -1,14 +1,11 @@
 import { Webhook } from 'standardwebhooks';
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 type Signed = {
   readonly subscription: { readonly secrets: readonly { readonly id: string }[] };

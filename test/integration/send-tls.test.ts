@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { createServer as createTcpServer } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { EgressAgents } from '../../src/delivery/http/agents.ts';
 import { postWithStaleConnectionRetry } from '../../src/delivery/http/request.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { HOSTILITIES, portOf, startHostileReceiver } from '../support/hostile-receiver.ts';
 import { createCertificate } from '../support/self-signed-certificate.ts';
 
@@ -14,10 +15,7 @@ const EXPIRED = createCertificate({ hosts: ['localhost'], notBefore: inHours(-2)
 const FUTURE = createCertificate({ hosts: ['localhost'], notBefore: inHours(1), notAfter: inHours(2) });
 const OTHER_HOST = createCertificate({ hosts: ['example.com'], notBefore: inHours(-1), notAfter: inHours(1) });
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanUps = createCleanUps();
 
 /** Starts a receiver that answers each request with 200; `sockets` has its open connections. */
 async function startTlsReceiver(options: TlsOptions) {
@@ -33,7 +31,7 @@ async function startTlsReceiver(options: TlsOptions) {
   server.on('tlsClientError', () => undefined);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  cleanups.push(() => {
+  cleanUps.push(() => {
     for (const socket of sockets) socket.destroy();
     server.close();
   });
@@ -52,7 +50,7 @@ function attempt(
 function createAgents(trusted?: string): EgressAgents {
   const agents = new EgressAgents({ allowCidrs: ['127.0.0.0/8'], allowHttp: 'never', denyPorts: new Set() });
   if (trusted !== undefined) agents.pooled.https.options.ca = trusted;
-  cleanups.push(() => {
+  cleanUps.push(() => {
     agents.close();
   });
   return agents;
@@ -115,7 +113,7 @@ describe('send over TLS', () => {
 
   it('ignores NODE_TLS_REJECT_UNAUTHORIZED', async () => {
     vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
-    cleanups.push(() => vi.unstubAllEnvs());
+    cleanUps.push(() => vi.unstubAllEnvs());
     const receiver = await startTlsReceiver(VALID);
     expect(await attempt(`https://localhost:${receiver.port}/`)).toMatchObject({ reason: 'TLS_FAILURE' });
   });
@@ -128,7 +126,7 @@ describe('send over TLS', () => {
     ['speaks TLS', 'TLS_FAILURE', 'the TLS handshake failed'],
   ] as const)('to a receiver that %s fails with %s', async (hostility, reason, message) => {
     const receiver = await startHostileReceiver(HOSTILITIES[hostility]);
-    cleanups.push(() => receiver.close());
+    cleanUps.push(() => receiver.close());
     const outcome = await attempt(`https://127.0.0.1:${receiver.port}/`, undefined, 1_000);
     expect(outcome).toMatchObject({ kind: 'failure', reason, message });
     receiver.drain();

@@ -1,20 +1,18 @@
 import { createServer as createTcpServer } from 'node:net';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { EgressAgents } from '../../src/delivery/http/agents.ts';
 import { type PostRequest, postWithStaleConnectionRetry } from '../../src/delivery/http/request.ts';
 import { loopClock } from '../../src/lib/event-loop.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { HOSTILITIES, portOf, startHostileReceiver } from '../support/hostile-receiver.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { startUnansweredPort } from '../support/unanswered-port.ts';
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanUps = createCleanUps();
 
 function createAgents(options?: { maxSocketAgeMs: number }): EgressAgents {
   const agents = new EgressAgents({ allowCidrs: ['127.0.0.0/8'], allowHttp: 'always', denyPorts: new Set() }, options);
-  cleanups.push(() => {
+  cleanUps.push(() => {
     agents.close();
   });
   return agents;
@@ -22,7 +20,7 @@ function createAgents(options?: { maxSocketAgeMs: number }): EgressAgents {
 
 async function receiverOf(...args: Parameters<typeof startReceiver>) {
   const receiver = await startReceiver(...args);
-  cleanups.push(() => receiver.close());
+  cleanUps.push(() => receiver.close());
   return receiver;
 }
 
@@ -64,7 +62,7 @@ describe('send', () => {
       behave: (socket) =>
         socket.write('HTTP/1.1 200 OK\r\nset-cookie: a\r\nset-cookie: b\r\ncontent-length: 0\r\n\r\n'),
     });
-    cleanups.push(() => receiver.close());
+    cleanUps.push(() => receiver.close());
     const outcome = await postWithStaleConnectionRetry(createAgents(), request(receiver.url));
     const headers = outcome.kind === 'response' ? Object.entries(outcome.headers) : [];
     expect(headers).toEqual([
@@ -79,7 +77,7 @@ describe('send', () => {
       vi.spyOn(Date, 'now').mockImplementation(() => machineNow() + 40 * 86_400_000);
       return { status: 200 };
     });
-    cleanups.push(() => vi.restoreAllMocks());
+    cleanUps.push(() => vi.restoreAllMocks());
     const outcome = await postWithStaleConnectionRetry(createAgents(), request(receiver.url));
     expect(outcome).toMatchObject({ statusCode: 200, trace: { firstByteMs: null } });
     expect(outcome.responseTimeMs).toBeLessThan(10_000);
@@ -137,7 +135,7 @@ describe('send', () => {
         });
       },
     });
-    cleanups.push(() => receiver.close());
+    cleanUps.push(() => receiver.close());
     const agents = createAgents();
     expect(await postWithStaleConnectionRetry(agents, request(receiver.url))).toMatchObject({ statusCode: 200 });
     expect(await postWithStaleConnectionRetry(agents, request(receiver.url))).toMatchObject({ statusCode: 200 });
@@ -157,7 +155,7 @@ describe('send', () => {
         });
       },
     });
-    cleanups.push(() => receiver.close());
+    cleanUps.push(() => receiver.close());
     const agents = createAgents();
     await postWithStaleConnectionRetry(agents, request(receiver.url));
     expect(await postWithStaleConnectionRetry(agents, request(receiver.url))).toMatchObject({
@@ -180,7 +178,7 @@ describe('send', () => {
         });
       },
     });
-    cleanups.push(() => receiver.close());
+    cleanUps.push(() => receiver.close());
     const agents = createAgents();
     await postWithStaleConnectionRetry(agents, request(receiver.url));
     const startedAt = loopClock.now();
@@ -203,7 +201,7 @@ describe('send', () => {
         } else socket.write('HTTP/1.1 500 Broken\r\ncontent-length: 0\r\n\r\n');
       },
     });
-    cleanups.push(() => receiver.close());
+    cleanUps.push(() => receiver.close());
     const agents = createAgents();
     await postWithStaleConnectionRetry(agents, request(receiver.url));
     const [idle] = Object.values(agents.pooled.http.freeSockets).flat();
@@ -216,7 +214,7 @@ describe('send', () => {
 
   it.each(['http', 'https'])('times out on an address that drops packets (%s)', async (scheme) => {
     const target = await startUnansweredPort();
-    cleanups.push(() => target.close());
+    cleanUps.push(() => target.close());
     const agents = createAgents();
     const startedAt = loopClock.now();
     const outcome = await postWithStaleConnectionRetry(
@@ -232,7 +230,7 @@ describe('send', () => {
 
   it('is aborted by its signal, and closes the connection', async () => {
     const receiver = await startHostileReceiver(HOSTILITIES['never answers']);
-    cleanups.push(() => receiver.close());
+    cleanUps.push(() => receiver.close());
     const abort = new AbortController();
     const sending = postWithStaleConnectionRetry(createAgents(), request(receiver.url, { signal: abort.signal }));
     await expect.poll(() => receiver.openConnections()).toBe(1);
@@ -255,7 +253,7 @@ describe('send', () => {
 
   it('keeps the received part if its signal is aborted within the body', async () => {
     const receiver = await startHostileReceiver(HOSTILITIES['drips the body']);
-    cleanups.push(() => receiver.close());
+    cleanUps.push(() => receiver.close());
     const abort = new AbortController();
     const sending = postWithStaleConnectionRetry(
       createAgents(),
@@ -274,7 +272,7 @@ describe('send', () => {
 
   it('reads a body for 3 seconds at most, with any time limit', async () => {
     const receiver = await startHostileReceiver(HOSTILITIES['drips the body']);
-    cleanups.push(() => receiver.close());
+    cleanUps.push(() => receiver.close());
     const startedAt = loopClock.now();
     const outcome = await postWithStaleConnectionRetry(createAgents(), request(receiver.url, { timeoutMs: 30_000 }));
     expect(outcome).toMatchObject({ kind: 'response', statusCode: 200, bodyTruncated: true });

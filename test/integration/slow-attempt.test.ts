@@ -1,12 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { startScene } from '../support/scene.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 it('an attempt that takes longer than the ack wait is not started a second time', async () => {
   const scene = await startScene(cleanUps, { apps: 2, limits: { extendAfterMs: 1_000 } });

@@ -1,14 +1,12 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import process from 'node:process';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { EgressAgents } from '../../src/delivery/http/agents.ts';
 import { postWithStaleConnectionRetry } from '../../src/delivery/http/request.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { stall, startOtherLoopReceiver } from '../support/other-loop-receiver.ts';
 
-const cleanUps: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 async function startReceiver(options: Parameters<typeof startOtherLoopReceiver>[0]) {
   const receiver = await startOtherLoopReceiver(options);

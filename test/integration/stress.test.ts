@@ -1,15 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import type { Receiver, Respond } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { seededChance } from '../support/seeded-chance.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 /** Another SEED gives other events and disturbances. A failure names its seed. */
 const SEED = Number(process.env['SEED'] ?? 20_260);

@@ -1,12 +1,9 @@
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 /** Inserts due deliveries that are queued in Postgres, of a subscription without a scheduled sweep. */
 async function insertWaiting({ query }: Scene, subscriptionId: string, count: number): Promise<void> {

@@ -1,6 +1,7 @@
 import pg from 'pg';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { type Answer, ask, collect, createSocketClient } from '../support/graphql-client.ts';
 import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -9,14 +10,11 @@ import { type Api, deliveryOf, startApi } from './graphql-api.ts';
 
 let api: Api;
 let server: ApiServer;
-const cleanUps: (() => Promise<unknown>)[] = [];
+const cleanUps = createCleanUps();
 
 beforeAll(async () => {
   api = await startApi();
   server = await startApiServer(api, { rateLimit: 100_000 });
-});
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 afterAll(async () => {
   await server.stop();

@@ -1,6 +1,7 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { insertSubscriptions, subjectsOf } from '../../bench/many-subscriptions.ts';
 import { lockDueQueues } from '../../src/delivery/queue/state.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { startOtherLoopReceiver } from '../support/other-loop-receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { SECRETS_KEY, startTestServices } from '../support/test-app.ts';
@@ -8,11 +9,7 @@ import { waitFor } from '../support/wait-for.ts';
 
 /** The sender has 200 permits in place of 1,000. */
 const FEW_PERMITS = { env: { RETRY_SCHEDULE: '1h' }, limits: { maxInFlight: 200 } };
-const cleanUps: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 /** Creates subscriptions of the tenant t0 to the same events. */
 async function startLoud({ databaseUrl }: Pick<Scene, 'databaseUrl'>, url: string, fanOut: number): Promise<string> {

@@ -1,11 +1,8 @@
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { EXACTLY_ONCE, MAX_IN_FLIGHT, publishAndDisturb, startEngine, startLoad, startServices } from './under-load.ts';
 
-const cleanUps: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 it('under load, a program that is killed three times loses nothing, and repeats only attempts in flight', async () => {
   const services = await startServices(cleanUps);

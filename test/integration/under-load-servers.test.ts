@@ -1,12 +1,9 @@
-import { afterEach, expect, inject, it } from 'vitest';
+import { expect, inject, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { startTestPostgres } from '../support/postgres.ts';
 import { EXACTLY_ONCE, publishAndDisturb, startEngine, startLoad, startServices } from './under-load.ts';
 
-const cleanUps: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 it('under load, a nats-server that is killed four times loses nothing, and nothing is sent twice', async () => {
   const services = await startServices(cleanUps);

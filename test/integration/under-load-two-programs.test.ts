@@ -1,15 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { EXACTLY_ONCE, MAX_IN_FLIGHT, publishAndDisturb, startEngine, startLoad, startServices } from './under-load.ts';
 
 /** Number of messages that a sender process prefetches. */
 const MAX_BUFFERED = 100;
 
-const cleanUps: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 it('under load, when one of two programs is killed three times, nothing is lost, and only attempts in flight are repeated', async () => {
   const services = await startServices(cleanUps);

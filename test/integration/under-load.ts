@@ -1,3 +1,4 @@
+import type { CleanUps } from '../support/clean-ups.ts';
 import { type EngineProcess, startEngineProcess } from '../support/engine-process.ts';
 import { FAN_OUT, Load, type LoadCount } from '../support/load.ts';
 import { startTestServices, type TestServices } from '../support/test-app.ts';
@@ -20,9 +21,6 @@ export const MAX_IN_FLIGHT = 200;
 
 /** Short retry delays, and more retries than happen during a test. */
 const ENV = { RETRY_SCHEDULE: Array(20).fill('200ms').join() };
-
-/** Run in reverse after the test. */
-type CleanUps = (() => Promise<unknown>)[];
 
 export type Services = Pick<TestServices, 'databaseUrl' | 'nats' | 'query' | 'shortenAckWait' | 'unackedBy'>;
 

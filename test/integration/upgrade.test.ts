@@ -1,7 +1,8 @@
 import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { migrate } from '../../src/postgres/migrate.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { scrape } from '../support/metrics.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
@@ -11,10 +12,7 @@ import { waitFor } from '../support/wait-for.ts';
 /** Maximum events that are published and not received. */
 const MAX_OUTSTANDING = 50;
 
-const cleanUps: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 /** A migration of the kind that CONTRIBUTING.md allows: it adds columns and enum values. */
 const NEXT_MIGRATION = `

@@ -1,17 +1,14 @@
 import process from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
+import { createCleanUps } from '../support/clean-ups.ts';
 import { type EngineProcess, startEngineProcess } from '../support/engine-process.ts';
 import { scrape } from '../support/metrics.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { ADMIN_API_KEY, startTestServices, subscribe, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const cleanUps: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
+const cleanUps = createCleanUps();
 
 type LogLine = { readonly msg: string; readonly pid: number; readonly worker?: number };
 

@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { type Logger, pino } from 'pino';
 import type { JobLimits } from '../../src/jobs.ts';
+import type { CleanUps } from './clean-ups.ts';
 import { type Receiver, type Respond, startReceiver } from './receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from './test-app.ts';
 import { waitFor } from './wait-for.ts';
@@ -36,9 +37,8 @@ export type SceneOptions = {
   readonly limits?: JobLimits;
 };
 
-/** The test must run `cleanUps` in reverse order when it ends. */
 export async function startScene(
-  cleanUps: (() => Promise<void>)[],
+  cleanUps: CleanUps,
   { apps: appCount = 1, env = {}, limits = {} }: SceneOptions = {},
 ): Promise<Scene> {
   const services = await startTestServices();

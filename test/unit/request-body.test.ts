@@ -9,16 +9,14 @@ import type { Graphql } from '../../src/server/graphql.ts';
 import { createAnswerLimits } from '../../src/server/plugins/answers.ts';
 import { limitRate } from '../../src/server/plugins/rate-limit.ts';
 import { createPublishRoute } from '../../src/server/publish-route.ts';
+import { createCleanUps } from '../support/clean-ups.ts';
 
 const VIEWER: Viewer = { scope: 'TENANT_WRITE', tenant: 'acme', credentialId: 'key' };
 const typeDefs = 'type Query { ok: Boolean } type Mutation { publishEvent: Boolean, other: Boolean }';
 const PUBLISH = 'mutation { publishEvent }';
 
-const cleanUps: (() => void)[] = [];
-afterEach(() => {
-  vi.restoreAllMocks();
-  for (const cleanUp of cleanUps.splice(0)) cleanUp();
-});
+const cleanUps = createCleanUps();
+afterEach(() => void vi.restoreAllMocks());
 
 const setViewer: Plugin<object, { viewer?: Viewer }> = {
   onRequest: ({ serverContext }) => {
