@@ -2,12 +2,11 @@ import { inspect } from 'node:util';
 import { expect, it } from 'vitest';
 import { createDatabase, transaction } from '../../src/postgres/client.ts';
 import { isUnavailable } from '../../src/postgres/errors.ts';
-import { createTestDatabase } from '../support/database.ts';
+import { createTestDatabase, openTestDatabase } from '../support/database.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 it('Postgres ends the transaction of a process that stalls', async () => {
-  const testDatabase = await createTestDatabase();
-  const database = createDatabase({ url: testDatabase.url, onError: () => undefined, idleInTransactionMs: 100 });
+  const { database, close } = await openTestDatabase({ idleInTransactionMs: 100 });
   const stalled = transaction(database.pool, async (db) => {
     await db.query(`INSERT INTO tenants (name) VALUES ('acme')`);
     const { rows } = await db.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
@@ -19,8 +18,7 @@ it('Postgres ends the transaction of a process that stalls', async () => {
   await expect(stalled).rejects.toThrow(/connection/);
   const { rows } = await database.pool.query('SELECT name FROM tenants');
   expect(rows).toEqual([]);
-  await database.close();
-  await testDatabase.drop();
+  await close();
 });
 
 it.each([

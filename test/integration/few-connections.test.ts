@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { createDeliveryStatements } from '../../src/delivery/sending/delivery-statements.ts';
-import { createDatabase } from '../../src/postgres/client.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
-import { createTestDatabase } from '../support/database.ts';
+import { openTestDatabase } from '../support/database.ts';
 import { startScene } from '../support/scene.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -30,12 +29,10 @@ it.each(['2', '3'])(
 );
 
 it('many cancelled, requeued or postponed deliveries, or those without data, delay others by one statement of each kind', async () => {
-  const testDatabase = await createTestDatabase();
-  cleanUps.push(() => testDatabase.drop());
-  const database = createDatabase({ url: testDatabase.url, onError: () => undefined, poolSize: 2 });
-  cleanUps.push(() => database.close());
+  const { database, url, close } = await openTestDatabase({ poolSize: 2 });
+  cleanUps.push(close);
   const { pool } = database;
-  const unlock = await lockTable(testDatabase.url, { table: 'deliveries' });
+  const unlock = await lockTable(url, { table: 'deliveries' });
   const statements = createDeliveryStatements(database);
   const ids = Array.from({ length: 200 }, () => randomUUID());
   const work = ids.flatMap((id) => [

@@ -2,9 +2,8 @@ import { connect } from 'nats';
 import { describe, expect, it } from 'vitest';
 import { createDeliveryStatements } from '../../src/delivery/sending/delivery-statements.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { createDatabase } from '../../src/postgres/client.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
-import { createTestDatabase } from '../support/database.ts';
+import { openTestDatabase } from '../support/database.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { lockTable } from '../support/table-lock.ts';
@@ -133,10 +132,8 @@ describe('an attempt that Postgres refuses to record', () => {
 
 /** Inserts 20 pending deliveries. Postgres rejects every update of the third one. */
 async function seedPoisoned() {
-  const testDatabase = await createTestDatabase();
-  cleanUps.push(() => testDatabase.drop());
-  const database = createDatabase({ url: testDatabase.url, onError: () => undefined });
-  cleanUps.push(() => database.close());
+  const { database, close } = await openTestDatabase();
+  cleanUps.push(close);
   const subscription = await database.prisma.webhookSubscription.create({
     data: { id: uuid7(Date.now()), tenant: 'acme', url: 'https://example.com/', eventTypes: ['*'] },
   });

@@ -17,20 +17,19 @@ import { insertBatch } from '../../src/events/insert-batch.ts';
 import { SubscriptionIndexes } from '../../src/events/matching/subscription-index.ts';
 import { insertRejectedEvents, knownEvents, readDataOfDeliveries } from '../../src/events/store.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { createDatabase, type Database, type Queryable, transaction } from '../../src/postgres/client.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type Database, type Queryable, transaction } from '../../src/postgres/client.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 import { attemptOf, seedDelivery } from './graphql-api.ts';
 
-let testDatabase: TestDatabase;
+let opened: OpenTestDatabase;
 let database: Database;
 beforeAll(async () => {
-  testDatabase = await createTestDatabase();
   // One connection for deliveries, and one for Prisma.
-  database = createDatabase({ url: testDatabase.url, onError: () => undefined, poolSize: 2 });
+  opened = await openTestDatabase({ poolSize: 2 });
+  database = opened.database;
 });
 afterAll(async () => {
-  await database.close();
-  await testDatabase.drop();
+  await opened.close();
 });
 
 const TENANT = 'acme';

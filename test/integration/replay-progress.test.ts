@@ -2,10 +2,9 @@ import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import type { Replay } from '../../src/generated/prisma/client.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { createDatabase } from '../../src/postgres/client.ts';
 import { ReplayFeed, watchReplay } from '../../src/replays/progress.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
-import { createTestDatabase } from '../support/database.ts';
+import { openTestDatabase } from '../support/database.ts';
 import { type Collected, collect, createSocketClient } from '../support/graphql-client.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import type { TestApp } from '../support/test-app.ts';
@@ -85,10 +84,8 @@ describe('replayProgress', () => {
 
 describe('a watched replay in which nothing happens', () => {
   async function watched(stopping = new AbortController().signal) {
-    const testDatabase = await createTestDatabase();
-    cleanUps.push(() => testDatabase.drop());
-    const database = createDatabase({ url: testDatabase.url, onError: () => undefined });
-    cleanUps.push(() => database.close());
+    const { database, close } = await openTestDatabase();
+    cleanUps.push(close);
     const replay: Replay = await database.prisma.replay.create({
       data: {
         id: uuid7(Date.now()),

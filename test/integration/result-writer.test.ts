@@ -6,10 +6,9 @@ import type { NewAttempt } from '../../src/delivery/sending/attempt.ts';
 import { ResultWriter, type ResultWriterOptions } from '../../src/delivery/sending/result-writer.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { createDatabase } from '../../src/postgres/client.ts';
 import { PoolGroup } from '../../src/postgres/pool.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
-import { createTestDatabase } from '../support/database.ts';
+import { openTestDatabase } from '../support/database.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { attemptOf, seedDelivery } from './graphql-api.ts';
@@ -20,11 +19,9 @@ type Announced = { readonly isLate: boolean };
 
 /** Starts a writer whose statements time out after 300 ms and are retried for a second. */
 async function startWriter() {
-  const testDatabase = await createTestDatabase();
-  cleanUps.push(() => testDatabase.drop());
-  const database = createDatabase({ url: testDatabase.url, onError: () => undefined });
-  cleanUps.push(() => database.close());
-  const pool = new PoolGroup().create({ connectionString: testDatabase.url, statement_timeout: 300 });
+  const { database, url, close } = await openTestDatabase();
+  cleanUps.push(close);
+  const pool = new PoolGroup().create({ connectionString: url, statement_timeout: 300 });
   // end() resolves before the connections have closed; dropping the database then ends them with an error.
   pool.on('error', () => undefined);
   cleanUps.push(() => pool.end());
@@ -59,7 +56,7 @@ async function startWriter() {
         await writer.write({ attempt, status: 'SUCCESS', dueAt: null, waitingFor: null, staysEnqueued: false });
       }),
     );
-  return { url: testDatabase.url, database, deliveries, write, lines, announced };
+  return { url, database, deliveries, write, lines, announced };
 }
 
 it('announces attempts as late after the clock was set back', async () => {

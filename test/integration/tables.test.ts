@@ -1,13 +1,13 @@
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { Prisma } from '../../src/generated/prisma/client.ts';
-import { createDatabase } from '../../src/postgres/client.ts';
-import { createTestDatabase } from '../support/database.ts';
+import { openTestDatabase } from '../support/database.ts';
 
 it('the migrations create the tables of schema.prisma with the same columns', async () => {
-  const testDatabase = await createTestDatabase();
-  const database = createDatabase({ url: testDatabase.url, onError: () => undefined });
+  const opened = await openTestDatabase();
+  onTestFinished(() => opened.close());
+  const { pool, prisma } = opened.database;
   const columnCount = async (table: string) => {
-    const { rowCount } = await database.pool.query(
+    const { rowCount } = await pool.query(
       `SELECT FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $1`,
       [table],
     );
@@ -31,7 +31,6 @@ it('the migrations create the tables of schema.prisma with the same columns', as
     Erasure: 'erasures',
   } as const;
   expect(Object.keys(tables).toSorted()).toEqual(Object.keys(Prisma.ModelName).toSorted());
-  const { prisma } = database;
   // Each query selects every column of the Prisma schema by name.
   await prisma.apiKey.findFirst();
   await prisma.tenant.findFirst();
@@ -69,6 +68,4 @@ it('the migrations create the tables of schema.prisma with the same columns', as
     const known = Object.keys(fields[model as keyof typeof fields]);
     expect(await columnCount(table), table).toBe(known.length);
   }
-  await database.close();
-  await testDatabase.drop();
 });

@@ -14,12 +14,20 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   return { url: url.href, drop: () => runAsAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
 }
 
-export type OpenTestDatabase = { readonly url: string; readonly database: Database; close(): Promise<void> };
+export type OpenTestDatabase = {
+  readonly url: string;
+  readonly database: Database;
+  readonly close: () => Promise<void>;
+};
 
-/** Creates a migrated, empty database, and opens it as the engine does. */
-export async function openTestDatabase(): Promise<OpenTestDatabase> {
-  const created = await createTestDatabase();
-  const database = createDatabase({ url: created.url, onError: () => undefined });
+type OpenOptions = Omit<Parameters<typeof createDatabase>[0], 'url' | 'onError'> & {
+  readonly url?: string | undefined;
+};
+
+/** Opens a database as the engine does: the one at `url`, or a new one, which `close` drops. */
+export async function openTestDatabase({ url, ...options }: OpenOptions = {}): Promise<OpenTestDatabase> {
+  const created = url === undefined ? await createTestDatabase() : { url, drop: () => Promise.resolve() };
+  const database = createDatabase({ ...options, url: created.url, onError: () => undefined });
   return {
     url: created.url,
     database,
