@@ -16,14 +16,14 @@ import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { InFlight } from '../../src/lib/loop.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import type { NatsClient } from '../../src/nats/connection.ts';
-import { createDatabase, type Database } from '../../src/postgres/client.ts';
+import type { Database } from '../../src/postgres/client.ts';
 import { ReplayFeed } from '../../src/replays/progress.ts';
 import type { SchemaServices } from '../../src/schema/context.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
 import { HealthFeed } from '../../src/server/health-feed.ts';
 import { createOperationMetrics } from '../../src/server/plugins/metrics.ts';
 import { createSecretBox, type SecretBox } from '../../src/subscriptions/secrets.ts';
-import { createTestDatabase } from '../support/database.ts';
+import { openTestDatabase } from '../support/database.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
 import { startNatsParts } from '../support/nats-parts.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -63,13 +63,12 @@ export type Api = {
   stop(): Promise<void>;
 };
 
+/** `databaseUrl` is that of an existing database; by default, a new one is created. */
 export async function startApi(databaseUrl?: string): Promise<Api> {
-  const testDatabase = await createTestDatabase();
+  const { url, database, close } = await openTestDatabase({ url: databaseUrl });
   const nats = await startTestNats();
   const lines: string[] = [];
   const log = pino({ level: 'debug' }, { write: (line: string) => void lines.push(line) });
-  const url = databaseUrl ?? testDatabase.url;
-  const database = createDatabase({ url, onError: () => undefined });
   const secretBox = createSecretBox(Buffer.alloc(32, 7).toString('base64'));
   const { natsClient, deliveries, feed } = startNatsParts({ servers: [nats.url], log });
   await waitFor(() => natsClient.connected, { what: 'NATS' });
@@ -113,7 +112,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
     operationMetrics: createOperationMetrics(new Registry()),
   });
   return {
-    databaseUrl: testDatabase.url,
+    databaseUrl: url,
     nats,
     database,
     secretBox,
@@ -131,9 +130,8 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
       stopping.abort();
       await schemaThread.stop();
       await natsClient.stop();
-      await database.close();
       await nats.stop();
-      await testDatabase.drop();
+      await close();
     },
   };
 }
