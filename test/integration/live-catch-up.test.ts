@@ -9,9 +9,9 @@ import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
+import { createAttemptRecorder } from './attempt-recorder.ts';
 import { ADMIN_KEY, type Api, attemptOf, deliveryOf, startApi, storeAttempt } from './graphql-api.ts';
 import { DELIVERY_LOG } from './graphql-operations.graphql.ts';
-import { createLogger } from './live-process.ts';
 
 const TENANT = 'returning';
 
@@ -59,11 +59,12 @@ const idsOf = ({ data }: Stream) => data.map(({ deliveryLog }) => deliveryLog.id
 test('attempts committed after a client subscribed arrive, though the end of the log is read later and there is a gap', async () => {
   const { readPool } = api.database;
   const held = await Promise.all(Array.from({ length: 10 }, () => readPool.connect()));
-  const logger = createLogger({ ...api, database: own }, delivery);
+  const recorder = createAttemptRecorder({ ...api, database: own }, delivery);
   const stream = subscribe(connect(ADMIN_KEY));
   await waitFor(() => readPool.waitingCount > 0, { what: 'the stream to ask for the end of the log' });
-  const attempts = [logger.prepare(), logger.prepare(), logger.prepare()];
-  for (const [index, attempt] of attempts.entries()) await (index === 1 ? logger.logUnheard : logger.log)(attempt);
+  const attempts = [recorder.prepare(), recorder.prepare(), recorder.prepare()];
+  for (const [index, attempt] of attempts.entries())
+    await (index === 1 ? recorder.recordUnannounced : recorder.record)(attempt);
   for (const client of held) client.release();
   await waitFor(() => stream.data.length >= 3, { what: 'three attempts' });
   expect(idsOf(stream)).toEqual(attempts.map(({ id }) => id));
@@ -88,9 +89,9 @@ async function askModestly(text: string): Promise<unknown> {
 }
 
 test('200 streams that reconnect at once after minutes get all missed attempts, and delay no other client', async () => {
-  const logger = createLogger({ ...api, database: own }, delivery);
-  const old = logger.prepare({}, Date.now() - 900_000);
-  await logger.log(old);
+  const recorder = createAttemptRecorder({ ...api, database: own }, delivery);
+  const old = recorder.prepare({}, Date.now() - 900_000);
+  await recorder.record(old);
   const page = await api.run(DELIVERY_LOG, { filter: { subscriptionIds: [delivery.subscriptionId] } });
   const after = page.data?.deliveryLog.edges[0]?.cursor;
   await fillLog(20_000);
@@ -124,7 +125,7 @@ test('a stream that cannot read missed attempts because Postgres is unavailable 
     () => database.close(),
     () => cut.stop(),
   );
-  const logger = createLogger({ ...api, database: own }, delivery);
+  const recorder = createAttemptRecorder({ ...api, database: own }, delivery);
   const client = connect(ADMIN_KEY, cut.url);
   const socket = subscribe(client);
   // Its answer comes after the answers to all earlier operations.
@@ -132,8 +133,8 @@ test('a stream that cannot read missed attempts because Postgres is unavailable 
   const filter = { subscriptionIds: [delivery.subscriptionId] };
   const events = await openEvents(cut.url, { credentials: ADMIN_KEY, query, variables: { filter } });
   const logOne = async (): Promise<Attempt> => {
-    const attempt = logger.prepare();
-    await logger.log(attempt);
+    const attempt = recorder.prepare();
+    await recorder.record(attempt);
     return attempt;
   };
   const first = await logOne();
@@ -141,7 +142,7 @@ test('a stream that cannot read missed attempts because Postgres is unavailable 
     what: 'the first attempt',
   });
   await proxy.stop();
-  await logger.logUnheard(logger.prepare());
+  await recorder.recordUnannounced(recorder.prepare());
   await logOne();
   await waitFor(() => socket.isOver && events.isOver(), { what: 'both streams to end' });
   expect(idsOf(socket)).toEqual([first.id]);

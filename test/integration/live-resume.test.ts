@@ -4,10 +4,11 @@ import type { Delivery } from '../../src/generated/prisma/client.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { seededChance } from '../support/seeded-chance.ts';
 import { waitFor } from '../support/wait-for.ts';
+import { type Following, follow, startApiProcess } from './api-process.ts';
 import type { ApiServer } from './api-server.ts';
+import { createAttemptRecorder } from './attempt-recorder.ts';
 import { type Api, deliveryOf, startApi } from './graphql-api.ts';
 import { DELIVERY_LOG } from './graphql-operations.graphql.ts';
-import { createLogger, type Following, follow, startApiProcess } from './live-process.ts';
 
 let api: Api;
 let first: ApiServer;
@@ -38,8 +39,8 @@ function start(options: { url?: string; after?: string | undefined; retryAttempt
 
 /** Returns the cursor of a new attempt at the end of the log. */
 async function cursorOfNow(): Promise<string> {
-  const logger = createLogger(api, delivery);
-  await logger.log(logger.prepare());
+  const recorder = createAttemptRecorder(api, delivery);
+  await recorder.record(recorder.prepare());
   const { data } = await api.run(DELIVERY_LOG, { filter: { subscriptionIds: [delivery.subscriptionId] } });
   return data?.deliveryLog.edges[0]?.cursor ?? '';
 }
@@ -50,91 +51,92 @@ function arrived(reader: Following, count: number): Promise<unknown> {
 
 test('an attempt with an earlier id that another process commits during a disconnection is shown after it', async () => {
   const after = await cursorOfNow();
-  const [one, other] = [createLogger(api, delivery), createLogger(api, delivery)];
+  const [one, other] = [createAttemptRecorder(api, delivery), createAttemptRecorder(api, delivery)];
   const reader = start({ after });
   const late = other.prepare({}, Date.now() - 5);
   const early = one.prepare();
-  await one.log(early);
+  await one.record(early);
   await arrived(reader, 1);
   await reader.stop();
-  await other.log(late);
+  await other.record(late);
   const again = start({ url: second.url, after: reader.cursor() });
   await arrived(again, 1);
   const next = one.prepare();
-  await one.log(next);
+  await one.record(next);
   await arrived(again, 2);
   expect(late.id < early.id).toBe(true);
   expect(again.ids).toEqual([late.id, next.id]);
 });
 
 test('an attempt that was committed without an announcement is shown before the next one of the same process', async () => {
-  const logger = createLogger(api, delivery);
+  const recorder = createAttemptRecorder(api, delivery);
   const reader = start({ after: await cursorOfNow() });
-  const attempts = [logger.prepare(), logger.prepare(), logger.prepare()];
-  for (const [index, attempt] of attempts.entries()) await (index % 2 === 1 ? logger.logUnheard : logger.log)(attempt);
+  const attempts = [recorder.prepare(), recorder.prepare(), recorder.prepare()];
+  for (const [index, attempt] of attempts.entries())
+    await (index % 2 === 1 ? recorder.recordUnannounced : recorder.record)(attempt);
   await arrived(reader, 3);
   expect(reader.ids).toEqual(attempts.map(({ id }) => id));
 });
 
 test('the last attempts of a process that was killed before it announced them arrive', async () => {
   const after = await cursorOfNow();
-  const logger = createLogger(api, delivery);
+  const recorder = createAttemptRecorder(api, delivery);
   const reader = start({ after });
-  const attempts = [logger.prepare(), logger.prepare()];
-  for (const attempt of attempts) await logger.logUnheard(attempt);
+  const attempts = [recorder.prepare(), recorder.prepare()];
+  for (const attempt of attempts) await recorder.recordUnannounced(attempt);
   await arrived(reader, 2);
   expect(reader.ids).toEqual(attempts.map(({ id }) => id));
 });
 
 test('an attempt committed half a minute late is shown to watchers that have seen newer attempts', async () => {
   const after = await cursorOfNow();
-  const [one, other] = [createLogger(api, delivery), createLogger(api, delivery)];
+  const [one, other] = [createAttemptRecorder(api, delivery), createAttemptRecorder(api, delivery)];
   const reader = start({ after });
   const late = one.prepare({}, Date.now() - 30_000);
   const timely = other.prepare();
-  await other.log(timely);
+  await other.record(timely);
   await arrived(reader, 1);
-  await one.log(late);
+  await one.record(late);
   const next = one.prepare();
-  await one.log(next);
+  await one.record(next);
   await arrived(reader, 3);
   expect(reader.ids).toEqual([timely.id, late.id, next.id]);
 });
 
 test('an attempt committed half a minute late and read from Postgres is not shown again when it is announced', async () => {
-  const logger = createLogger(api, delivery);
-  await logger.log(logger.prepare({}, Date.now() - 60_000));
+  const recorder = createAttemptRecorder(api, delivery);
+  await recorder.record(recorder.prepare({}, Date.now() - 60_000));
   const { data } = await api.run(DELIVERY_LOG, { filter: { subscriptionIds: [delivery.subscriptionId] } });
-  const late = logger.prepare({}, Date.now() - 30_000);
-  await logger.logUnheard(late);
+  const late = recorder.prepare({}, Date.now() - 30_000);
+  await recorder.recordUnannounced(late);
   const reader = start({ after: data?.deliveryLog.edges[0]?.cursor ?? '' });
   await arrived(reader, 1);
   api.feed.announce(late);
-  const next = logger.prepare();
-  await logger.log(next);
+  const next = recorder.prepare();
+  await recorder.record(next);
   await arrived(reader, 2);
   expect(reader.ids).toEqual([late.id, next.id]);
 });
 
 test('attempts committed while NATS was unavailable arrive after it is available again', async () => {
-  const logger = createLogger(api, delivery);
+  const recorder = createAttemptRecorder(api, delivery);
   const reader = start({ after: await cursorOfNow() });
-  const attempts = [logger.prepare(), logger.prepare()];
-  await logger.log(attempts[0] ?? logger.prepare());
+  const attempts = [recorder.prepare(), recorder.prepare()];
+  await recorder.record(attempts[0] ?? recorder.prepare());
   await arrived(reader, 1);
   await api.nats.kill9();
-  await logger.log(attempts[1] ?? logger.prepare());
+  await recorder.record(attempts[1] ?? recorder.prepare());
   await api.nats.start();
   await arrived(reader, 2);
   expect(reader.ids).toEqual(attempts.map(({ id }) => id));
 });
 
 test('a cursor of the live log is also valid for pages of the log', async () => {
-  const logger = createLogger(api, delivery);
+  const recorder = createAttemptRecorder(api, delivery);
   const reader = start({ after: await cursorOfNow() });
-  await logger.log(logger.prepare());
-  const last = logger.prepare();
-  await logger.log(last);
+  await recorder.record(recorder.prepare());
+  const last = recorder.prepare();
+  await recorder.record(last);
   await arrived(reader, 2);
   const filter = { subscriptionIds: [delivery.subscriptionId] };
   const page = await api.run(DELIVERY_LOG, { filter, after: reader.cursor() ?? '' });
@@ -147,13 +149,13 @@ test('the graphql-ws client that reconnects automatically to a restarted server 
   const port = await findOwnPort();
   let server = await startApiProcess(api, port);
   const reader = start({ url: server.url, after: await cursorOfNow(), retryAttempts: Number.POSITIVE_INFINITY });
-  const logger = createLogger(api, delivery);
+  const recorder = createAttemptRecorder(api, delivery);
   const ids: string[] = [];
   for (let round = 0; round < 5; round += 1) {
     for (let number = 0; number < 20; number += 1) {
-      const attempt = logger.prepare({ number });
+      const attempt = recorder.prepare({ number });
       ids.push(attempt.id);
-      await logger.log(attempt);
+      await recorder.record(attempt);
       if (number === 10) {
         await server.stop();
         server = await startApiProcess(api, port);
@@ -174,13 +176,13 @@ test('readers that change between api processes get every attempt once, while se
   const written: string[] = [];
   let logging = true;
   const writeMany = async (name: string) => {
-    const logger = createLogger(api, delivery);
+    const recorder = createAttemptRecorder(api, delivery);
     for (let index = 0; index < 150; index += 1) {
       const chance = seededChance(seed, `${name} ${index}`);
-      const attempt = logger.prepare();
+      const attempt = recorder.prepare();
       // A delay between the creation of the id and the commit: attempts are committed out of order.
       await delay(chance * 20);
-      await (chance < 0.1 ? logger.logUnheard : logger.log)(attempt);
+      await (chance < 0.1 ? recorder.recordUnannounced : recorder.record)(attempt);
       written.push(attempt.id);
     }
   };
@@ -213,13 +215,13 @@ test('readers that change between api processes get every attempt once, while se
 });
 
 test('400 sockets watch one process', async () => {
-  const logger = createLogger(api, delivery);
+  const recorder = createAttemptRecorder(api, delivery);
   const own = await startApiProcess(api);
   const readers: Following[] = [];
   const after = await cursorOfNow();
   for (let index = 0; index < 400; index += 1) readers.push(start({ url: own.url, after }));
-  const attempts = Array.from({ length: 5 }, () => logger.prepare());
-  for (const attempt of attempts) await logger.log(attempt);
+  const attempts = Array.from({ length: 5 }, () => recorder.prepare());
+  for (const attempt of attempts) await recorder.record(attempt);
   const isOver = () => readers.every(({ ids, errors }) => ids.length === 5 || errors.length > 0);
   await waitFor(isOver, { what: 'everybody' });
   expect(readers.flatMap(({ errors }) => errors)).toEqual([]);

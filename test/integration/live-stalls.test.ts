@@ -4,9 +4,10 @@ import { uuid7Time } from '../../src/lib/uuid7.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
+import { type Following, follow, startApiProcess } from './api-process.ts';
+import { createAttemptRecorder } from './attempt-recorder.ts';
 import { type Api, deliveryOf, startApi } from './graphql-api.ts';
 import { DELIVERY_LOG } from './graphql-operations.graphql.ts';
-import { createLogger, type Following, follow, startApiProcess } from './live-process.ts';
 
 /** Attempts older than this are treated as seen. */
 const SETTLED_AFTER_MS = 15_000;
@@ -19,14 +20,14 @@ async function stage({ onTestFinished }: Test) {
   onTestFinished(() => api.stop());
   const delivery = await deliveryOf(api, 'acme');
   const { subscriptionId } = delivery;
-  const one = createLogger(api, delivery);
+  const one = createAttemptRecorder(api, delivery);
   return {
     api,
     one,
-    other: createLogger(api, delivery),
+    other: createAttemptRecorder(api, delivery),
     logOne: async () => {
       const attempt = one.prepare();
-      await one.log(attempt);
+      await one.record(attempt);
       return attempt.id;
     },
     read: (url: string, after?: string): Following => {
@@ -70,7 +71,7 @@ describe.concurrent('senders that cannot commit or announce for 13 s or more', (
     await logOne();
     const reader = read(url, await cursorOfNow());
     const attempt = standing.prepare();
-    await standing.logUnheard(attempt);
+    await standing.recordUnannounced(attempt);
     await arrived(reader, attempt.id);
     const isOld = () => Date.now() - uuid7Time(attempt.id) > SETTLED_AFTER_MS + 3_000;
     await waitFor(isOld, { what: 'the attempt to be old' });
@@ -102,7 +103,7 @@ describe.concurrent('senders that cannot commit or announce for 13 s or more', (
     behind.state.isAway = false;
     await arrived(reader, await logOne());
     await reader.stop();
-    await other.log(late);
+    await other.record(late);
     const back = read(behind.url, reader.cursor());
     await arrived(back, late.id);
     const next = await logOne();
@@ -114,7 +115,7 @@ describe.concurrent('senders that cannot commit or announce for 13 s or more', (
   it('they are also shown if the api process was started during the outage', async (test) => {
     const { api, one, other, logOne, read, cursorOfNow } = await stage(test);
     const begun = Date.now() - 40_000;
-    await one.log(one.prepare({}, begun - 60_000));
+    await one.record(one.prepare({}, begun - 60_000));
     const after = await cursorOfNow();
     const late = other.prepare({}, begun);
     const fresh = await startBehindProxy(test, { api, isAway: true });
@@ -123,7 +124,7 @@ describe.concurrent('senders that cannot commit or announce for 13 s or more', (
     const first = await logOne();
     await arrived(reader, first);
     await reader.stop();
-    await other.log(late);
+    await other.record(late);
     const back = read(fresh.url, reader.cursor());
     await arrived(back, late.id);
     const next = await logOne();

@@ -11,15 +11,15 @@ import { ask, collect, createSocketClient, openEvents } from '../support/graphql
 import { countWaiting } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { createApiServer } from './api-server.ts';
+import { type AttemptRecorder, createAttemptRecorder } from './attempt-recorder.ts';
 import { ADMIN_KEY, type Api, attemptOf, deliveryOf, startApi, storeAttempt, storeAttempts } from './graphql-api.ts';
 import { DELIVERY_LOG, WATCH } from './graphql-operations.graphql.ts';
-import { createLogger, type Logger } from './live-process.ts';
 
 let api: Api;
 let server: HttpServer;
 let url: string;
 let delivery: Delivery;
-let logger: Logger;
+let recorder: AttemptRecorder;
 let watchers = 0;
 /** Maximum attempts that the server buffers for a reader. */
 const MAX_BUFFERED = 50;
@@ -53,7 +53,7 @@ afterEach(async () => {
 });
 beforeEach(async () => {
   delivery = await deliveryOf(api, 'acme');
-  logger = createLogger(api, delivery);
+  recorder = createAttemptRecorder(api, delivery);
 });
 
 type Watch = {
@@ -85,8 +85,8 @@ async function watch(
 }
 
 async function make(values: Partial<Attempt> = {}): Promise<Attempt> {
-  const attempt = logger.prepare(values);
-  await logger.log(attempt);
+  const attempt = recorder.prepare(values);
+  await recorder.record(attempt);
   return attempt;
 }
 
@@ -282,8 +282,8 @@ test.each([
     const [count, round] = [4 * MAX_BUFFERED, MAX_BUFFERED / 2];
     const errorMessage = 'x'.repeat(100_000);
     for (let start = 1; start <= count; start += round) {
-      const attempts = Array.from({ length: round }, (_, n) => logger.prepare({ number: start + n, errorMessage }));
-      await logger.log(...attempts);
+      const attempts = Array.from({ length: round }, (_, n) => recorder.prepare({ number: start + n, errorMessage }));
+      await recorder.record(...attempts);
       await waitFor(() => quick.attempts().length === start + round - 1, { what: 'the quick reader' });
     }
     const arrived = () => [...slow.text().matchAll(/"number":(\d+)/g)].map(([, number]) => Number(number));

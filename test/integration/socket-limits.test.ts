@@ -7,8 +7,8 @@ import { createSocketLimits } from '../../src/server/socket-limits.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
+import { createAttemptRecorder } from './attempt-recorder.ts';
 import { ADMIN_KEY, type Api, deliveryOf, seedDelivery, startApi } from './graphql-api.ts';
-import { createLogger } from './live-process.ts';
 
 let api: Api;
 let server: ApiServer;
@@ -272,7 +272,7 @@ test('operations that a client has cancelled count as long as they run', async (
 
 test('50 live streams can be open over one socket, and the next one is rejected', async () => {
   const tenant = 'streams';
-  const { prepare, log } = createLogger(api, await deliveryOf(api, tenant));
+  const { prepare, record } = createAttemptRecorder(api, await deliveryOf(api, tenant));
   const { send, messages, closed } = await connectAs(tenant);
   const watch = (id: string) => {
     send({ type: 'subscribe', id, payload: { query: 'subscription { deliveryLog { id } }' } });
@@ -281,7 +281,7 @@ test('50 live streams can be open over one socket, and the next one is rejected'
   const allShow = async (ids: readonly string[]) => {
     await waitFor(
       async () => {
-        await log(prepare());
+        await record(prepare());
         return ids.every((id) => messages.some((message) => message.type === 'next' && message.id === id));
       },
       { what: 'an attempt in each of them' },

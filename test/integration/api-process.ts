@@ -1,12 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { isLate } from '../../src/delivery/sending/result-writer.ts';
-import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
-import { createIdSequence } from '../../src/lib/uuid7.ts';
 import { createSocketClient } from '../support/graphql-client.ts';
 import { startNatsParts } from '../support/nats-parts.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
-import { ADMIN_KEY, type Api, attemptOf, storeAttempts } from './graphql-api.ts';
+import { ADMIN_KEY, type Api } from './graphql-api.ts';
 
 /** Starts the parts of a process with the role `api`, with their own NATS connection. */
 export async function startApiProcess(api: Api, port = 0): Promise<ApiServer> {
@@ -19,33 +16,6 @@ export async function startApiProcess(api: Api, port = 0): Promise<ApiServer> {
       await server.stop();
       await natsClient.stop();
     },
-  };
-}
-
-export type Logger = {
-  /** Creates an attempt with an id, to commit it later. */
-  readonly prepare: (values?: Partial<Attempt>, timeMs?: number) => Attempt;
-  /** Commits attempts, in the order of their ids, and announces them. */
-  readonly log: (...attempts: Attempt[]) => Promise<void>;
-  /** Commits an attempt without announcing it. */
-  readonly logUnheard: (attempt: Attempt) => Promise<void>;
-};
-
-/** Records and announces attempts like a sender process. */
-export function createLogger({ database, feed }: Api, delivery: Delivery): Logger {
-  const nextId = createIdSequence();
-  let previousId: string | undefined;
-  const commit = async (attempts: readonly Attempt[], announce: boolean) => {
-    await storeAttempts(database, attempts);
-    for (const attempt of attempts) {
-      if (announce) feed.announce({ ...attempt, previousId, isLate: isLate(attempt.id, Date.now()) });
-      previousId = attempt.id;
-    }
-  };
-  return {
-    prepare: (values, timeMs = Date.now()) => attemptOf(delivery, { id: nextId(timeMs), ...values }),
-    log: (...attempts) => commit(attempts, true),
-    logUnheard: (attempt) => commit([attempt], false),
   };
 }
 
