@@ -4,7 +4,7 @@ import process from 'node:process';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
 import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
-import { type Answer, ask, openSocket } from '../support/graphql-client.ts';
+import { type OperationResponse, openSocket, postOperation } from '../support/graphql-client.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -28,16 +28,16 @@ afterAll(async () => {
 });
 
 const LIST = '{ webhookSubscriptions { nodes { id } } }';
-const list = (credentials: string, at = app) => ask(at.url, { credentials, query: LIST });
+const list = (credentials: string, at = app) => postOperation(at.url, { credentials, query: LIST });
 
-const codesOf = ({ errors }: Answer) => errors?.map(({ extensions }) => extensions?.['code']);
+const codesOf = ({ errors }: OperationResponse) => errors?.map(({ extensions }) => extensions?.['code']);
 
 test('viewer and server describe the credential of the client and the program', async () => {
   const query = `{ viewer { scope tenant subject expiresAt }
     server { retentionDays retrySchedule limits { maxPageSize } health { isReady parts { name isOk isNeeded } } } }`;
   const { key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme', name: 'billing' });
   const server = { retentionDays: 30, retrySchedule: [0.2, 0.3], limits: { maxPageSize: 250 } };
-  expect((await ask(app.url, { credentials: key, query })).data).toEqual({
+  expect((await postOperation(app.url, { credentials: key, query })).data).toEqual({
     viewer: { scope: 'TENANT_READ', tenant: 'acme', subject: 'billing', expiresAt: null },
     server: { ...server, health: null },
   });
@@ -61,7 +61,9 @@ test('operators see the processes of the installation, and tenants do not', asyn
   const query = `{ server { processes { problem nodes { id hostname pid worker roles version nodeVersion startedAt
     answeredAt memoryBytes attemptsInFlight health { isReady parts { name isOk warnings } } } } } }`;
   const { key } = await createApiKey(app, { scope: 'TENANT_WRITE', tenant: 'acme' });
-  expect(await ask(app.url, { credentials: key, query })).toMatchObject({ data: { server: { processes: null } } });
+  expect(await postOperation(app.url, { credentials: key, query })).toMatchObject({
+    data: { server: { processes: null } },
+  });
   const { processes } = (
     await app.graphql<{ server: { processes: { problem: null; nodes: { id: string }[] } } }>(query)
   ).server;
@@ -74,7 +76,7 @@ test('operators see the processes of the installation, and tenants do not', asyn
 });
 
 /** The parts of an answer that do not differ for each request. */
-const whole = ({ status, text }: Answer) => ({ status, text });
+const whole = ({ status, text }: OperationResponse) => ({ status, text });
 
 describe('an API key', () => {
   it('is shown once, stored only as a hash, and never logged', async () => {
@@ -125,7 +127,7 @@ describe('an API key', () => {
     const outcomes: Record<string, unknown> = {};
     for (const scope of ['TENANT_WRITE', 'TENANT_READ', 'PUBLISH']) {
       const { key: credentials } = await createApiKey(app, { scope, tenant: 'acme' });
-      const answers = [await list(credentials), await ask(app.url, { credentials, query: mutation })];
+      const answers = [await list(credentials), await postOperation(app.url, { credentials, query: mutation })];
       expect(answers.map(({ status }) => status)).toEqual([200, 200]);
       outcomes[scope] = answers.map((answer) => codesOf(answer)?.[0] ?? 'OK');
       if (scope === 'PUBLISH') {
@@ -151,12 +153,12 @@ describe('an API key', () => {
         `mutation { revokeApiKey(id: "${made.id}") { __typename } }`,
         '{ apiKeys { nodes { id } } }',
       ]) {
-        expect(codesOf(await ask(app.url, { credentials: key, query }))).toEqual(['FORBIDDEN']);
+        expect(codesOf(await postOperation(app.url, { credentials: key, query }))).toEqual(['FORBIDDEN']);
       }
     }
     const ids = async (filter: string) => {
       const query = `{ apiKeys(filter: { ${filter} }) { nodes { id scope } } }`;
-      const { data } = await ask(app.url, { credentials: admin, query });
+      const { data } = await postOperation(app.url, { credentials: admin, query });
       return JSON.stringify(data);
     };
     expect(await ids('tenant: "minting"')).toContain(made.id);
@@ -217,7 +219,7 @@ describe('an API key', () => {
 
 function withKey(credentials: string): TestApp['graphql'] {
   return async <T>(query: string, variables: Record<string, unknown> = {}) => {
-    const { data, errors } = await ask(app.url, { credentials, query, variables });
+    const { data, errors } = await postOperation(app.url, { credentials, query, variables });
     if (errors !== undefined) throw new Error(JSON.stringify(errors));
     // The caller declares the type of the fields it selects.
     return data as T;
@@ -280,10 +282,10 @@ it('while Postgres is unavailable, no API key is reported as invalid, and the ad
   try {
     const { key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
     await proxy.stop();
-    const answer = await ask(cut.url, { credentials: key, query: '{ __typename }' });
+    const answer = await postOperation(cut.url, { credentials: key, query: '{ __typename }' });
     expect(answer).toMatchObject({ status: 503, errors: [{ extensions: { code: 'SERVICE_UNAVAILABLE' } }] });
     expect(await cut.graphql('{ __typename }')).toEqual({ __typename: 'Query' });
-    expect((await ask(cut.url, { credentials: 'nonsense', query: '{ __typename }' })).status).toBe(401);
+    expect((await postOperation(cut.url, { credentials: 'nonsense', query: '{ __typename }' })).status).toBe(401);
     const socket = await openSocket(cut.url, { credentials: key, query: 'subscription { deliveryLog { id } }' });
     await waitFor(() => socket.closedWith(), { what: 'the socket to be closed' });
     // 1013 makes clients reconnect.

@@ -3,7 +3,7 @@ import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
 import { deleteOldAuditEntries } from '../../src/retention/expired-rows.ts';
 import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
-import { ask } from '../support/graphql-client.ts';
+import { postOperation } from '../support/graphql-client.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 
 let services: TestServices;
@@ -76,14 +76,14 @@ test('changes of keys, event types and replays are recorded, with the key that w
   const admin = await createApiKey(app, { scope: 'ADMIN', name: 'alice' });
   const startReplay = async (input: string) => {
     const query = `mutation { startReplay(input: { ${input} }) { ... on StartReplayPayload { replay { id } } } }`;
-    const { data } = await ask(app.url, { credentials: key, query });
+    const { data } = await postOperation(app.url, { credentials: key, query });
     // `as`: the type of the selected fields.
     return (data as { startReplay: { replay: { id: string } } }).startReplay.replay.id;
   };
   const replayId = await startReplay('filter: { eventTypes: [] }');
   expect(await entriesOf(await startReplay('filter: {}, dryRun: true'))).toEqual([]);
   const put = (input: string) =>
-    ask(app.url, {
+    postOperation(app.url, {
       credentials: admin.key,
       query: `mutation { putEventType(input: { name: "order.paid", ${input} }) { __typename } }`,
     });
@@ -130,8 +130,11 @@ test('a tenant sees its own entries, without the names of the operator', async (
   const admin = await createApiKey(app, { scope: 'ADMIN', name: 'bob of operations' });
   const input = { tenant: 'beta', url: 'http://127.0.0.1:65001/beta', eventTypes: ['*'] };
   const query = `mutation ($input: CreateWebhookSubscriptionInput!) { createWebhookSubscription(input: $input) { __typename } }`;
-  await ask(app.url, { credentials: admin.key, query, variables: { input } });
-  const { text, data } = await ask(app.url, { credentials: key, query: `{ auditLog { nodes { ${FIELDS} } } }` });
+  await postOperation(app.url, { credentials: admin.key, query, variables: { input } });
+  const { text, data } = await postOperation(app.url, {
+    credentials: key,
+    query: `{ auditLog { nodes { ${FIELDS} } } }`,
+  });
   // `as`: the type of the selected fields.
   const { nodes } = (data as { auditLog: { nodes: Entry[] } }).auditLog;
   expect(nodes.map(({ mutation, tenant }) => ({ mutation, tenant }))).toEqual([

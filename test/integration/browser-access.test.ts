@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FIRST_OPERATIONS } from '../../src/server/plugins/graphiql.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { ADMIN_KEY, type Api, startApi } from './graphql-api.ts';
-import { ask, TRANSPORTS } from './transports.ts';
+import { runOperation, TRANSPORTS } from './transports.ts';
 
 const CONSOLE = 'https://console.example.com';
 const OTHER = 'https://other.example.com';
@@ -157,12 +157,14 @@ describe.each(TRANSPORTS)('over %s, with introspection off', (transport) => {
     '{ __type(name: "Delivery") { name } }',
     'query { ...F } fragment F on Query { __schema { types { name } } }',
   ])('%s is rejected', async (query) => {
-    expect((await ask(strict.url, transport, { query })).errors?.[0]?.message).toContain('introspection');
-    expect((await ask(open.url, transport, { query })).errors).toBeUndefined();
+    expect((await runOperation(strict.url, transport, { query })).errors?.[0]?.message).toContain('introspection');
+    expect((await runOperation(open.url, transport, { query })).errors).toBeUndefined();
   });
 
   test('`__typename` is answered', async () => {
-    expect(await ask(strict.url, transport, { query: '{ __typename }' })).toEqual({ data: { __typename: 'Query' } });
+    expect(await runOperation(strict.url, transport, { query: '{ __typename }' })).toEqual({
+      data: { __typename: 'Query' },
+    });
   });
 
   test.each([
@@ -183,9 +185,9 @@ describe.each(TRANSPORTS)('over %s, with introspection off', (transport) => {
       { f: { statuses: ['SUCCES'] } },
     ],
   ])('no error about a misspelled name of %s suggests another name', async (...[, query, variables]) => {
-    const told = await ask(open.url, transport, { query, variables });
+    const told = await runOperation(open.url, transport, { query, variables });
     expect(told.errors?.map(({ message }) => message).join()).toContain('Did you mean');
-    const { errors, data } = await ask(strict.url, transport, { query, variables });
+    const { errors, data } = await runOperation(strict.url, transport, { query, variables });
     expect(data).toBeUndefined();
     expect(errors).not.toEqual([]);
     expect(JSON.stringify(errors)).not.toContain('Did you mean');

@@ -2,7 +2,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { type Answer, ask, collect, createSocketClient } from '../support/graphql-client.ts';
+import { collect, createSocketClient, type OperationResponse, postOperation } from '../support/graphql-client.ts';
 import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
@@ -42,8 +42,9 @@ async function storeLongAttempts(tenant: string): Promise<void> {
 
 const times = (count: number, text: (index: number) => string) => Array.from({ length: count }, (_, n) => text(n));
 const askAs = async (tenant: string, query: string, variables?: Record<string, unknown>) =>
-  ask(server.url, { credentials: await tokenOf(tenant), query, ...(variables && { variables }) });
-const limitOf = ({ errors = [] }: Pick<Answer, 'errors'>) => errors.map(({ extensions }) => extensions?.['code']);
+  postOperation(server.url, { credentials: await tokenOf(tenant), query, ...(variables && { variables }) });
+const limitOf = ({ errors = [] }: Pick<OperationResponse, 'errors'>) =>
+  errors.map(({ extensions }) => extensions?.['code']);
 
 /** Measures the maximum CPU time of one turn of the event loop, and the number of turns. */
 function watchTurns(): () => { mostMs: number; turns: number } {

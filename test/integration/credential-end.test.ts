@@ -4,7 +4,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
-import { ask, type Operation, openEvents, openSocket, type Stream } from '../support/graphql-client.ts';
+import { type Operation, openEvents, openSocket, postOperation, type Stream } from '../support/graphql-client.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -214,7 +214,9 @@ it('a socket that ignores its close runs no more operations, and is cut', async 
   const since = Date.now();
   await revokeApiKey(app, id);
   const ping = { credentials: key, query: '{ __typename }' };
-  await waitFor(async () => (await ask(other.url, ping)).status === 401, { what: 'the process to hear of it' });
+  await waitFor(async () => (await postOperation(other.url, ping)).status === 401, {
+    what: 'the process to hear of it',
+  });
   const query = `mutation { deleteWebhookSubscription(id: "${subscription.id}") { __typename } }`;
   // Until it is cut.
   const sent = await new Promise<number>((resolve) => {

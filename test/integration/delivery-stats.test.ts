@@ -33,9 +33,14 @@ async function subscribe(tenant: string): Promise<string> {
 
 const count = (limit: number) => transaction(api.database.pool, (client) => countAttempts(client, limit));
 
-type Asked = { readonly filter?: ResolvedFilter; readonly from: number; readonly to: number; readonly bucket: Bucket };
+type StatsArguments = {
+  readonly filter?: ResolvedFilter;
+  readonly from: number;
+  readonly to: number;
+  readonly bucket: Bucket;
+};
 
-async function ask({ filter = {}, from, to, bucket }: Asked) {
+async function readStats({ filter = {}, from, to, bucket }: StatsArguments) {
   // `as`: the lists of a filter are read-only in this file.
   const given = filter as Parameters<typeof api.run<never, { filter: object }>>[1]['filter'];
   const range = { from: new Date(from).toISOString(), to: new Date(to).toISOString() };
@@ -50,7 +55,7 @@ function percentile(attempts: readonly Attempt[], percent: number): number {
 }
 
 function expectToBe(
-  counted: NonNullable<Awaited<ReturnType<typeof ask>>['stats']>['total'],
+  counted: NonNullable<Awaited<ReturnType<typeof readStats>>['stats']>['total'],
   attempts: readonly Attempt[],
 ): void {
   const successes = attempts.filter(({ status }) => status === 'SUCCESS').length;
@@ -152,7 +157,7 @@ describe('statistics agree with the log', () => {
       ['HOUR', NOON + 100, NOON + 2 * DAY_MS + 1],
       ['MINUTE', NOON + 12 * HOUR_MS + 1, NOON + 24 * HOUR_MS],
     ] as const) {
-      const { stats, errors } = await ask({ filter, from, to, bucket });
+      const { stats, errors } = await readStats({ filter, from, to, bucket });
       expect(errors).toBeUndefined();
       const [begin, end] = [
         Math.floor(from / WIDTH[bucket]) * WIDTH[bucket],
@@ -180,7 +185,7 @@ describe('statistics agree with the log', () => {
     FAILURE_REASON: ({ failureReason }) => failureReason ?? '',
   };
   type Group = { readonly key: string; readonly total: Counted; readonly buckets: readonly Counted[] };
-  type Counted = NonNullable<Awaited<ReturnType<typeof ask>>['stats']>['total'];
+  type Counted = NonNullable<Awaited<ReturnType<typeof readStats>>['stats']>['total'];
   const BUCKET = '{ from to attemptCount successCount failureCount successRate responseTimeMs { p50 p90 p95 p99 } }';
 
   test.each(
@@ -248,7 +253,7 @@ describe('statistics agree with the log', () => {
 
   test('even if all attempts are counted', async () => {
     while (((await count(100)) ?? 0) > 0);
-    const { stats } = await ask({ from: NOON, to: NOON + 3 * DAY_MS, bucket: 'HOUR' });
+    const { stats } = await readStats({ from: NOON, to: NOON + 3 * DAY_MS, bucket: 'HOUR' });
     expect(stats?.total.attemptCount).toBe(attempts.length);
   });
 });
@@ -256,7 +261,7 @@ describe('statistics agree with the log', () => {
 describe('an attempt counts once', () => {
   const TIME = Date.parse('2026-05-01T00:00:00Z');
   const total = async () => {
-    const { stats } = await ask({ from: TIME, to: TIME + 1, bucket: 'DAY' });
+    const { stats } = await readStats({ from: TIME, to: TIME + 1, bucket: 'DAY' });
     return stats?.total.attemptCount ?? -1;
   };
   const store = () => {
@@ -325,7 +330,7 @@ test('counts may exceed the range of Int', async () => {
      SELECT 'all', $1, 'a', 200, reason, 1, 2000000000 FROM unnest(ARRAY['', 'TIMEOUT', 'DNS_FAILURE']) AS reason`,
     [new Date(hour)],
   );
-  const { stats, errors } = await ask({ from: hour, to: hour + 1, bucket: 'HOUR' });
+  const { stats, errors } = await readStats({ from: hour, to: hour + 1, bucket: 'HOUR' });
   expect(errors).toBeUndefined();
   expect(stats?.total).toMatchObject({ attemptCount: 6e9, successCount: 2e9, failureCount: 4e9 });
 });
@@ -349,7 +354,7 @@ test.each([
   ['a second range', { filter: { from: new Date(0) }, from: 0, to: 1, bucket: 'DAY' }, 'filter.from'],
   ['a filter that makes no sense', { filter: { eventTypes: ['a..b'] }, from: 0, to: 1, bucket: 'DAY' }, 'eventTypes.0'],
 ] as const)('%s is INVALID_INPUT', async (_name, asked, path) => {
-  const { errors } = await ask(asked);
+  const { errors } = await readStats(asked);
   expect(errors?.[0]?.extensions).toMatchObject({ code: 'INVALID_INPUT' });
   expect(JSON.stringify(errors)).toContain(path);
 });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createSocketClient } from '../support/graphql-client.ts';
 import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
 import { type Api, attemptOf, deliveryOf, startApi, storeAttempt } from './graphql-api.ts';
-import { type Answer, ask, TRANSPORTS } from './transports.ts';
+import { type OperationResult, runOperation, TRANSPORTS } from './transports.ts';
 
 let api: Api;
 let server: ApiServer;
@@ -51,7 +51,7 @@ describe('the rate limit', () => {
 
   test('does not apply to the admin', async () => {
     const answers = await Promise.all(
-      Array.from({ length: 20 }, () => ask(server.url, 'HTTP', { query: '{ __typename }' })),
+      Array.from({ length: 20 }, () => runOperation(server.url, 'HTTP', { query: '{ __typename }' })),
     );
     expect(answers.every(({ errors }) => errors === undefined)).toBe(true);
   });
@@ -74,17 +74,17 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
       },
       'GRAPHQL_VALIDATION_FAILED',
     ],
-  ])('%s has an error code', async (_what, question, code) => {
-    const { errors } = await ask(server.url, transport, question);
+  ])('%s has an error code', async (_what, request, code) => {
+    const { errors } = await runOperation(server.url, transport, request);
     expect(errors).toMatchObject([{ extensions: { code } }]);
   });
 
   test('an error lists the problems of the arguments with their paths', async () => {
-    const tested = await ask(server.url, transport, {
+    const tested = await runOperation(server.url, transport, {
       query: 'query ($filter: JSON!) { testFilter(filter: $filter, data: {}) { matches } }',
       variables: { filter: { user: { $foo: 1 }, $bar: 2 } },
     });
-    const problemsOf = ({ errors }: Answer) => errors?.[0]?.extensions?.['problems'];
+    const problemsOf = ({ errors }: OperationResult) => errors?.[0]?.extensions?.['problems'];
     expect(tested.errors).toMatchObject([{ path: ['testFilter'], extensions: { code: 'INVALID_INPUT' } }]);
     expect(problemsOf(tested)).toEqual(
       ['filter.user.$foo', 'filter.$bar'].map((path) => ({
@@ -93,10 +93,10 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
         message: expect.stringContaining('operator') as unknown,
       })),
     );
-    const paged = await ask(server.url, transport, { query: '{ deliveryLog(first: 251) { nodes { id } } }' });
+    const paged = await runOperation(server.url, transport, { query: '{ deliveryLog(first: 251) { nodes { id } } }' });
     expect(problemsOf(paged)).toEqual([{ path: 'first', code: 'INVALID_INPUT', message: 'may be at most 250' }]);
     if (transport === 'HTTP') return;
-    const watched = await ask(server.url, transport, {
+    const watched = await runOperation(server.url, transport, {
       query: 'subscription { deliveryLog(filter: { eventTypes: ["a..b"] }) { id } }',
     });
     expect(problemsOf(watched)).toEqual([
@@ -116,7 +116,7 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
       data: { data: Buffer.from('{hunter2') },
     });
     const query = `{ delivery(id: "${delivery.id}") { event { data } } }`;
-    const { errors } = await ask(server.url, transport, { query });
+    const { errors } = await runOperation(server.url, transport, { query });
     expect(errors).toMatchObject([{ extensions: { code: 'INTERNAL_SERVER_ERROR' } }]);
     expect(JSON.stringify(errors)).not.toContain('hunter2');
     const correlationId = String(errors?.[0]?.extensions?.['correlationId']);

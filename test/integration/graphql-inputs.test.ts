@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { ADMIN_KEY, type Api, startApi } from './graphql-api.ts';
-import { type Answer, ask, TRANSPORTS } from './transports.ts';
+import { type OperationResult, runOperation, TRANSPORTS } from './transports.ts';
 
 let api: Api;
 let server: ApiServer;
@@ -17,15 +17,15 @@ afterAll(async () => {
   await api.stop();
 });
 
-const codeOf = ({ errors }: Answer) => errors?.[0]?.extensions?.['code'];
-const problemsOf = ({ errors }: Answer) => errors?.[0]?.extensions?.['problems'];
+const codeOf = ({ errors }: OperationResult) => errors?.[0]?.extensions?.['code'];
+const problemsOf = ({ errors }: OperationResult) => errors?.[0]?.extensions?.['problems'];
 
 /** Posts JSON text, which can contain numbers that no JavaScript value has. */
-async function post(body: string): Promise<Answer> {
+async function post(body: string): Promise<OperationResult> {
   const headers = { 'content-type': 'application/json', authorization: `Bearer ${ADMIN_KEY}` };
   const response = await fetch(`${server.url}/graphql`, { method: 'POST', headers, body });
   // `as`: the tests check the content of the answer.
-  return (await response.json()) as Answer;
+  return (await response.json()) as OperationResult;
 }
 
 describe('the data of an event', () => {
@@ -43,7 +43,7 @@ describe('the data of an event', () => {
       })),
     });
     const query = '{ events(filter: { tenant: "nulls" }) { nodes { data } } }';
-    expect(await ask(server.url, 'HTTP', { query })).toEqual({
+    expect(await runOperation(server.url, 'HTTP', { query })).toEqual({
       data: { events: { nodes: [{ data: null }, { data: null }, { data: 1 }] } },
     });
   });
@@ -56,7 +56,7 @@ describe('the data of an event', () => {
   test.each(['1e400', '-1e400', '[1, {a: [1e999]}]', '9'.repeat(400)])(
     'must not contain the number of the literal %s',
     async (data) => {
-      expect(await ask(server.url, 'HTTP', { query: publish(data) })).toEqual({ data: refused });
+      expect(await runOperation(server.url, 'HTTP', { query: publish(data) })).toEqual({ data: refused });
     },
   );
 
@@ -71,14 +71,14 @@ test.each([
   ['a filter', '{ testFilter(filter: {a: 1e400}, data: {}) { matches } }', 'filter.a'],
 ])('%s must not contain a number outside the range of a double', async (_what, query, path) => {
   const problems = [{ path, message: 'must not contain numbers outside the range of a double' }];
-  expect(problemsOf(await ask(server.url, 'HTTP', { query }))).toMatchObject(problems);
+  expect(problemsOf(await runOperation(server.url, 'HTTP', { query }))).toMatchObject(problems);
 });
 
 test('a schema of the event catalogue must not contain a number outside the range of a double', async () => {
   const query = `mutation { putEventType(input: { name: "a", schema: { maximum: 1e400 } }) {
     ... on InvalidInputError { problems { path message } } } }`;
   const problems = [{ path: 'schema', message: 'must not contain numbers outside the range of a double' }];
-  expect(await ask(server.url, 'HTTP', { query })).toEqual({ data: { putEventType: { problems } } });
+  expect(await runOperation(server.url, 'HTTP', { query })).toEqual({ data: { putEventType: { problems } } });
 });
 
 describe('a page', () => {
@@ -93,7 +93,7 @@ describe('a page', () => {
     ['first: 251', 'first'],
   ])('must not have %s', async (args, path) => {
     for (const field of ['webhookSubscriptions', 'events', 'deliveryLog', 'replays', 'apiKeys', 'rejectedEvents']) {
-      const answer = await ask(server.url, 'HTTP', { query: `{ ${field}(${args}) { nodes { id } } }` });
+      const answer = await runOperation(server.url, 'HTTP', { query: `{ ${field}(${args}) { nodes { id } } }` });
       expect([field, codeOf(answer), problemsOf(answer)]).toEqual([
         ...[field, 'INVALID_INPUT'],
         [{ path, message: expect.any(String) as unknown, code: 'INVALID_INPUT' }],
@@ -106,7 +106,7 @@ describe('a page', () => {
       update: {},
     });
     const query = `{ event(id: "${id}", tenant: "pages") { considered(${args}) { nodes { __typename } } } }`;
-    expect(problemsOf(await ask(server.url, 'HTTP', { query }))).toMatchObject([{ path }]);
+    expect(problemsOf(await runOperation(server.url, 'HTTP', { query }))).toMatchObject([{ path }]);
   });
 });
 
@@ -120,14 +120,14 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
     ['a deep type', `query ($a: ${'['.repeat(2_400)}Int${']'.repeat(2_400)}) { __typename }`],
     ['a deep selection', `{ ${'a{'.repeat(2_400)}`],
   ])('%s is an error of validation', async (_what, query) => {
-    expect(codeOf(await ask(server.url, transport, { query }))).toBe('GRAPHQL_VALIDATION_FAILED');
+    expect(codeOf(await runOperation(server.url, transport, { query }))).toBe('GRAPHQL_VALIDATION_FAILED');
   });
 
   test('brackets in strings and comments do not count as nesting', async () => {
     const brackets = '[{('.repeat(1_000);
     const query = `{ #${brackets}
       testFilter(filter: {a: "${brackets}\\"${brackets}", b: """${brackets}\\"""${brackets}"""}, data: {}) { matches } }`;
-    expect(await ask(server.url, transport, { query })).toEqual({ data: { testFilter: { matches: false } } });
+    expect(await runOperation(server.url, transport, { query })).toEqual({ data: { testFilter: { matches: false } } });
   });
 
   test.each([
@@ -135,8 +135,10 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
     ['an object', (levels: number) => deep('{a:', '}', levels)],
   ])('data may be %s of 1,000 levels, and not of 1,001', async (_what, nested) => {
     const query = (levels: number) => `{ testFilter(filter: {a: 1}, data: ${nested(levels)}) { failedPaths } }`;
-    expect(await ask(server.url, transport, { query: query(1_000) })).toHaveProperty('data.testFilter.failedPaths');
-    expect(codeOf(await ask(server.url, transport, { query: query(1_001) }))).toBe('INVALID_INPUT');
+    expect(await runOperation(server.url, transport, { query: query(1_000) })).toHaveProperty(
+      'data.testFilter.failedPaths',
+    );
+    expect(codeOf(await runOperation(server.url, transport, { query: query(1_001) }))).toBe('INVALID_INPUT');
   });
 
   test.each([
@@ -155,7 +157,7 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
     ],
     ['on the typename', 'subscription { deliveryLog { id } __typename @skip(if: true) }'],
   ])('a condition %s of a subscription is an error of validation', async (_where, query) => {
-    const { errors } = await ask(server.url, transport, { query });
+    const { errors } = await runOperation(server.url, transport, { query });
     expect(errors).toContainEqual(
       expect.objectContaining({
         message: 'the root field of a subscription must not have @skip or @include',
@@ -167,7 +169,7 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
   test('a condition below the root of a subscription, or in a query, is allowed', async () => {
     const query = `query A { ...F @skip(if: true) version: __typename @include(if: true) } fragment F on Query { __typename }
       subscription B { deliveryLog { id @skip(if: true) cursor } }`;
-    expect(codeOf(await ask(server.url, transport, { query }))).not.toBe('GRAPHQL_VALIDATION_FAILED');
+    expect(codeOf(await runOperation(server.url, transport, { query }))).not.toBe('GRAPHQL_VALIDATION_FAILED');
   });
 });
 
@@ -180,10 +182,12 @@ test.each(['[', '{"a":'])(
     testFilter(filter: {a: 1}, data: $data) { matches }
     webhookSubscriptions(filter: { subscriptionIds: $ids }) { nodes { id } }
   }`;
-    const ask = (variables: string) => post(`{"query":${JSON.stringify(query)},"variables":${variables}}`);
-    expect(codeOf(await ask(`{"data":${value}}`))).toBe('INVALID_INPUT');
-    expect(codeOf(await ask(`{"data":{},"ids":${value}}`))).toBe('GRAPHQL_VALIDATION_FAILED');
-    expect(await ask(`{"data":{"a":1},"unknown":${value}}`)).toMatchObject({ data: { testFilter: { matches: true } } });
+    const runWith = (variables: string) => post(`{"query":${JSON.stringify(query)},"variables":${variables}}`);
+    expect(codeOf(await runWith(`{"data":${value}}`))).toBe('INVALID_INPUT');
+    expect(codeOf(await runWith(`{"data":{},"ids":${value}}`))).toBe('GRAPHQL_VALIDATION_FAILED');
+    expect(await runWith(`{"data":{"a":1},"unknown":${value}}`)).toMatchObject({
+      data: { testFilter: { matches: true } },
+    });
   },
 );
 

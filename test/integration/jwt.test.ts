@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createVerifyJwt } from '../../src/auth/jwt.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
-import { ask } from '../support/graphql-client.ts';
+import { postOperation } from '../support/graphql-client.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 
@@ -40,7 +40,8 @@ function sign({ alg, key, kid }: Signing): Promise<string> {
 const secretOf = (text: string) => new TextEncoder().encode(text);
 
 const query = '{ webhookSubscriptions { nodes { tenant } } }';
-const statusWith = async (app: TestApp, credentials: string) => (await ask(app.url, { credentials, query })).status;
+const statusWith = async (app: TestApp, credentials: string) =>
+  (await postOperation(app.url, { credentials, query })).status;
 
 /** Starts a server that publishes the keys of an identity provider. */
 async function startJwks(keys: JWK[]): Promise<{
@@ -79,12 +80,12 @@ describe('a JWT', () => {
     await app.subscribe({ url: 'https://example.com/', tenant: 'other' });
     const { id } = await app.subscribe({ url: 'https://example.com/', tenant: 'acme' });
     const credentials = await sign({ alg: 'HS256', key: secretOf(SECRET) });
-    expect(await ask(app.url, { credentials, query })).toMatchObject({
+    expect(await postOperation(app.url, { credentials, query })).toMatchObject({
       status: 200,
       data: { webhookSubscriptions: { nodes: [{ tenant: 'acme' }] } },
     });
     const mutation = `mutation { deleteWebhookSubscription(id: "${id}") { __typename } }`;
-    const { errors } = await ask(app.url, { credentials, query: mutation });
+    const { errors } = await postOperation(app.url, { credentials, query: mutation });
     expect(errors).toMatchObject([{ extensions: { code: 'FORBIDDEN' } }]);
   });
 
@@ -92,8 +93,8 @@ describe('a JWT', () => {
     const app = await startApp({ JWT_SECRET: SECRET });
     const forged = await sign({ alg: 'HS256', key: secretOf(`${SECRET}!`) });
     const answers = [
-      await ask(app.url, { credentials: forged, query }),
-      await ask(app.url, { credentials: 'x', query }),
+      await postOperation(app.url, { credentials: forged, query }),
+      await postOperation(app.url, { credentials: 'x', query }),
     ];
     expect(answers[0]).toMatchObject({ status: 401, errors: [{ extensions: { code: 'UNAUTHENTICATED' } }] });
     expect(answers[0]).toEqual(answers[1]);
@@ -143,7 +144,7 @@ describe('with a JWK Set', () => {
     jwks.server.closeAllConnections();
     await new Promise((resolve) => jwks.server.close(resolve));
     const credentials = await sign({ alg: 'ES256', key: privateKey, kid: 'a' });
-    expect(await ask(app.url, { credentials, query })).toMatchObject({
+    expect(await postOperation(app.url, { credentials, query })).toMatchObject({
       status: 503,
       errors: [{ extensions: { code: 'SERVICE_UNAVAILABLE' } }],
     });

@@ -4,7 +4,7 @@ import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createDatabase, type Database } from '../../src/postgres/client.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
-import { ask, type Collected, collect, createSocketClient, openEvents } from '../support/graphql-client.ts';
+import { type Collected, collect, createSocketClient, openEvents, postOperation } from '../support/graphql-client.ts';
 import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -85,7 +85,7 @@ async function fillLog(count: number): Promise<void> {
 
 /** Sends a query as another tenant and returns its answer. */
 async function askModestly(text: string): Promise<unknown> {
-  return (await ask(server.url, { credentials: await tokenOf('modest'), query: text })).data;
+  return (await postOperation(server.url, { credentials: await tokenOf('modest'), query: text })).data;
 }
 
 test('200 streams that reconnect at once after minutes get all missed attempts, and delay no other client', async () => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { ask, createSocketClient, collect as open } from '../support/graphql-client.ts';
+import { createSocketClient, collect as open, postOperation } from '../support/graphql-client.ts';
 import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
@@ -54,7 +54,7 @@ test('one change that is a value of 15 streams of a tenant leaves connections to
   const waiting = () => countWaiting(api.database.pool);
   await waitFor(async () => (await waiting()) >= 2, { what: 'two values that read' });
   const credentials = await tokenOf('modest');
-  const { data } = await ask(server.url, { credentials, query: '{ rejectedEvents { nodes { id } } }' });
+  const { data } = await postOperation(server.url, { credentials, query: '{ rejectedEvents { nodes { id } } }' });
   expect(data).toEqual({ rejectedEvents: { nodes: [] } });
   expect(await waiting()).toBe(2);
   await unlock();
@@ -76,7 +76,7 @@ test("values are charged to the tenant's CPU time, and a stream that waits for i
   await recorder.record(...attempts);
   const credentials = await tokenOf('spender');
   const codes = async () => {
-    const { errors = [] } = await ask(server.url, { credentials, query: '{ __typename }' });
+    const { errors = [] } = await postOperation(server.url, { credentials, query: '{ __typename }' });
     return errors.map(({ extensions }) => extensions?.['code']);
   };
   await expect.poll(codes).toEqual(['RATE_LIMITED']);

@@ -7,7 +7,7 @@ import { LiveLog } from '../../src/delivery-log/live.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { VERSION } from '../../src/lib/version.ts';
 import type { HttpServer } from '../../src/server/http.ts';
-import { ask, collect, createSocketClient, openEvents } from '../support/graphql-client.ts';
+import { collect, createSocketClient, openEvents, postOperation } from '../support/graphql-client.ts';
 import { countWaiting } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { createApiServer } from './api-server.ts';
@@ -371,7 +371,7 @@ describe('the server', () => {
     await client.query('BEGIN');
     await client.query('SELECT 1 FROM webhook_subscriptions WHERE id = $1 FOR UPDATE', [delivery.subscriptionId]);
     const query = `mutation { deleteWebhookSubscription(id: "${delivery.subscriptionId}") { __typename } }`;
-    const running = ask(at, { credentials: ADMIN_KEY, query });
+    const running = postOperation(at, { credentials: ADMIN_KEY, query });
     await waitFor(async () => (await countWaiting(api.database.pool)) === 1, { what: 'the mutation to wait' });
     const stopped = own.stop();
     expect(await closed).toBe(1001);

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { countPending } from '../../src/delivery/queue/metrics.ts';
 import { createDatabase, transaction } from '../../src/postgres/client.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
-import { ask, createSocketClient, openEvents } from '../support/graphql-client.ts';
+import { createSocketClient, openEvents, postOperation } from '../support/graphql-client.ts';
 import { type Metrics, scrape } from '../support/metrics.ts';
 import { startTestPostgres } from '../support/postgres.ts';
 import type { Receiver } from '../support/receiver.ts';
@@ -204,7 +204,7 @@ describe('the metrics', () => {
   it('of GraphQL count operations by type and outcome over any transport, including rejected ones', async () => {
     const scene = await startScene(cleanUps, { env: { API_RATE_LIMIT: '1' } });
     const { app } = scene;
-    const post = (query: string, credentials = app.adminApiKey) => ask(app.url, { credentials, query });
+    const post = (query: string, credentials = app.adminApiKey) => postOperation(app.url, { credentials, query });
     const data = await app.graphql<{ createApiKey: { key: string } }>(`mutation {
       createApiKey(input: { tenant: "acme", name: "k", scope: TENANT_READ }) { ... on CreateApiKeyPayload { key } }
     }`);

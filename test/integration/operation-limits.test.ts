@@ -2,7 +2,7 @@ import { getIntrospectionQuery } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { type Api, startApi } from './graphql-api.ts';
-import { ask, TRANSPORTS } from './transports.ts';
+import { runOperation, TRANSPORTS } from './transports.ts';
 
 let api: Api;
 let server: ApiServer;
@@ -60,7 +60,7 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
     ['cost', 100_000, 125_501, '{ deliveries(first: 250) { nodes { attempts(last: 250) { nodes { id } } } } }'],
     ['cost', 100_000, 125_501, '{ events(first: 250) { nodes { considered(first: 250) { nodes { result } } } } }'],
   ])('an operation beyond the limit of %s, %i, is rejected', async (...[limit, max, actual, query]) => {
-    const { errors, data } = await ask(server.url, transport, { query });
+    const { errors, data } = await runOperation(server.url, transport, { query });
     expect(errors).toMatchObject([
       { extensions: { code: 'LIMIT_EXCEEDED', limit, max, ...(actual !== undefined && { actual }) } },
     ]);
@@ -70,9 +70,12 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
 
   test('a console gets 50 deliveries with their events and 10 whole attempts each, but not 250 times 250', async () => {
     const query = CONSOLE;
-    const answer = await ask(server.url, transport, { query, variables: { deliveries: 50, attempts: 10 } });
+    const answer = await runOperation(server.url, transport, { query, variables: { deliveries: 50, attempts: 10 } });
     expect(answer).toEqual({ data: { deliveries: { pageInfo: { hasNextPage: false, endCursor: null }, edges: [] } } });
-    const { errors } = await ask(server.url, transport, { query, variables: { deliveries: 250, attempts: 250 } });
+    const { errors } = await runOperation(server.url, transport, {
+      query,
+      variables: { deliveries: 250, attempts: 250 },
+    });
     expect(errors).toMatchObject([{ extensions: { code: 'LIMIT_EXCEEDED', limit: 'cost' } }]);
   });
 
@@ -87,13 +90,13 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
       ),
       getIntrospectionQuery(),
     ];
-    for (const query of queries) expect((await ask(server.url, transport, { query })).errors).toBeUndefined();
+    for (const query of queries) expect((await runOperation(server.url, transport, { query })).errors).toBeUndefined();
   });
 });
 
 describe.each(['SSE', 'WebSocket'] as const)('over %s', (transport) => {
   test('a live stream of costly values is rejected before it begins', async () => {
-    const { errors } = await ask(server.url, transport, { query: LIVE(250) });
+    const { errors } = await runOperation(server.url, transport, { query: LIVE(250) });
     expect(errors).toMatchObject([{ extensions: { code: 'LIMIT_EXCEEDED', limit: 'cost', max: 500 } }]);
   });
 });
@@ -107,7 +110,7 @@ test('no document keeps the server busy for long', async () => {
     '{ ...F } fragment F on Query { ...F }',
   ];
   for (const query of documents) {
-    const { data, errors } = await ask(server.url, 'HTTP', { query });
+    const { data, errors } = await runOperation(server.url, 'HTTP', { query });
     expect(data ?? errors).toBeDefined();
   }
 });
@@ -116,7 +119,7 @@ test('the cost is that of the executed operation, not of another one in the docu
   const query = `query Cheap { __typename } query Dear { ${CONSOLE.slice(CONSOLE.indexOf('deliveries('), -1)} }`
     .replaceAll('$deliveries', '250')
     .replaceAll('$attempts', '250');
-  const run = (operationName: string) => ask(server.url, 'HTTP', { query, operationName });
+  const run = (operationName: string) => runOperation(server.url, 'HTTP', { query, operationName });
   expect(await run('Cheap')).toEqual({ data: { __typename: 'Query' } });
   expect((await run('Dear')).errors).toMatchObject([{ extensions: { limit: 'cost' } }]);
 });

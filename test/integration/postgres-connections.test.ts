@@ -11,7 +11,7 @@ import { ChangeListener } from '../../src/postgres/listener.ts';
 import { PoolGroup, type PoolOptions } from '../../src/postgres/pool.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { ask, openEvents } from '../support/graphql-client.ts';
+import { openEvents, postOperation } from '../support/graphql-client.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { startTestApp, startTestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -250,7 +250,7 @@ describe('over GraphQL', () => {
       return { status: response.status, text: await response.text() };
     };
     const operate = async (query: string) => {
-      const { errors } = await ask(app.url, { credentials: app.adminApiKey, query });
+      const { errors } = await postOperation(app.url, { credentials: app.adminApiKey, query });
       return errors?.[0]?.extensions?.['code'];
     };
     expect(await ready()).toMatchObject({ status: 200 });
@@ -277,7 +277,7 @@ describe('over GraphQL', () => {
     );
     await proxy.stop();
     for (const query of [QUERY, CREATE, REVOKE]) {
-      const { text } = await ask(app.url, { credentials: app.adminApiKey, query });
+      const { text } = await postOperation(app.url, { credentials: app.adminApiKey, query });
       expect(text).toContain('SERVICE_UNAVAILABLE');
     }
     const stream = await openEvents(app.url, { credentials: app.adminApiKey, query: WATCH });

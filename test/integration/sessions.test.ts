@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
-import { type Answer, ask, openEvents, openSocket } from '../support/graphql-client.ts';
+import { type OperationResponse, openEvents, openSocket, postOperation } from '../support/graphql-client.ts';
 import {
   ADMIN_API_KEY,
   startTestApp,
@@ -28,10 +28,10 @@ afterAll(async () => {
 
 const ISSUED = '{ session { id scope tenant subject kind } token code url }';
 
-async function portal(credentials: string, input: string): Promise<Answer> {
+async function portal(credentials: string, input: string): Promise<OperationResponse> {
   const query = `mutation { createPortalSession(input: { ${input} }) {
     ... on CreatePortalSessionPayload ${ISSUED} ... on InvalidInputError { problems { path } } ... on Error { code } } }`;
-  return ask(app.url, { credentials, query });
+  return postOperation(app.url, { credentials, query });
 }
 
 async function issue(input = '', credentials = ADMIN_API_KEY): Promise<Issued> {
@@ -54,7 +54,7 @@ async function exchange(code: string, url = app.url, padding = '') {
 }
 
 const statusOf = async (token: string, url = app.url) =>
-  (await ask(url, { credentials: token, query: '{ viewer { scope } }' })).status;
+  (await postOperation(url, { credentials: token, query: '{ viewer { scope } }' })).status;
 
 describe('a code', () => {
   it('is exchanged once, by one of many requests at the same time, without another credential', async () => {
@@ -86,7 +86,10 @@ describe('a code', () => {
     expect((await exchange(late.code)).status).toBe(401);
     expect((await exchange(revoked.code)).status).toBe(401);
     expect((await exchange(good.code, app.url, ' '.repeat(2_048))).status).toBe(401);
-    const { errors } = await ask(app.url, { credentials: good.code, query: '{ deliveries { nodes { id } } }' });
+    const { errors } = await postOperation(app.url, {
+      credentials: good.code,
+      query: '{ deliveries { nodes { id } } }',
+    });
     expect(errors?.[0]?.extensions?.['code']).toBe('FORBIDDEN');
   });
 });
@@ -101,7 +104,10 @@ describe('a session of the portal', () => {
       'createApiKey(input: { name: "x", scope: TENANT_READ, tenant: "acme" })',
       'publishEvent(input: { type: "x", data: 1 })',
     ]) {
-      const { errors } = await ask(app.url, { credentials: token, query: `mutation { ${operation} { __typename } }` });
+      const { errors } = await postOperation(app.url, {
+        credentials: token,
+        query: `mutation { ${operation} { __typename } }`,
+      });
       expect([operation, errors?.[0]?.extensions?.['code']]).toEqual([operation, 'FORBIDDEN']);
     }
   });
@@ -136,7 +142,7 @@ describe('a session of the portal', () => {
       Promise.all([openSocket(other.url, { credentials, query }), openEvents(other.url, { credentials, query })]);
     const streams = { revoked: await open(revoked), orphaned: await open(orphaned), kept: await open(kept) };
     const revoke = `mutation { revokePortalSession(id: "${revoked.session.id}") { __typename } }`;
-    expect((await ask(app.url, { credentials: key, query: revoke })).data).toEqual({
+    expect((await postOperation(app.url, { credentials: key, query: revoke })).data).toEqual({
       revokePortalSession: { __typename: 'RevokePortalSessionPayload' },
     });
     await revokeApiKey(app, id);
@@ -172,12 +178,12 @@ describe('a session of the portal', () => {
 describe('a session of the console', () => {
   const sessionOf = async (key: string) => {
     const query = `mutation { createConsoleSession { ... on CreateConsoleSessionPayload ${ISSUED} } }`;
-    return (await ask(app.url, { credentials: key, query })).data?.['createConsoleSession'] as Issued;
+    return (await postOperation(app.url, { credentials: key, query })).data?.['createConsoleSession'] as Issued;
   };
 
   it('has the rights of its key, except creating console sessions or admin keys, and can end itself', async () => {
     const { token } = await sessionOf(ADMIN_API_KEY);
-    const run = (query: string) => ask(app.url, { credentials: token, query });
+    const run = (query: string) => postOperation(app.url, { credentials: token, query });
     expect((await run('{ viewer { scope } apiKeys { nodes { id name } } }')).data).toMatchObject({
       viewer: { scope: 'ADMIN' },
     });
@@ -206,17 +212,20 @@ describe('a session of the console', () => {
   it('is not an API key: it is not listed, and an API key is not a session', async () => {
     const { id, key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
     const { session } = await sessionOf(key);
-    const { text } = await ask(app.url, {
+    const { text } = await postOperation(app.url, {
       credentials: ADMIN_API_KEY,
       query: '{ apiKeys(first: 250) { nodes { id } } }',
     });
     expect([text.includes(id), text.includes(session.id)]).toEqual([true, false]);
     for (const operation of [`revokeApiKey(id: "${session.id}")`, `revokePortalSession(id: "${id}")`]) {
       const query = `mutation { ${operation} { ... on Error { code } } }`;
-      expect(JSON.stringify((await ask(app.url, { credentials: ADMIN_API_KEY, query })).data)).toContain('NOT_FOUND');
+      expect(JSON.stringify((await postOperation(app.url, { credentials: ADMIN_API_KEY, query })).data)).toContain(
+        'NOT_FOUND',
+      );
     }
     expect(
-      (await ask(app.url, { credentials: key, query: 'mutation { endSession { ... on Error { code } } }' })).data,
+      (await postOperation(app.url, { credentials: key, query: 'mutation { endSession { ... on Error { code } } }' }))
+        .data,
     ).toEqual({
       endSession: { code: 'NOT_FOUND' },
     });

@@ -13,7 +13,13 @@ import { SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createApiKey } from '../support/api-keys.ts';
-import { type Answer, ask as askOnce, type Operation, openEvents, openSocket } from '../support/graphql-client.ts';
+import {
+  type Operation,
+  type OperationResponse,
+  openEvents,
+  openSocket,
+  postOperation,
+} from '../support/graphql-client.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -490,9 +496,9 @@ it('the checks detect data of the other tenant', async () => {
 });
 
 /** Waits whenever the operation is refused because the tenant has used up its CPU time, as on a slow machine. */
-async function ask(url: string, operation: Operation): Promise<Answer> {
+async function postWithRetries(url: string, operation: Operation): Promise<OperationResponse> {
   for (;;) {
-    const answer = await askOnce(url, operation);
+    const answer = await postOperation(url, operation);
     const refusal = answer.errors?.find(({ extensions }) => extensions?.['code'] === 'RATE_LIMITED');
     if (refusal === undefined) return answer;
     await delay(Number(refusal.extensions?.['retryAfterMs']));
@@ -503,7 +509,10 @@ it('no field of own objects shows data of the other tenant', async () => {
   const seen = new Set<string>();
   for (const [name, paths] of entries('Query', ...others)) {
     for (const path of paths(own, own)) {
-      const { text } = await ask(app.url, { credentials: credentials[0] ?? '', query: operationOf(name, path) });
+      const { text } = await postWithRetries(app.url, {
+        credentials: credentials[0] ?? '',
+        query: operationOf(name, path),
+      });
       expect(leaksIn(text), path).toEqual([]);
       for (const [, type = ''] of text.matchAll(/"__typename":"(\w+)"/g)) seen.add(type);
     }
@@ -528,7 +537,7 @@ function reachableTypes(): Set<string> {
 }
 
 /** The answer without the requested cursor, which an empty page may repeat, and without current times and ages. */
-function neutral({ status, text }: Answer): { readonly status: number; readonly text: string } {
+function neutral({ status, text }: OperationResponse): { readonly status: number; readonly text: string } {
   const asked = [...Object.values(theirs), ...Object.values(nobodys)].map((id) => cursorOf(id));
   const withoutTime = text.replace(/"time":"[^"]*"|\d+ s before/g, '');
   return { status, text: asked.reduce((rest, cursor) => rest.replaceAll(cursor, 'asked for'), withoutTime) };
@@ -544,7 +553,7 @@ describe('with an API key and with a JWT', () => {
         const query = operationOf(name, path, SHALLOW);
         const unknown = operationOf(name, invented[index] ?? '', SHALLOW);
         for (const token of credentials) {
-          const answer = await ask(app.url, { credentials: token, query });
+          const answer = await postWithRetries(app.url, { credentials: token, query });
           expect(leaksIn(neutral(answer).text), path).toEqual([]);
           // Two rejections for another reason would be equal and prove nothing.
           const codes = answer.errors?.map(({ extensions }) => extensions?.['code']) ?? [];
@@ -552,7 +561,9 @@ describe('with an API key and with a JWT', () => {
           expect(codes, path).not.toContain('LIMIT_EXCEEDED');
           // A query without ids.
           if (unknown === query) continue;
-          expect(neutral(answer), path).toEqual(neutral(await ask(app.url, { credentials: token, query: unknown })));
+          expect(neutral(answer), path).toEqual(
+            neutral(await postWithRetries(app.url, { credentials: token, query: unknown })),
+          );
         }
       }
       expect(await rowsOf(THEIRS)).toEqual(before);
@@ -626,7 +637,7 @@ describe('a session of one webhook subscription, without payloads', () => {
 
   it('the credentials of the tenant see the hidden data', async () => {
     const query = operationOf('Query.deliveryLog', 'deliveryLog');
-    const { text } = await ask(app.url, { credentials: credentials[0] ?? '', query });
+    const { text } = await postWithRetries(app.url, { credentials: credentials[0] ?? '', query });
     expect(leaks(text, '').length).toBeGreaterThan(3);
   });
 
@@ -644,7 +655,7 @@ describe('a session of one webhook subscription, without payloads', () => {
     const ofOwn = isQuery ? paths(own, own) : [];
     for (const path of new Set([...paths(other, other), ...paths(other, own), ...ofOwn])) {
       const query = operationOf(name, path, ofOwn.includes(path) ? DEEP : SHALLOW);
-      const { text, errors } = await ask(app.url, { credentials: token, query });
+      const { text, errors } = await postWithRetries(app.url, { credentials: token, query });
       expect(leaks(text, path), path).toEqual([]);
       const codes = errors?.map(({ extensions }) => extensions?.['code']) ?? [];
       expect(codes, path).not.toContain('INTERNAL_SERVER_ERROR');
@@ -657,7 +668,7 @@ describe('a session of one webhook subscription, without payloads', () => {
     const before = await deliveries();
     const input = `{ subscriptionId: "${own.subscriptionId}", eventIds: ["${own.eventId}"] }`;
     const query = `mutation { deliverEvents(input: ${input}) { ... on DeliverEventsPayload { skippedCount } } }`;
-    const { errors } = await ask(app.url, { credentials: token, query });
+    const { errors } = await postWithRetries(app.url, { credentials: token, query });
     expect(errors?.map(({ extensions }) => extensions?.['code'])).toEqual(['FORBIDDEN']);
     expect(await deliveries()).toHaveLength(before.length);
   });
@@ -694,7 +705,7 @@ describe('a session of one webhook subscription, without payloads', () => {
       webhookSubscriptions { nodes { id } } deliveries { nodes { id event { type data } } } deliveryLog { nodes { id requestBody responseBody } }
       deliveryCounts { success failure } eventTypes { nodes { name } } viewer { hidePayloads subscriptionIds }
       deliveryStats(bucket: HOUR, ${THE_LAST_HOUR}) { total { attemptCount } } }`;
-    const { data, errors } = await ask(app.url, { credentials: token, query });
+    const { data, errors } = await postWithRetries(app.url, { credentials: token, query });
     expect(errors).toBeUndefined();
     expect(data).toMatchObject({
       webhookSubscriptions: { nodes: [{ id: own.subscriptionId }] },
@@ -707,7 +718,7 @@ it('a replay neither counts nor sends deliveries of the other tenant', async () 
   const count = async ({ subscriptionId }: Things) => {
     const query = `mutation { startReplay(input: { filter: { subscriptionIds: ["${subscriptionId}"] }, dryRun: true }) {
       ... on StartReplayPayload { replay { tenant deliveryCount } } } }`;
-    return (await ask(app.url, { credentials: credentials[0] ?? '', query })).data?.['startReplay'];
+    return (await postWithRetries(app.url, { credentials: credentials[0] ?? '', query })).data?.['startReplay'];
   };
   // One after another, because a tenant can start only one at a time.
   const [ofTheirs, ofNobodys, ofOwn] = [await count(theirs), await count(nobodys), await count(own)];
@@ -720,7 +731,10 @@ it('no mutation of own objects shows data of the other tenant', async () => {
   const before = await rowsOf(THEIRS);
   for (const [name, paths] of entries('Mutation')) {
     for (const path of paths(own, own)) {
-      const { text } = await ask(app.url, { credentials: credentials[0] ?? '', query: operationOf(name, path) });
+      const { text } = await postWithRetries(app.url, {
+        credentials: credentials[0] ?? '',
+        query: operationOf(name, path),
+      });
       expect(leaksIn(text), path).toEqual([]);
     }
   }

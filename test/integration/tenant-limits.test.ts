@@ -2,7 +2,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
-import { type Answer, ask, collect, createSocketClient } from '../support/graphql-client.ts';
+import { collect, createSocketClient, type OperationResponse, postOperation } from '../support/graphql-client.ts';
 import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
@@ -21,23 +21,24 @@ afterAll(async () => {
   await api.stop();
 });
 
-const askAs = async (tenant: string, query: string) => ask(server.url, { credentials: await tokenOf(tenant), query });
+const postAs = async (tenant: string, query: string) =>
+  postOperation(server.url, { credentials: await tokenOf(tenant), query });
 
-const codesOf = ({ errors = [] }: Answer) => errors.map(({ extensions }) => extensions?.['code']);
+const codesOf = ({ errors = [] }: OperationResponse) => errors.map(({ extensions }) => extensions?.['code']);
 
 test('five operations of a tenant run at a time, two hundred wait, and other tenants are not delayed', async () => {
   const unlock = await lockTable(api.databaseUrl, { table: 'rejected_events' });
   cleanUps.push(unlock);
   const query = '{ rejectedEvents { nodes { id } } }';
-  const answers: Answer[] = [];
+  const answers: OperationResponse[] = [];
   const asked = Array.from({ length: 210 }, () =>
-    askAs('greedy', query).then((answer) => {
+    postAs('greedy', query).then((answer) => {
       answers.push(answer);
     }),
   );
   await waitFor(() => answers.length === 5, { what: 'those that find no room' });
   expect(answers.map((answer) => codesOf(answer))).toEqual(Array.from({ length: 5 }, () => ['TOO_MANY_OPERATIONS']));
-  expect((await askAs('modest', '{ events { nodes { id } } }')).data).toEqual({ events: { nodes: [] } });
+  expect((await postAs('modest', '{ events { nodes { id } } }')).data).toEqual({ events: { nodes: [] } });
   await unlock();
   await Promise.all(asked);
   expect(answers.slice(5).flatMap((answer) => codesOf(answer))).toEqual([]);
@@ -60,7 +61,7 @@ test("a mutation does not wait for another tenant's rows, so it can neither lock
     `cancelDelivery(id: "${id}")`,
   ]) {
     const query = `mutation { result: ${field} { ... on Error { code } } }`;
-    expect((await ask(server.url, { credentials, query })).data).toEqual({ result: { code: 'NOT_FOUND' } });
+    expect((await postOperation(server.url, { credentials, query })).data).toEqual({ result: { code: 'NOT_FOUND' } });
   }
 });
 
@@ -69,9 +70,9 @@ test('slow statistics do not delay the look-up of keys', async () => {
   cleanUps.push(unlock);
   const times = 'from: "2026-01-01T00:00:00Z", to: "2026-01-02T00:00:00Z"';
   const query = `{ deliveryStats(bucket: HOUR, ${times}) { total { attemptCount } } }`;
-  const answered = [1, 2, 3].flatMap((tenant) => [1, 2, 3, 4, 5].map(() => askAs(`slow-${tenant}`, query)));
+  const answered = [1, 2, 3].flatMap((tenant) => [1, 2, 3, 4, 5].map(() => postAs(`slow-${tenant}`, query)));
   await waitFor(async () => (await countWaiting(api.database.pool)) >= 10, { what: 'ten that wait' });
-  const keyed = await ask(server.url, { credentials: `whk_${'0'.repeat(43)}`, query: '{ __typename }' });
+  const keyed = await postOperation(server.url, { credentials: `whk_${'0'.repeat(43)}`, query: '{ __typename }' });
   expect(keyed.status).toBe(401);
   await unlock();
   for (const answer of await Promise.all(answered)) expect(answer).toMatchObject({ data: { deliveryStats: {} } });
@@ -114,13 +115,13 @@ test('at most 16 MiB of event data can be requested at a time', async () => {
       data: { id, eventId: id, tenant: 'heavy', type: 'large', occurredAt: new Date(), data },
     });
   }
-  const events = (first: number) => askAs('heavy', `{ events(first: ${first}) { nodes { data } } }`);
+  const events = (first: number) => postAs('heavy', `{ events(first: ${first}) { nodes { data } } }`);
   expect(codesOf(await events(18))).toContain('LIMIT_EXCEEDED');
   expect(codesOf(await events(10))).toEqual([]);
 });
 
 test('a query of more than 65,536 characters is rejected', async () => {
   const query = (length: number) => `{ __typename } #${'x'.repeat(length - 16)}`;
-  expect(codesOf(await askAs('wordy', query(65_536)))).toEqual([]);
-  expect(codesOf(await askAs('wordy', query(65_537)))).toEqual(['LIMIT_EXCEEDED']);
+  expect(codesOf(await postAs('wordy', query(65_536)))).toEqual([]);
+  expect(codesOf(await postAs('wordy', query(65_537)))).toEqual(['LIMIT_EXCEEDED']);
 });

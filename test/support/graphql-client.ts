@@ -12,7 +12,7 @@ export type Operation = {
 
 type GraphqlError = { readonly message: string; readonly extensions?: Readonly<Record<string, unknown>> };
 
-export type Answer = {
+export type OperationResponse = {
   readonly status: number;
   /** The raw response body. */
   readonly text: string;
@@ -22,7 +22,10 @@ export type Answer = {
 };
 
 /** Sends a query or mutation over HTTP with the given credentials. */
-export async function ask(url: string, { credentials, query, variables }: Operation): Promise<Answer> {
+export async function postOperation(
+  url: string,
+  { credentials, query, variables }: Operation,
+): Promise<OperationResponse> {
   const response = await fetch(`${url}/graphql`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', authorization: `Bearer ${credentials}` },
@@ -30,7 +33,7 @@ export async function ask(url: string, { credentials, query, variables }: Operat
   });
   const text = await response.text();
   // `as`: the tests check the content of the answer.
-  const { data, errors } = JSON.parse(text) as Pick<Answer, 'data' | 'errors'>;
+  const { data, errors } = JSON.parse(text) as Pick<OperationResponse, 'data' | 'errors'>;
   return { status: response.status, text, data, errors };
 }
 
