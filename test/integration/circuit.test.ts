@@ -12,8 +12,8 @@ import { insertAttempts, times } from '../support/attempts.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
 import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 import type { Receiver } from '../support/receiver.ts';
-import { type Scene, startScene } from '../support/scene.ts';
 import { TEST_SEAL } from '../support/test-app.ts';
+import { startTestStack, type TestStack } from '../support/test-stack.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const cleanUps = createCleanUps();
@@ -23,10 +23,10 @@ const LONG_WAITS = { RETRY_SCHEDULE: '1h,1h,1h' };
 type Endpoint = { readonly receiver: Receiver; readonly id: string; recover(): void };
 
 /** Creates an endpoint that fails until `recover` is called, and its subscription. */
-async function failingEndpoint(scene: Scene): Promise<Endpoint> {
+async function failingEndpoint(stack: TestStack): Promise<Endpoint> {
   let status = 500;
-  const receiver = await scene.receive(() => ({ status }));
-  const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['x'] });
+  const receiver = await stack.receive(() => ({ status }));
+  const { id } = await stack.app.subscribe({ url: receiver.url, eventTypes: ['x'] });
   return {
     receiver,
     id,
@@ -36,24 +36,24 @@ async function failingEndpoint(scene: Scene): Promise<Endpoint> {
   };
 }
 
-async function isOpen(scene: Scene, id: string): Promise<boolean> {
-  return (await scene.stateOf(id)).isOpen;
+async function isOpen(stack: TestStack, id: string): Promise<boolean> {
+  return (await stack.stateOf(id)).isOpen;
 }
 
-async function waitUntilOpen(scene: Scene, id: string): Promise<void> {
-  await waitFor(() => isOpen(scene, id), { what: 'the circuit to open' });
+async function waitUntilOpen(stack: TestStack, id: string): Promise<void> {
+  await waitFor(() => isOpen(stack, id), { what: 'the circuit to open' });
 }
 
 /** Fails ten attempts, which opens the circuit. The retries of their deliveries are due in an hour. */
-async function open(scene: Scene, { id, receiver }: Endpoint): Promise<void> {
-  await scene.publishMany('x', 10);
-  await waitUntilOpen(scene, id);
-  await scene.waitForDeliveries(10, `attempt_count = 1 AND enqueued_at IS NULL`);
+async function open(stack: TestStack, { id, receiver }: Endpoint): Promise<void> {
+  await stack.publishMany('x', 10);
+  await waitUntilOpen(stack, id);
+  await stack.waitForDeliveries(10, `attempt_count = 1 AND enqueued_at IS NULL`);
   expect(receiver.requests).toHaveLength(10);
 }
 
 /** Makes the next probe due now. */
-async function letProbe({ app }: Scene, id: string): Promise<void> {
+async function letProbe({ app }: TestStack, id: string): Promise<void> {
   const { probeNow } = await app.graphql<{ probeNow: { __typename: string } }>(
     `mutation { probeNow(id: "${id}") { __typename } }`,
   );
@@ -61,15 +61,15 @@ async function letProbe({ app }: Scene, id: string): Promise<void> {
 }
 
 /** Waits until the next sweep of the subscription is at least `leastMs` away. */
-async function waitUntilDueIn(scene: Scene, id: string, leastMs: number): Promise<void> {
-  const isSo = async () => ((await scene.stateOf(id)).dueInMs ?? 0) > leastMs;
+async function waitUntilDueIn(stack: TestStack, id: string, leastMs: number): Promise<void> {
+  const isSo = async () => ((await stack.stateOf(id)).dueInMs ?? 0) > leastMs;
   await waitFor(isSo, { what: `the sweeper to have nothing to do for ${leastMs} ms` });
 }
 
 /** Stops the program, which evaluates all pending attempts first, and returns whether the circuit is open. */
-async function isOpenAtLast(scene: Scene, id: string): Promise<boolean> {
-  await scene.app.stop();
-  return isOpen(scene, id);
+async function isOpenAtLast(stack: TestStack, id: string): Promise<boolean> {
+  await stack.app.stop();
+  return isOpen(stack, id);
 }
 
 describe('a circuit opens', () => {
@@ -137,114 +137,117 @@ describe('a circuit opens', () => {
 
 describe('while a circuit is open', () => {
   it('nothing is sent, new deliveries wait without a message, and no attempt is used up', async () => {
-    const scene = await startScene(cleanUps, { apps: 2, env: LONG_WAITS });
-    const endpoint = await failingEndpoint(scene);
-    await open(scene, endpoint);
-    const stored = await scene.storedIn('DELIVERIES');
-    await scene.publishMany('x', 50);
-    await scene.waitForDeliveries(50, `status = 'PENDING' AND attempt_count = 0 AND waiting_for = 'CIRCUIT_OPEN'`);
+    const stack = await startTestStack(cleanUps, { apps: 2, env: LONG_WAITS });
+    const endpoint = await failingEndpoint(stack);
+    await open(stack, endpoint);
+    const stored = await stack.storedIn('DELIVERIES');
+    await stack.publishMany('x', 50);
+    await stack.waitForDeliveries(50, `status = 'PENDING' AND attempt_count = 0 AND waiting_for = 'CIRCUIT_OPEN'`);
     // The ten failed deliveries become due as well, and a sweep runs.
-    await scene.query(`UPDATE deliveries SET next_attempt_at = now() WHERE attempt_count = 1`);
-    await scene.query('UPDATE subscription_states SET next_sweep_at = now()');
-    await waitUntilDueIn(scene, endpoint.id, 1_000);
-    expect(await scene.storedIn('DELIVERIES')).toBe(stored);
-    await scene.waitForDeliveries(0, 'enqueued_at IS NOT NULL');
+    await stack.query(`UPDATE deliveries SET next_attempt_at = now() WHERE attempt_count = 1`);
+    await stack.query('UPDATE subscription_states SET next_sweep_at = now()');
+    await waitUntilDueIn(stack, endpoint.id, 1_000);
+    expect(await stack.storedIn('DELIVERIES')).toBe(stored);
+    await stack.waitForDeliveries(0, 'enqueued_at IS NOT NULL');
     expect(endpoint.receiver.requests).toHaveLength(10);
   });
 
   it('published and retrying deliveries are parked when their messages arrive', async () => {
-    const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '5s,5s,5s' } });
-    const endpoint = await failingEndpoint(scene);
-    await scene.publishMany('x', 10);
-    await waitUntilOpen(scene, endpoint.id);
-    await scene.waitForDeliveries(10, `status = 'PENDING' AND attempt_count = 1 AND waiting_for = 'CIRCUIT_OPEN'`);
+    const stack = await startTestStack(cleanUps, { env: { RETRY_SCHEDULE: '5s,5s,5s' } });
+    const endpoint = await failingEndpoint(stack);
+    await stack.publishMany('x', 10);
+    await waitUntilOpen(stack, endpoint.id);
+    await stack.waitForDeliveries(10, `status = 'PENDING' AND attempt_count = 1 AND waiting_for = 'CIRCUIT_OPEN'`);
     expect(endpoint.receiver.requests).toHaveLength(10);
   });
 
   it('one probe is sent at a time, and the wait doubles after each failed probe, to an hour at most', async () => {
     // The retry delays are short: a probe must not use them.
-    const scene = await startScene(cleanUps, { apps: 2, env: { RETRY_SCHEDULE: '1h,100ms,100ms,100ms,100ms,100ms' } });
-    const endpoint = await failingEndpoint(scene);
-    await open(scene, endpoint);
-    expect((await scene.stateOf(endpoint.id)).probeWaitMs).toBe(30_000);
-    await scene.query(`UPDATE deliveries SET next_attempt_at = now()`);
+    const stack = await startTestStack(cleanUps, {
+      apps: 2,
+      env: { RETRY_SCHEDULE: '1h,100ms,100ms,100ms,100ms,100ms' },
+    });
+    const endpoint = await failingEndpoint(stack);
+    await open(stack, endpoint);
+    expect((await stack.stateOf(endpoint.id)).probeWaitMs).toBe(30_000);
+    await stack.query(`UPDATE deliveries SET next_attempt_at = now()`);
     for (const [index, probeWaitMs] of [60_000, 120_000, 240_000].entries()) {
-      await letProbe(scene, endpoint.id);
+      await letProbe(stack, endpoint.id);
       await endpoint.receiver.waitForRequests(11 + index);
-      await scene.waitForDeliveries(0, 'enqueued_at IS NOT NULL');
-      expect(await scene.stateOf(endpoint.id)).toMatchObject({ isOpen: true, probeWaitMs });
-      await waitUntilDueIn(scene, endpoint.id, probeWaitMs - 10_000);
+      await stack.waitForDeliveries(0, 'enqueued_at IS NOT NULL');
+      expect(await stack.stateOf(endpoint.id)).toMatchObject({ isOpen: true, probeWaitMs });
+      await waitUntilDueIn(stack, endpoint.id, probeWaitMs - 10_000);
     }
-    await scene.query('UPDATE subscription_states SET probe_wait_ms = 3000000');
-    await letProbe(scene, endpoint.id);
+    await stack.query('UPDATE subscription_states SET probe_wait_ms = 3000000');
+    await letProbe(stack, endpoint.id);
     await endpoint.receiver.waitForRequests(14);
-    await scene.waitForDeliveries(0, 'enqueued_at IS NOT NULL');
-    expect((await scene.stateOf(endpoint.id)).probeWaitMs).toBe(3_600_000);
+    await stack.waitForDeliveries(0, 'enqueued_at IS NOT NULL');
+    expect((await stack.stateOf(endpoint.id)).probeWaitMs).toBe(3_600_000);
     // A retry without delay would have arrived by now.
     expect(endpoint.receiver.requests).toHaveLength(14);
   });
 
   it('a success of an attempt that started earlier does not close it', async () => {
-    const scene = await startScene(cleanUps, { env: LONG_WAITS });
+    const stack = await startTestStack(cleanUps, { env: LONG_WAITS });
     let answer: () => void = () => undefined;
     const answered = new Promise<void>((resolve) => {
       answer = resolve;
     });
-    const receiver = await scene.receive(async (_, index) => {
+    const receiver = await stack.receive(async (_, index) => {
       if (index > 0) return { status: 500 };
       await answered;
       return { status: 200 };
     });
-    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['x'], timeoutMs: 30_000 });
-    await scene.publishMany('x', 11);
-    await waitUntilOpen(scene, id);
+    const { id } = await stack.app.subscribe({ url: receiver.url, eventTypes: ['x'], timeoutMs: 30_000 });
+    await stack.publishMany('x', 11);
+    await waitUntilOpen(stack, id);
     answer();
-    await scene.waitForDeliveries(1, `status = 'SUCCESS'`);
-    expect(await isOpenAtLast(scene, id)).toBe(true);
+    await stack.waitForDeliveries(1, `status = 'SUCCESS'`);
+    expect(await isOpenAtLast(stack, id)).toBe(true);
   });
 });
 
 describe('a circuit closes', () => {
   it('with a successful probe; the waiting deliveries are then sent at a growing rate, each once', async () => {
-    const scene = await startScene(cleanUps, { apps: 2, env: LONG_WAITS });
-    const endpoint = await failingEndpoint(scene);
-    await open(scene, endpoint);
-    await scene.publishMany('x', 100);
-    await scene.waitForDeliveries(100, `waiting_for = 'CIRCUIT_OPEN' AND attempt_count = 0`);
+    const stack = await startTestStack(cleanUps, { apps: 2, env: LONG_WAITS });
+    const endpoint = await failingEndpoint(stack);
+    await open(stack, endpoint);
+    await stack.publishMany('x', 100);
+    await stack.waitForDeliveries(100, `waiting_for = 'CIRCUIT_OPEN' AND attempt_count = 0`);
     endpoint.recover();
-    await letProbe(scene, endpoint.id);
-    await scene.waitForDeliveries(100, `status = 'SUCCESS' AND attempt_count = 1 AND waiting_for IS NULL`);
+    await letProbe(stack, endpoint.id);
+    await stack.waitForDeliveries(100, `status = 'SUCCESS' AND attempt_count = 1 AND waiting_for IS NULL`);
     const requests = endpoint.receiver.requests.slice(10);
     expect(new Set(requests.map(({ headers }) => headers['webhook-delivery'])).size).toBe(100);
     expect(requests).toHaveLength(100);
-    expect(await isOpen(scene, endpoint.id)).toBe(false);
+    expect(await isOpen(stack, endpoint.id)).toBe(false);
     // The probe, then two, four and eight requests, each group 0.1 s after the one before.
     const at = (index: number) => requests[index]?.receivedAt ?? 0;
     expect(at(8) - at(1)).toBeGreaterThan(150);
-    await waitFor(async () => !(await scene.stateOf(endpoint.id)).isBacklogged, { what: 'the backlog to be gone' });
-    expect(await scene.stateOf(endpoint.id)).toMatchObject({ publishWindow: null, probeWaitMs: null });
+    await waitFor(async () => !(await stack.stateOf(endpoint.id)).isBacklogged, { what: 'the backlog to be gone' });
+    expect(await stack.stateOf(endpoint.id)).toMatchObject({ publishWindow: null, probeWaitMs: null });
     // The sweeper re-checks for deliveries inserted at the end of the backlog, at growing intervals.
-    await waitUntilDueIn(scene, endpoint.id, 1_000);
+    await waitUntilDueIn(stack, endpoint.id, 1_000);
   });
 
   it('with a retry by a user, which is still sent at once; a test event does not close it', async () => {
-    const scene = await startScene(cleanUps, { env: LONG_WAITS });
-    const endpoint = await failingEndpoint(scene);
-    await open(scene, endpoint);
+    const stack = await startTestStack(cleanUps, { env: LONG_WAITS });
+    const endpoint = await failingEndpoint(stack);
+    await open(stack, endpoint);
     const send = () =>
-      scene.app.graphql('mutation ($id: ID!) { sendTestEvent(subscriptionId: $id) { __typename } }', {
+      stack.app.graphql('mutation ($id: ID!) { sendTestEvent(subscriptionId: $id) { __typename } }', {
         id: endpoint.id,
       });
     await send();
-    await scene.waitForDeliveries(11, 'attempt_count = 1');
+    await stack.waitForDeliveries(11, 'attempt_count = 1');
     endpoint.recover();
     await send();
-    await scene.waitForDeliveries(1, `status = 'SUCCESS'`);
-    expect(await isOpen(scene, endpoint.id)).toBe(true);
-    const [waiting] = await scene.query<{ id: string }>(`SELECT id FROM deliveries WHERE status = 'PENDING' LIMIT 1`);
-    await scene.app.graphql('mutation ($id: ID!) { retryDelivery(id: $id) { __typename } }', { id: waiting?.id });
-    await scene.waitForDeliveries(2, `status = 'SUCCESS'`);
-    await waitFor(async () => !(await isOpen(scene, endpoint.id)), { what: 'the circuit to close' });
+    await stack.waitForDeliveries(1, `status = 'SUCCESS'`);
+    expect(await isOpen(stack, endpoint.id)).toBe(true);
+    const [waiting] = await stack.query<{ id: string }>(`SELECT id FROM deliveries WHERE status = 'PENDING' LIMIT 1`);
+    await stack.app.graphql('mutation ($id: ID!) { retryDelivery(id: $id) { __typename } }', { id: waiting?.id });
+    await stack.waitForDeliveries(2, `status = 'SUCCESS'`);
+    await waitFor(async () => !(await isOpen(stack, endpoint.id)), { what: 'the circuit to close' });
     expect(endpoint.receiver.requests).toHaveLength(13);
   });
 });

@@ -19,9 +19,9 @@ import {
   tabTo,
 } from '../support/console-page.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
-import { type Scene, startScene } from '../support/scene.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { ADMIN_API_KEY, startTestApp } from '../support/test-app.ts';
+import { startTestStack, type TestStack } from '../support/test-stack.ts';
 import { waitFor, waitUntilReady } from '../support/wait-for.ts';
 
 const DIST = join(import.meta.dirname, '../../dist/console');
@@ -61,7 +61,7 @@ if (CHROMIUM === undefined) process.stderr.write(`tests of the console are skipp
 
 describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   const cleanUps = createCleanUps(afterAll);
-  let scene: Scene;
+  let stack: TestStack;
   let browser: Browser;
   let profile: BrowserContext;
   /** The subscription of the hostile receiver, and its failed delivery. */
@@ -76,17 +76,17 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     browser = await launchChromium();
     cleanUps.push(() => browser.close());
     await builds;
-    scene = await startScene(cleanUps);
-    profile = await createSharedProfile(browser, scene.app.url);
+    stack = await startTestStack(cleanUps);
+    profile = await createSharedProfile(browser, stack.app.url);
     const body = HOSTILE.join('\n');
-    const hostile = await scene.receive(() => ({ status: 400, body, headers: { 'x-note': HOSTILE[0] ?? '' } }));
-    const { id } = await scene.app.subscribe({ url: hostile.url, eventTypes: ['order.*'], description: HOSTILE[0] });
+    const hostile = await stack.receive(() => ({ status: 400, body, headers: { 'x-note': HOSTILE[0] ?? '' } }));
+    const { id } = await stack.app.subscribe({ url: hostile.url, eventTypes: ['order.*'], description: HOSTILE[0] });
     subscriptionId = id;
-    receiver = await scene.receive();
+    receiver = await stack.receive();
     filtered = await publishFiltered('user.created');
-    await scene.publish('events.acme.order.paid', JSON.stringify({ total: 5, notes: HOSTILE, [HOSTILE[0] ?? '']: 1 }));
-    await scene.waitForDeliveries(1, `status = 'FAILURE' AND subscription_id = '${id}'`);
-    const { deliveries } = await scene.app.graphql<{ deliveries: { nodes: (typeof delivery)[] } }>(
+    await stack.publish('events.acme.order.paid', JSON.stringify({ total: 5, notes: HOSTILE, [HOSTILE[0] ?? '']: 1 }));
+    await stack.waitForDeliveries(1, `status = 'FAILURE' AND subscription_id = '${id}'`);
+    const { deliveries } = await stack.app.graphql<{ deliveries: { nodes: (typeof delivery)[] } }>(
       '{ deliveries { nodes { id event { id tenant } } } }',
     );
     const [first] = deliveries.nodes;
@@ -96,10 +96,10 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
 
   /** Publishes an event that the filter of the only subscription to its type does not match. */
   async function publishFiltered(type: string): Promise<Filtered> {
-    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: [type], filter: { total: { $gt: 10 } } });
+    const { id } = await stack.app.subscribe({ url: receiver.url, eventTypes: [type], filter: { total: { $gt: 10 } } });
     const eventId = `${type}-1`;
     const data = JSON.stringify({ total: 5, secret: 'of Ada' });
-    await scene.publish(`events.acme.${type}`, data, { 'Event-Id': eventId });
+    await stack.publish(`events.acme.${type}`, data, { 'Event-Id': eventId });
     return { id, eventId };
   }
 
@@ -119,7 +119,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     path: string,
     options: OpenOptions = {},
   ): Promise<ConsolePage> {
-    const opened = await openConsole(browser, { url: scene.app.url, key: ADMIN_API_KEY, path, profile, ...options });
+    const opened = await openConsole(browser, { url: stack.app.url, key: ADMIN_API_KEY, path, profile, ...options });
     onTestFinished(async ({ task }) => {
       if (task.result?.state === 'fail') process.stderr.write(`${path}: ${await opened.page.innerText('body')}\n`);
       await opened.page.close();
@@ -181,7 +181,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       const { page, complaints } = await open(context, '/nowhere', { scheme, width });
       expect(await findBarriers(page)).toEqual([]);
       for (const { path, shown, heading } of pages()) {
-        await goTo(page, `${scene.app.url}/console${path}`);
+        await goTo(page, `${stack.app.url}/console${path}`);
         // The navigation, which is hidden on narrow screens, also contains the names of the pages.
         const mark = shown === undefined ? page.getByRole('heading', { name: heading ?? '' }) : page.getByText(shown);
         await mark.first().waitFor();
@@ -240,14 +240,14 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   });
 
   test('a lost connection is shown, and the log continues without a gap and without a row twice', async (context) => {
-    const port = Number(new URL(scene.app.url).port);
+    const port = Number(new URL(stack.app.url).port);
     let proxy = await startTcpProxy({ port });
     const { page } = await open(context, '/log?q=type%3Alive.*', { url: `http://127.0.0.1:${proxy.port}` });
     await page.getByText('Live', { exact: true }).waitFor();
     const receiver = await startReceiver();
     cleanUps.push(() => receiver.close());
-    await scene.app.subscribe({ url: receiver.url, eventTypes: ['live.*'] });
-    await scene.publishMany('live.before', 5);
+    await stack.app.subscribe({ url: receiver.url, eventTypes: ['live.*'] });
+    await stack.publishMany('live.before', 5);
     await page.getByText('5 attempts', { exact: true }).waitFor();
     const { port: proxyPort } = proxy;
     await proxy.stop();
@@ -255,12 +255,12 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       .getByText(/Reconnecting for/)
       .first()
       .waitFor();
-    await scene.publishMany('live.during', 20);
+    await stack.publishMany('live.during', 20);
     await receiver.waitForRequests(25);
     proxy = await startTcpProxy({ port, ownPort: proxyPort });
     cleanUps.push(() => proxy.stop());
     await page.getByText('25 attempts', { exact: true }).waitFor();
-    await scene.publishMany('live.after', 5);
+    await stack.publishMany('live.after', 5);
     await page.getByText('30 attempts', { exact: true }).waitFor();
     const rows = await page.getByRole('row').allTextContents();
     expect(rows.slice(1, 6).every((text) => text.includes('live.after'))).toBe(true);
@@ -271,12 +271,12 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByText('Live', { exact: true }).waitFor();
     const receiver = await startReceiver();
     cleanUps.push(() => receiver.close());
-    await scene.app.subscribe({ url: receiver.url, eventTypes: ['many.*'], maxInFlight: 100 });
-    await scene.publishMany('many.first', 200);
+    await stack.app.subscribe({ url: receiver.url, eventTypes: ['many.*'], maxInFlight: 100 });
+    await stack.publishMany('many.first', 200);
     await page.getByText('200 attempts', { exact: true }).waitFor();
     expect(await page.getByRole('row').count()).toBeLessThan(60);
     await page.keyboard.press('p');
-    await scene.publishMany('many.second', 7);
+    await stack.publishMany('many.second', 7);
     await page.getByRole('button', { name: 'Resume, 7 new' }).click();
     await page.getByText('207 attempts', { exact: true }).waitFor();
     const scrollTo = (top: number) => page.evaluate(`document.querySelector('[role=grid]').scrollTop = ${top}`);
@@ -285,11 +285,11 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await scrollTo(3200);
     await context.expect.poll(rowInView).toContain('many.first');
     const row = await rowInView();
-    await scene.publishMany('many.third', 100);
+    await stack.publishMany('many.third', 100);
     await page.getByText('307 attempts', { exact: true }).waitFor();
     expect(await rowInView()).toBe(row);
     await page.keyboard.press('p');
-    await scene.publishMany('many.fourth', 5);
+    await stack.publishMany('many.fourth', 5);
     const resume = page.getByRole('button', { name: 'Resume, 5 new' });
     await resume.waitFor();
     expect(await rowInView()).toBe(row);
@@ -303,11 +303,11 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   });
 
   test('rows that leave a list above move neither those in view nor the cursor, and another filter reads its own pages', async (context) => {
-    const { id } = await scene.app.subscribe({ url: `${receiver.url}/kept`, eventTypes: ['kept'] });
-    const change = (mutation: string) => scene.app.graphql(`mutation { ${mutation} { __typename } }`);
+    const { id } = await stack.app.subscribe({ url: `${receiver.url}/kept`, eventTypes: ['kept'] });
+    const change = (mutation: string) => stack.app.graphql(`mutation { ${mutation} { __typename } }`);
     await change(`pauseWebhookSubscription(id: "${id}")`);
-    await scene.publishMany('kept', 120);
-    await scene.waitForDeliveries(120, `waiting_for = 'PAUSED' AND subscription_id = '${id}'`);
+    await stack.publishMany('kept', 120);
+    await stack.waitForDeliveries(120, `waiting_for = 'PAUSED' AND subscription_id = '${id}'`);
     const { page, complaints } = await open(context, `/deliveries?status=PENDING&subscription=${id}`);
     const rowCount = () => page.getByRole('grid').getAttribute('aria-rowcount');
     await context.expect.poll(rowCount).toBe('101');
@@ -319,7 +319,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await panel.getByText('Attempt 1 is planned').waitFor();
     const before = await place();
     const opened = new URL(page.url()).searchParams.get('delivery');
-    const newest = await scene.query<{ id: string }>(
+    const newest = await stack.query<{ id: string }>(
       'SELECT id FROM deliveries WHERE subscription_id = $1 ORDER BY id DESC LIMIT 3',
       [id],
     );
@@ -368,7 +368,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.type('{"total": {"$gt": 1}}');
     await page.getByText('1 of 1 events would be delivered').waitFor();
     // Another user saves first.
-    await scene.app.graphql(
+    await stack.app.graphql(
       'mutation ($id: ID!) { updateWebhookSubscription(id: $id, input: { description: "new" }) { __typename } }',
       { id },
     );
@@ -396,8 +396,8 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.type('person.created');
     await press(page, form.getByRole('button', { name: 'Count the deliveries' }));
     await form.getByText('One delivery matches. Nothing has changed yet.').waitFor();
-    expect(await scene.query(`SELECT FROM replays WHERE filter::text LIKE '%person.created%'`)).toEqual([]);
-    expect(await scene.countDeliveries(`event_type = 'person.created'`)).toBe(1);
+    expect(await stack.query(`SELECT FROM replays WHERE filter::text LIKE '%person.created%'`)).toEqual([]);
+    expect(await stack.countDeliveries(`event_type = 'person.created'`)).toBe(1);
     await press(page, form.getByRole('button', { name: 'Replay one delivery' }));
     await page.getByText('1 succeeded').waitFor();
     await waitForRequests('person.created', 2);
@@ -406,15 +406,15 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
 
   test('with the keyboard alone: a filtered event is delivered anyway, retried, copied for curl, its attempts compared, and the delivery cancelled', async (context) => {
     const headers = { 'retry-after': '600' };
-    const busy = await scene.receive((_, index) => ({ status: 503, headers, body: `busy ${index}` }));
-    const { id } = await scene.app.subscribe({ url: busy.url, eventTypes: ['busy'], filter: { urgent: true } });
-    await scene.publish('events.acme.busy', '{}', { 'Event-Id': 'busy-1' });
+    const busy = await stack.receive((_, index) => ({ status: 503, headers, body: `busy ${index}` }));
+    const { id } = await stack.app.subscribe({ url: busy.url, eventTypes: ['busy'], filter: { urgent: true } });
+    await stack.publish('events.acme.busy', '{}', { 'Event-Id': 'busy-1' });
     const { page, complaints } = await open(context, '/event?tenant=acme&id=busy-1');
     await profile.grantPermissions(['clipboard-read', 'clipboard-write']);
     const row = page.getByRole('row').filter({ hasText: new URL(busy.url).host });
     await press(page, row.getByRole('button', { name: 'Deliver anyway' }));
     await press(page, page.getByRole('button', { name: 'Deliver', exact: true }));
-    await scene.waitForDeliveries(1, `waiting_for = 'RETRY_AFTER' AND subscription_id = '${id}'`);
+    await stack.waitForDeliveries(1, `waiting_for = 'RETRY_AFTER' AND subscription_id = '${id}'`);
     await press(page, row.getByRole('link', { name: /Pending/ }).first());
     await page.getByText('waits for Retry-After').first().waitFor();
     await press(page, page.getByRole('button', { name: 'Retry now' }));
@@ -430,7 +430,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.press('Escape');
     await press(page, page.getByRole('button', { name: 'Cancel delivery' }));
     await page.getByText('Cancelled', { exact: true }).first().waitFor();
-    expect(await scene.countDeliveries(`status = 'CANCELLED' AND subscription_id = $1`, [id])).toBe(1);
+    expect(await stack.countDeliveries(`status = 'CANCELLED' AND subscription_id = $1`, [id])).toBe(1);
     await press(page, page.getByRole('link', { name: new URL(busy.url).host }).first());
     const groups = { 'By event type': 'busy', 'Failures by status code': '503', 'Failures by reason': 'HTTP status' };
     for (const [title, name] of Object.entries(groups)) {
@@ -443,12 +443,12 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await press(page, page.getByRole('button', { name: 'Deliver again' }));
     await press(page, page.getByRole('dialog').getByRole('button', { name: 'Deliver', exact: true }));
     await page.getByRole('heading', { name: 'busy' }).waitFor();
-    await scene.waitForDeliveries(1, `waiting_for = 'RETRY_AFTER' AND subscription_id = '${id}'`);
+    await stack.waitForDeliveries(1, `waiting_for = 'RETRY_AFTER' AND subscription_id = '${id}'`);
     expect(complaints).toEqual([]);
   });
 
   test('with the keyboard alone: a subscription is created after each problem was shown at its field, tested, probed and deleted', async (context) => {
-    const endpoint = await scene.receive((_, index) =>
+    const endpoint = await stack.receive((_, index) =>
       index === 0 ? { status: 422, body: 'not today' } : { status: 200 },
     );
     const { page, complaints } = await open(context, '/subscriptions');
@@ -507,23 +507,23 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.press('Escape');
 
     const id = new URL(page.url()).pathname.split('/').at(-1) ?? '';
-    await scene.query(
+    await stack.query(
       `UPDATE subscription_states SET opened_at = now(), is_backlogged = true, probe_at = now() + interval '1 h',
          probe_wait_ms = 3600000, next_sweep_at = now() + interval '1 h' WHERE subscription_id = $1`,
       [id],
     );
-    await scene.publish('events.keyboard.keyboard.first', '{}');
+    await stack.publish('events.keyboard.keyboard.first', '{}');
     await press(page, page.getByRole('button', { name: 'Probe now' }));
     await endpoint.waitForRequests(2);
     await page.getByRole('button', { name: 'Probe now' }).waitFor({ state: 'detached' });
-    await scene.app.graphql(`mutation { pauseWebhookSubscription(id: "${id}") { __typename } }`);
-    await scene.publish('events.keyboard.keyboard.second', '{}');
+    await stack.app.graphql(`mutation { pauseWebhookSubscription(id: "${id}") { __typename } }`);
+    await stack.publish('events.keyboard.keyboard.second', '{}');
     await press(page, page.getByRole('button', { name: 'Delete' }));
     await dialog.getByText('One pending delivery is cancelled.').waitFor();
     await press(page, dialog.getByRole('button', { name: 'Delete' }));
     await page.getByRole('heading', { name: 'Subscriptions' }).waitFor();
     await page.getByRole('grid').getByText('/keyboard').waitFor({ state: 'detached' });
-    expect(await scene.countDeliveries(`status = 'CANCELLED' AND subscription_id = $1`, [id])).toBe(1);
+    expect(await stack.countDeliveries(`status = 'CANCELLED' AND subscription_id = $1`, [id])).toBe(1);
     expect(complaints).toEqual([]);
   });
 
@@ -549,7 +549,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const key = (await dialog.getByText(/^whk_/).textContent()) ?? '';
     const answerTo = async (query: string): Promise<unknown> => {
       const headers = { 'content-type': 'application/json', authorization: `Bearer ${key}` };
-      const response = await fetch(`${scene.app.url}/graphql`, {
+      const response = await fetch(`${stack.app.url}/graphql`, {
         method: 'POST',
         headers,
         body: JSON.stringify({ query }),
@@ -576,8 +576,8 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   });
 
   test('a subscription is paused and resumed, and changes by other users appear without a reload', async (context) => {
-    const change = (mutation: string) => scene.app.graphql(`mutation { ${mutation} { __typename } }`);
-    const { id } = await scene.app.subscribe({ url: `${receiver.url}/paused`, tenant: 'pushed', eventTypes: ['*'] });
+    const change = (mutation: string) => stack.app.graphql(`mutation { ${mutation} { __typename } }`);
+    const { id } = await stack.app.subscribe({ url: `${receiver.url}/paused`, tenant: 'pushed', eventTypes: ['*'] });
     const { page, complaints } = await open(context, `/subscriptions/${id}`);
     await press(page, page.getByRole('button', { name: 'Pause' }));
     // The dialog moves the focus to its first field.
@@ -585,12 +585,12 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await press(page, page.getByRole('dialog', { name: 'Pause' }).getByRole('button', { name: 'Pause' }));
     await page.getByText(/ends in [78] h/).waitFor();
     const waiting = await publishPaused(id);
-    await goTo(page, `${scene.app.url}/console/as/pushed/deliveries?status=PENDING&waiting=BACKOFF`);
+    await goTo(page, `${stack.app.url}/console/as/pushed/deliveries?status=PENDING&waiting=BACKOFF`);
     await page.getByText('Nothing matches this filter').waitFor();
     await page.getByLabel('Waits for').selectOption('End of the pause');
     await page.getByRole('gridcell', { name: 'the subscription is paused' }).waitFor();
     expect(page.url()).toContain('waiting=PAUSED');
-    await goTo(page, `${scene.app.url}/console/subscriptions/${id}`);
+    await goTo(page, `${stack.app.url}/console/subscriptions/${id}`);
     await press(page, page.getByRole('link', { name: /Pending/ }));
     await page.getByText('the subscription is paused').first().waitFor();
     expect(page.url()).toContain(waiting);
@@ -609,14 +609,14 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.unrouteAll();
     await press(page, page.getByRole('button', { name: 'Resume' }));
     await page.getByRole('button', { name: 'Pause' }).waitFor();
-    await scene.waitForDeliveries(0, `status = 'PENDING' AND subscription_id = '${id}'`);
+    await stack.waitForDeliveries(0, `status = 'PENDING' AND subscription_id = '${id}'`);
 
-    await goTo(page, `${scene.app.url}/console/as/pushed/subscriptions`);
+    await goTo(page, `${stack.app.url}/console/as/pushed/subscriptions`);
     const rows = page.getByRole('grid').getByRole('row');
     await context.expect.poll(() => rows.count()).toBe(2);
     await change(`pauseWebhookSubscription(id: "${id}")`);
     await rows.getByText('Paused').waitFor();
-    await scene.app.subscribe({ url: `${receiver.url}/second`, tenant: 'pushed', eventTypes: ['none'] });
+    await stack.app.subscribe({ url: `${receiver.url}/second`, tenant: 'pushed', eventTypes: ['none'] });
     await rows.getByText('/second').waitFor();
     await page.getByRole('button', { name: 'Paused' }).click();
     await context.expect.poll(() => rows.count()).toBe(2);
@@ -628,14 +628,14 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByText('Nothing matches this filter').waitFor();
     await page.getByRole('link', { name: 'Events', exact: true }).click();
     await rows.getByText('paused-1').waitFor();
-    await scene.publish('events.pushed.late', '{}', { 'Event-Id': 'late-1' });
+    await stack.publish('events.pushed.late', '{}', { 'Event-Id': 'late-1' });
     await rows.getByText('late-1').waitFor();
     await page.getByRole('link', { name: 'Rejected events' }).click();
     await page.getByText('No rejected event').waitFor();
-    await scene.publish('events.pushed.late', 'no JSON');
+    await stack.publish('events.pushed.late', 'no JSON');
     await rows.getByText('Invalid JSON').waitFor();
 
-    await scene.query(
+    await stack.query(
       `UPDATE webhook_subscriptions SET is_active = false, deactivation_reason = 'FAILING' WHERE tenant = 'pushed'`,
     );
     const columns = page.getByRole('group', { name: /deactivated/ }).getByRole('columnheader');
@@ -643,7 +643,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       ['as/pushed/', false],
       ['', true],
     ] as const) {
-      await goTo(page, `${scene.app.url}/console/${path}`);
+      await goTo(page, `${stack.app.url}/console/${path}`);
       await columns.first().waitFor();
       expect((await columns.allTextContents()).includes('Tenant')).toBe(shows);
     }
@@ -652,20 +652,20 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
 
   /** Publishes an event to a paused subscription, and returns the id of the waiting delivery. */
   async function publishPaused(subscription: string): Promise<string> {
-    await scene.publish('events.pushed.order.paid', '{}', { 'Event-Id': 'paused-1' });
-    await scene.waitForDeliveries(1, `waiting_for = 'PAUSED' AND subscription_id = '${subscription}'`);
-    const [row] = await scene.query<{ id: string }>('SELECT id FROM deliveries WHERE subscription_id = $1', [
+    await stack.publish('events.pushed.order.paid', '{}', { 'Event-Id': 'paused-1' });
+    await stack.waitForDeliveries(1, `waiting_for = 'PAUSED' AND subscription_id = '${subscription}'`);
+    const [row] = await stack.query<{ id: string }>('SELECT id FROM deliveries WHERE subscription_id = $1', [
       subscription,
     ]);
     return row?.id ?? '';
   }
 
   test('with the keyboard alone: a job gets another rate and is stopped, another one ends, the audit log names the change, an event is redacted, a tenant erased', async (context) => {
-    const { id } = await scene.app.subscribe({ url: `${receiver.url}/bulk`, tenant: 'bulk', eventTypes: ['*'] });
-    await scene.app.graphql(`mutation { pauseWebhookSubscription(id: "${id}") { __typename } }`);
+    const { id } = await stack.app.subscribe({ url: `${receiver.url}/bulk`, tenant: 'bulk', eventTypes: ['*'] });
+    await stack.app.graphql(`mutation { pauseWebhookSubscription(id: "${id}") { __typename } }`);
     const ids = Array.from({ length: 40 }, (_, index) => `bulk-${index}`);
-    await Promise.all(ids.map((event) => scene.publish('events.bulk.many', '{"x":1}', { 'Event-Id': event })));
-    await scene.waitForDeliveries(ids.length, `waiting_for = 'PAUSED' AND subscription_id = '${id}'`);
+    await Promise.all(ids.map((event) => stack.publish('events.bulk.many', '{"x":1}', { 'Event-Id': event })));
+    await stack.waitForDeliveries(ids.length, `waiting_for = 'PAUSED' AND subscription_id = '${id}'`);
     const { page, complaints } = await open(context, '/as/bulk/jobs');
     const dialog = page.getByRole('dialog');
     const cancelAtRate = async (rate: string) => {
@@ -697,11 +697,11 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByText('2 a second').waitFor();
     await press(page, page.getByRole('button', { name: 'Stop the job' }));
     await page.getByRole('button', { name: 'Stop the job' }).waitFor({ state: 'detached' });
-    expect(await scene.countDeliveries(`status = 'CANCELLED' AND subscription_id = $1`, [id])).toBeLessThan(ids.length);
+    expect(await stack.countDeliveries(`status = 'CANCELLED' AND subscription_id = $1`, [id])).toBeLessThan(ids.length);
     await press(page, page.getByRole('link', { name: 'Bulk jobs' }));
     await cancelAtRate('400');
     await page.getByText('Completed').waitFor();
-    await scene.waitForDeliveries(ids.length, `status = 'CANCELLED' AND subscription_id = '${id}'`);
+    await stack.waitForDeliveries(ids.length, `status = 'CANCELLED' AND subscription_id = '${id}'`);
     expect(await findBarriers(page)).toEqual([]);
     await press(page, page.locator('main').getByRole('link', { name: 'Deliveries' }));
     await press(page, page.getByRole('button', { name: 'Cancelled' }));
@@ -709,11 +709,11 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(await dialog.getByLabel('Status').inputValue()).toBe('CANCELLED');
     expect(await dialog.getByLabel('Tenant').inputValue()).toBe('bulk');
     await page.keyboard.press('Escape');
-    const { startReplay } = await scene.app.graphql<{ startReplay: { replay: { id: string } } }>(
+    const { startReplay } = await stack.app.graphql<{ startReplay: { replay: { id: string } } }>(
       `mutation { startReplay(input: { filter: { tenant: "bulk" }, ratePerSecond: 1 }) {
          ... on StartReplayPayload { replay { id } } } }`,
     );
-    await goTo(page, `${scene.app.url}/console/as/bulk/replays/${startReplay.replay.id}`);
+    await goTo(page, `${stack.app.url}/console/as/bulk/replays/${startReplay.replay.id}`);
     await page.getByText('1 a second').waitFor();
     await changeRate('500');
     await page.getByText('500 a second').waitFor();
@@ -750,17 +750,17 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   test('the lists of tenants, replays and bulk jobs change without another read', async (context) => {
     const { page, complaints } = await open(context, '/tenants?search=pushed');
     await page.getByText('Live', { exact: true }).waitFor();
-    await scene.app.subscribe({ url: 'https://example.com/', tenant: 'pushed-tenant', eventTypes: ['a'] });
+    await stack.app.subscribe({ url: 'https://example.com/', tenant: 'pushed-tenant', eventTypes: ['a'] });
     await page.getByRole('gridcell', { name: 'pushed-tenant' }).waitFor();
     const input = 'input: { filter: { tenant: "pushed-tenant" } }';
     for (const [path, mutation] of [
       ['/replays', `startReplay(${input})`],
       ['/jobs', `retryDeliveries(${input})`],
     ] as const) {
-      await goTo(page, `${scene.app.url}/console${path}`);
+      await goTo(page, `${stack.app.url}/console${path}`);
       await page.getByText('Live', { exact: true }).waitFor();
       await page.getByRole('gridcell', { name: 'pushed-tenant' }).waitFor({ state: 'detached' });
-      await scene.app.graphql(`mutation { ${mutation} { __typename } }`);
+      await stack.app.graphql(`mutation { ${mutation} { __typename } }`);
       const row = page.getByRole('row').filter({ hasText: 'pushed-tenant' });
       await row.getByText('Completed').waitFor();
     }
@@ -768,8 +768,8 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   });
 
   test('with the keyboard alone: a received request is verified, and the overlap of a rotated secret is ended', async (context) => {
-    const signed = await scene.receive();
-    const { id } = await scene.app.subscribe({ url: signed.url, tenant: 'signed', eventTypes: ['*'] });
+    const signed = await stack.receive();
+    const { id } = await stack.app.subscribe({ url: signed.url, tenant: 'signed', eventTypes: ['*'] });
     const { page, complaints } = await open(context, `/subscriptions/${id}`);
     const dialog = page.getByRole('dialog');
     const rotate = page.getByRole('button', { name: 'Rotate' });
@@ -796,7 +796,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await press(page, dialog.getByRole('button', { name: 'Done' }));
     await dialog.waitFor({ state: 'detached' });
     expect(await rotate.evaluate((button) => button === document.activeElement)).toBe(true);
-    await scene.publish('events.signed.order.paid', '{"total": 5}');
+    await stack.publish('events.signed.order.paid', '{"total": 5}');
     const [request] = await signed.waitForRequests(1);
     await press(page, page.getByRole('link', { name: 'Succeeded' }));
     await press(page, page.getByRole('button', { name: 'Verify signature' }));
@@ -825,13 +825,13 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   });
 
   test("a one-time link signs in once, and an operator's link opens a tenant's portal", async (context) => {
-    const { createConsoleSession } = await scene.app.graphql<{ createConsoleSession: { code: string } }>(
+    const { createConsoleSession } = await stack.app.graphql<{ createConsoleSession: { code: string } }>(
       'mutation { createConsoleSession { ... on CreateConsoleSessionPayload { code } } }',
     );
     const path = `/as/acme/subscriptions#code=${createConsoleSession.code}`;
     const { page } = await open(context, path, { key: '' });
     await page.getByText('Active').first().waitFor();
-    expect(page.url()).toBe(`${scene.app.url}/console/as/acme/subscriptions`);
+    expect(page.url()).toBe(`${stack.app.url}/console/as/acme/subscriptions`);
     await press(page, page.getByRole('button', { name: 'Portal link' }));
     const dialog = page.getByRole('dialog', { name: 'Portal link' });
     await press(page, dialog.getByRole('button', { name: 'Create the link' }));
@@ -839,7 +839,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const portal = await profile.newPage();
     await portal.goto(link ?? '');
     await portal.getByText('Active').first().waitFor();
-    expect(portal.url()).toBe(`${scene.app.url}/portal/`);
+    expect(portal.url()).toBe(`${stack.app.url}/portal/`);
     expect(await portal.getByRole('button', { name: 'Create' }).count()).toBe(0);
     await Promise.all([page.close(), portal.close()]);
     const { page: again } = await open(context, path, { key: '', profile: undefined });
@@ -848,14 +848,14 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   });
 
   test("a tenant's key sees its tenant only; when it ends, the page stays and continues with another key", async (context) => {
-    const globex = await scene.receive();
-    await scene.app.subscribe({ url: globex.url, tenant: 'globex', eventTypes: ['*'] });
-    const { id, key } = await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'globex' });
+    const globex = await stack.receive();
+    await stack.app.subscribe({ url: globex.url, tenant: 'globex', eventTypes: ['*'] });
+    const { id, key } = await createApiKey(stack.app, { scope: 'TENANT_READ', tenant: 'globex' });
     const { page } = await open(context, '/log', { key });
     await page.getByText('No attempt yet').waitFor();
     await page.getByText('Live', { exact: true }).waitFor();
-    await scene.publish('events.acme.unrelated', '{}');
-    await scene.publish('events.globex.order.paid', '{}');
+    await stack.publish('events.acme.unrelated', '{}');
+    await stack.publish('events.globex.order.paid', '{}');
     await page.getByText('1 attempt', { exact: true }).waitFor();
     expect(await page.getByRole('row').last().textContent()).toContain('order.paid');
     const expectNothingOfOthers = async () => {
@@ -878,44 +878,44 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.unrouteAll({ behavior: 'ignoreErrors' });
     await page.getByRole('link', { name: 'Rejected events' }).waitFor();
     await expectNothingOfOthers();
-    await goTo(page, `${scene.app.url}/console/deliveries/${delivery.id}`);
+    await goTo(page, `${stack.app.url}/console/deliveries/${delivery.id}`);
     await page.getByText('There is no delivery with this id').waitFor();
-    await goTo(page, `${scene.app.url}/console/tenants`);
+    await goTo(page, `${stack.app.url}/console/tenants`);
     await page.getByText('The server refused this query').waitFor();
-    await goTo(page, `${scene.app.url}/console/log`);
+    await goTo(page, `${stack.app.url}/console/log`);
     await page.getByText('1 attempt', { exact: true }).waitFor();
     await page.getByText('Live', { exact: true }).waitFor();
-    await revokeApiKey(scene.app, id);
+    await revokeApiKey(stack.app, id);
     const again = page.getByRole('alertdialog', { name: 'Sign in' });
     await again.getByText('Your key is no longer valid').waitFor();
-    await scene.publish('events.globex.order.late', '{}');
+    await stack.publish('events.globex.order.late', '{}');
     await globex.waitForRequests(2);
     expect(await page.getByText('1 attempt', { exact: true }).count()).toBe(1);
     const signInAgain = async (next: string) => {
       await again.getByLabel('API key or JWT').fill(next);
       await page.keyboard.press('Enter');
     };
-    const second = await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'globex' });
+    const second = await createApiKey(stack.app, { scope: 'TENANT_READ', tenant: 'globex' });
     await page.evaluate(`document.querySelector('h1').dataset.isKept = 'yes'`);
     await signInAgain(second.key);
     await page.getByText('2 attempts', { exact: true }).waitFor();
     expect(await page.getByRole('row').nth(1).textContent()).toContain('order.late');
     expect(await page.locator('h1[data-is-kept]').count()).toBe(1);
 
-    const paused = await scene.app.subscribe({ url: globex.url, tenant: 'globex', eventTypes: ['order.paused'] });
-    await scene.app.graphql(`mutation { pauseWebhookSubscription(id: "${paused.id}") { __typename } }`);
-    await scene.publish('events.globex.order.paused', '{}');
-    await scene.waitForDeliveries(1, `waiting_for = 'PAUSED' AND subscription_id = '${paused.id}'`);
-    await goTo(page, `${scene.app.url}/console/deliveries?subscription=${paused.id}`);
+    const paused = await stack.app.subscribe({ url: globex.url, tenant: 'globex', eventTypes: ['order.paused'] });
+    await stack.app.graphql(`mutation { pauseWebhookSubscription(id: "${paused.id}") { __typename } }`);
+    await stack.publish('events.globex.order.paused', '{}');
+    await stack.waitForDeliveries(1, `waiting_for = 'PAUSED' AND subscription_id = '${paused.id}'`);
+    await goTo(page, `${stack.app.url}/console/deliveries?subscription=${paused.id}`);
     await press(page, page.getByRole('grid'));
     await page.getByText('Attempt 1 is planned').waitFor();
     expect(await page.getByRole('button', { name: /Retry now|Cancel delivery/ }).count()).toBe(0);
 
-    await goTo(page, `${scene.app.url}/console/log`);
+    await goTo(page, `${stack.app.url}/console/log`);
     await page.getByText('order.late').waitFor();
-    await revokeApiKey(scene.app, second.id);
+    await revokeApiKey(stack.app, second.id);
     await again.waitFor();
-    await signInAgain((await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'acme' })).key);
+    await signInAgain((await createApiKey(stack.app, { scope: 'TENANT_READ', tenant: 'acme' })).key);
     await page.getByText('order.late').waitFor({ state: 'detached' });
     await page.getByRole('gridcell').first().waitFor();
     expect(await page.getByText('order.late').count()).toBe(0);
@@ -923,15 +923,15 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
 
   test('behind a path prefix, the log continues after a restart of the server: no row is missing or doubled', async (context) => {
     const env = { ROLES: 'api', PUBLIC_URL: 'http://127.0.0.1/hooks' };
-    let server = await startTestApp(scene, { env });
+    let server = await startTestApp(stack, { env });
     // Not at the end of the file: the overview counts the processes.
     context.onTestFinished(() => server.stop());
     const port = Number(new URL(server.url).port);
     const toServer = (text: string) => text.replaceAll(/^(GET|POST) \/hooks\//gm, '$1 /');
     const proxy = await startTcpProxy({ port, toServer });
     cleanUps.push(() => proxy.stop());
-    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['bulk.*'] });
-    await scene.publishMany('bulk.before', 1);
+    const { id } = await stack.app.subscribe({ url: receiver.url, eventTypes: ['bulk.*'] });
+    await stack.publishMany('bulk.before', 1);
     const { page, complaints } = await open(context, '/log?q=type%3Abulk.*', {
       url: `http://127.0.0.1:${proxy.port}/hooks`,
     });
@@ -943,11 +943,11 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       .first()
       .waitFor();
     await insertNumbered(id, 300);
-    server = await startTestApp(scene, { env: { ...env, PORT: String(port) } });
+    server = await startTestApp(stack, { env: { ...env, PORT: String(port) } });
     await page.getByText('301 attempts', { exact: true }).waitFor();
     const grid = page.getByRole('grid');
     const rowAt = (place: number) => grid.getByRole('row').nth(place).textContent();
-    await scene.publishMany('bulk.after', 3);
+    await stack.publishMany('bulk.after', 3);
     await page.getByText('304 attempts', { exact: true }).waitFor();
     await context.expect.poll(() => rowAt(1)).toContain('bulk.after');
     await grid.press('End');
@@ -962,7 +962,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   async function insertNumbered(subscription: string, count: number): Promise<void> {
     const nextId = createIdSequence();
     const ids = Array.from({ length: count }, () => nextId(Date.now()));
-    await scene.query(
+    await stack.query(
       `INSERT INTO attempts (id, delivery_id, subscription_id, tenant, event_type, number, status, status_code,
          response_time_ms, started_at, url, request_headers, payload_size_bytes)
        SELECT id, gen_random_uuid(), $1, 'acme', 'bulk.during', 1, 'SUCCESS', 200, place, now(), 'x', '{}', 2
@@ -972,10 +972,10 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   }
 
   test('the overview shows the state of the server and its processes to operators, also after a lost connection, and not to tenants', async (context) => {
-    const { key } = await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'acme' });
+    const { key } = await createApiKey(stack.app, { scope: 'TENANT_READ', tenant: 'acme' });
     const { page: ofTenant } = await open(context, '/', { key });
     await ofTenant.getByText('Live', { exact: true }).waitFor();
-    const port = Number(new URL(scene.app.url).port);
+    const port = Number(new URL(stack.app.url).port);
     let proxy = await startTcpProxy({ port });
     const { port: proxyPort } = proxy;
     const { page } = await open(context, '/', { url: `http://127.0.0.1:${proxyPort}` });
@@ -984,7 +984,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByText('Live', { exact: true }).waitFor();
     const processes = state.getByRole('button', { name: '2 processes' });
     expect(await processes.count()).toBe(0);
-    const sender = await startTestApp(scene, { env: { ROLES: 'sender' } });
+    const sender = await startTestApp(stack, { env: { ROLES: 'sender' } });
     const checkUntil = (check: () => Promise<boolean>, what: string) =>
       waitFor(
         async () => {
@@ -1004,7 +1004,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       await sender.stop();
     }
     await checkUntil(async () => (await state.getByRole('row').count()) === 0, 'the end of a process');
-    await scene.nats.kill9();
+    await stack.nats.kill9();
     await state.getByText('The server is not ready').waitFor();
     await page.getByRole('link', { name: 'NATS: problem' }).waitFor();
     expect(await ofTenant.getByRole('heading', { name: 'Overview' }).count()).toBe(1);
@@ -1013,8 +1013,8 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(await findBarriers(page)).toEqual([]);
     await proxy.stop();
     await state.getByText('The state of the server is unknown').waitFor();
-    await scene.nats.start();
-    await waitUntilReady(scene.app);
+    await stack.nats.start();
+    await waitUntilReady(stack.app);
     proxy = await startTcpProxy({ port, ownPort: proxyPort });
     cleanUps.push(() => proxy.stop());
     await state.getByText('All parts of the server work').waitFor();
@@ -1025,10 +1025,10 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   // The catalogue is shared: while it has an entry, other types cannot be selected.
   test('with the keyboard alone: an observed type is listed, its schema tried on past events first, a missed event delivered, and a rejected one followed to the schema', async (context) => {
     const [name, tenant] = ['trial.order', 'schemas'];
-    const { id } = await scene.app.subscribe({ url: receiver.url, tenant, eventTypes: ['none'] });
-    await scene.publish(`events.${tenant}.${name}`, '{"total":"5"}', { 'Event-Id': 'trial-1' });
-    await scene.publish(`events.${tenant}.${name}`, '{"total":5}', { 'Event-Id': 'trial-2' });
-    await waitFor(async () => (await scene.query('SELECT FROM events WHERE type = $1', [name])).length === 2, {
+    const { id } = await stack.app.subscribe({ url: receiver.url, tenant, eventTypes: ['none'] });
+    await stack.publish(`events.${tenant}.${name}`, '{"total":"5"}', { 'Event-Id': 'trial-1' });
+    await stack.publish(`events.${tenant}.${name}`, '{"total":5}', { 'Event-Id': 'trial-2' });
+    await waitFor(async () => (await stack.query('SELECT FROM events WHERE type = $1', [name])).length === 2, {
       what: 'the events',
     });
     const { page, complaints } = await open(context, `/as/${tenant}/event-types`);
@@ -1084,24 +1084,24 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await press(page, page.getByRole('button', { name: 'Missed events' }));
     await press(page, dialog.getByRole('button', { name: 'Deliver these 2 events' }));
     await dialog.getByText('2 deliveries were created.').waitFor();
-    await scene.waitForDeliveries(2, `status = 'SUCCESS' AND subscription_id = '${id}'`);
+    await stack.waitForDeliveries(2, `status = 'SUCCESS' AND subscription_id = '${id}'`);
     await page.keyboard.press('Escape');
 
-    await scene.app.graphql(
+    await stack.app.graphql(
       'mutation ($id: ID!) { updateWebhookSubscription(id: $id, input: { isActive: false }) { __typename } }',
       { id },
     );
-    await scene.publish(`events.${tenant}.${name}`, '{"total":6}', { 'Event-Id': 'trial-3' });
-    await waitFor(async () => (await scene.query('SELECT FROM events WHERE type = $1', [name])).length === 3, {
+    await stack.publish(`events.${tenant}.${name}`, '{"total":6}', { 'Event-Id': 'trial-3' });
+    await waitFor(async () => (await stack.query('SELECT FROM events WHERE type = $1', [name])).length === 3, {
       what: 'the event',
     });
     await press(page, page.getByRole('button', { name: 'Activate', exact: true }));
     await press(page, dialog.getByRole('button', { name: 'Deliver this event' }));
-    await scene.waitForDeliveries(3, `status = 'SUCCESS' AND subscription_id = '${id}'`);
+    await stack.waitForDeliveries(3, `status = 'SUCCESS' AND subscription_id = '${id}'`);
     await page.keyboard.press('Escape');
 
-    await scene.publish(`events.${tenant}.${name}`, '{"total":true}');
-    await scene.publish(`events.${tenant}.${name}`, 'no JSON');
+    await stack.publish(`events.${tenant}.${name}`, '{"total":true}');
+    await stack.publish(`events.${tenant}.${name}`, 'no JSON');
     await press(page, page.getByRole('link', { name: 'Rejected events' }));
     const rows = page.getByRole('grid').getByRole('row');
     await rows.getByText('Invalid JSON').waitFor();
@@ -1126,9 +1126,9 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
 
   test('a delivery behind a rate limit says how many are pending and when the last of them is sent', async (context) => {
     const limited = { tenant: 'limited', eventTypes: ['*'], rateLimitPerSecond: 1 };
-    await scene.app.subscribe({ url: `${receiver.url}/limited`, ...limited });
+    await stack.app.subscribe({ url: `${receiver.url}/limited`, ...limited });
     const ids = Array.from({ length: 60 }, (_, index) => `limited-${index}`);
-    await Promise.all(ids.map((event) => scene.publish('events.limited.many', '{}', { 'Event-Id': event })));
+    await Promise.all(ids.map((event) => stack.publish('events.limited.many', '{}', { 'Event-Id': event })));
     const { page, complaints } = await open(context, '/as/limited/deliveries?status=PENDING&waiting=RATE_LIMITED');
     await page.getByRole('gridcell', { name: 'due', exact: true }).first().waitFor();
     await press(page, page.getByRole('grid'));
@@ -1146,7 +1146,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       asked += 1;
       return asked <= 2 ? route.fulfill({ json: limited }) : route.continue();
     });
-    await goTo(page, `${scene.app.url}/console/tenants`);
+    await goTo(page, `${stack.app.url}/console/tenants`);
     await page.getByRole('alert').getByText('too many operations').waitFor();
     await page.getByRole('gridcell', { name: 'acme' }).waitFor();
     expect(asked).toBeGreaterThan(2);
@@ -1157,7 +1157,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       errors: [{ message: 'Postgres is unavailable', extensions: { code: 'SERVICE_UNAVAILABLE' } }],
     };
     await page.route('**/graphql', (route) => route.fulfill({ json: unavailable }));
-    await goTo(page, `${scene.app.url}/console/`);
+    await goTo(page, `${stack.app.url}/console/`);
     await page.getByRole('alert').getByText('Postgres is unavailable').waitFor();
     await page.keyboard.press('ControlOrMeta+k');
     await page.keyboard.type(delivery.id);
@@ -1171,10 +1171,10 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       const response = await route.fetch();
       await route.fulfill({ response, body: (await response.text()).replaceAll(/"from":"[^"]*"/g, '"from":"never"') });
     });
-    await goTo(page, `${scene.app.url}/console/?range=7d`);
+    await goTo(page, `${stack.app.url}/console/?range=7d`);
     await page.getByText('This page failed').waitFor();
     await page.unrouteAll({ behavior: 'ignoreErrors' });
-    await goTo(page, `${scene.app.url}/console/tenants`);
+    await goTo(page, `${stack.app.url}/console/tenants`);
     await page.getByRole('gridcell', { name: 'acme' }).waitFor();
   });
 
@@ -1183,21 +1183,21 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const retry = page.getByRole('button', { name: 'Retry now' });
     await retry.waitFor();
     const late = await hold(page, 'query DeliveryDetails');
-    await goTo(page, `${scene.app.url}/console/deliveries/${subscriptionId}`);
+    await goTo(page, `${stack.app.url}/console/deliveries/${subscriptionId}`);
     await late.waitForOne();
     expect(await retry.count()).toBe(0);
     await late.release();
     await page.getByText('There is no delivery with this id').waitFor();
 
-    await goTo(page, `${scene.app.url}/console/subscriptions/${filtered.id}`);
+    await goTo(page, `${stack.app.url}/console/subscriptions/${filtered.id}`);
     await page.getByText('total: {').waitFor();
-    await goTo(page, `${scene.app.url}/console/tenants`);
+    await goTo(page, `${stack.app.url}/console/tenants`);
     await page.getByRole('gridcell', { name: 'acme' }).waitFor();
-    await scene.app.graphql(
+    await stack.app.graphql(
       'mutation ($id: ID!) { updateWebhookSubscription(id: $id, input: { filter: { total: 6 } }) { __typename } }',
       { id: filtered.id },
     );
-    await goTo(page, `${scene.app.url}/console/subscriptions/${filtered.id}/filter`);
+    await goTo(page, `${stack.app.url}/console/subscriptions/${filtered.id}/filter`);
     await context.expect.poll(() => page.getByLabel('Filter', { exact: true }).inputValue()).toContain('"total": 6');
 
     const ends: number[] = [];
@@ -1209,7 +1209,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       if (operationName === 'Overview' && variables !== undefined) ends.push(Date.parse(variables.to));
     });
     await page.clock.install();
-    await goTo(page, `${scene.app.url}/console/?range=1h`);
+    await goTo(page, `${stack.app.url}/console/?range=1h`);
     await page.getByRole('heading', { name: /succeeded, .* failed/ }).waitFor();
     const [first = 0] = ends;
     await page.clock.fastForward(60_000);
@@ -1222,40 +1222,40 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const createIds = () => Array.from({ length: 121 }, () => nextId(Date.now()));
     const [ids, keys, changes, erasures] = [createIds(), createIds(), createIds(), createIds()];
     const [oldest = '', key = ''] = [ids[0], keys[0]];
-    await scene.query(
+    await stack.query(
       `INSERT INTO event_types (name, description) SELECT 'early.' || n, '' FROM generate_series(1, 120) AS series (n)
        UNION ALL SELECT 'zebra', 'The last of many'`,
     );
-    await scene.query(
+    await stack.query(
       `INSERT INTO rejected_events (id, tenant, subject, reason, message, size_bytes)
        SELECT id, 'links', 'events', 'OTHER', 'message ' || place, 2 FROM unnest($1::uuid[]) WITH ORDINALITY AS a (id, place)`,
       [ids],
     );
-    await scene.query(
+    await stack.query(
       `INSERT INTO api_keys (id, name, scope, key_hash)
        SELECT id, 'key ' || place, 'PUBLISH', sha256(id::text::bytea) FROM unnest($1::uuid[]) WITH ORDINALITY AS a (id, place)`,
       [keys],
     );
-    await scene.query(
+    await stack.query(
       `INSERT INTO audit_log (id, mutation, actor_kind, actor_scope, object_type, object_id, before, after)
        SELECT id, 'revokeApiKey', 'OPERATOR', 'ADMIN', 'ApiKey', $2, '{"number":0}', json_build_object('number', place)
        FROM unnest($1::uuid[]) WITH ORDINALITY AS a (id, place)`,
       [changes, key],
     );
-    await scene.query(
+    await stack.query(
       `INSERT INTO erasures (id, tenant, status, deleted_row_count, completed_at)
        SELECT id, 'erased-' || place, 'COMPLETED', 4242, now() FROM unnest($1::uuid[]) WITH ORDINALITY AS a (id, place)`,
       [erasures],
     );
-    const made = await scene.query<{ id: string }>('SELECT id FROM attempts WHERE delivery_id = $1', [delivery.id]);
-    await scene.query(
+    const made = await stack.query<{ id: string }>('SELECT id FROM attempts WHERE delivery_id = $1', [delivery.id]);
+    await stack.query(
       `INSERT INTO attempts (id, delivery_id, subscription_id, tenant, event_type, number, status, status_code,
          response_time_ms, started_at, url, request_headers, payload_size_bytes)
        SELECT id, $1, $2, 'acme', 'order.paid', place + 1, 'SUCCESS', 200, 1, now(), 'x', '{}', 2
        FROM unnest($3::uuid[]) WITH ORDINALITY AS a (id, place)`,
       [delivery.id, subscriptionId, ids.slice(0, 60)],
     );
-    await scene.query(
+    await stack.query(
       `INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, status, completed_at)
        SELECT a.id, tenant, subscription_id, event_id, event_type, 'SUCCESS', now()
        FROM deliveries AS d, unnest($2::uuid[]) AS a (id) WHERE d.id = $1`,
@@ -1290,11 +1290,11 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.type('early.77');
     await tree.getByRole('row', { name: 'early.* 1 type' }).waitFor();
     expect(await findBarriers(page, 'main')).toEqual([]);
-    await goTo(page, `${scene.app.url}/console/event-types?type=early.99`);
+    await goTo(page, `${stack.app.url}/console/event-types?type=early.99`);
     await page.getByRole('dialog', { name: 'early.99' }).waitFor();
     await tree.getByRole('row', { selected: true, includeHidden: true }).getByText('99', { exact: true }).waitFor();
     await page.keyboard.press('Escape');
-    await goTo(page, `${scene.app.url}/console/as/globex/deliveries/${delivery.id}?attempt=${made[0]?.id ?? ''}`);
+    await goTo(page, `${stack.app.url}/console/as/globex/deliveries/${delivery.id}?attempt=${made[0]?.id ?? ''}`);
     await page.getByText('HTTP 400').waitFor();
     const attempts = page.getByRole('region', { name: 'Attempts' }).getByRole('listitem');
     expect(await attempts.count()).toBe(50);
@@ -1322,7 +1322,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.press('Escape');
     // A deleted object has no page, but an entry in the audit log.
     const [entry, deleted = ''] = createIds();
-    await scene.query(
+    await stack.query(
       `INSERT INTO audit_log (id, mutation, actor_kind, actor_scope, object_type, object_id)
        VALUES ($1, 'deleteWebhookSubscription', 'OPERATOR', 'ADMIN', 'WebhookSubscription', $2)`,
       [entry, deleted],
@@ -1331,7 +1331,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByRole('gridcell', { name: 'deleteWebhookSubscription' }).waitFor();
     await find('acme', /acme$/);
     await page.getByRole('gridcell').getByText('user.created').waitFor();
-    expect(page.url()).toBe(`${scene.app.url}/console/subscriptions?tenant=acme`);
+    expect(page.url()).toBe(`${stack.app.url}/console/subscriptions?tenant=acme`);
     expect(complaints).toEqual([]);
   });
 });

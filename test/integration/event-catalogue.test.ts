@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
-import { type Scene, startScene } from '../support/scene.ts';
 import { startTestApp } from '../support/test-app.ts';
+import { startTestStack, type TestStack } from '../support/test-stack.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type Api, post, startApi } from './graphql-api.ts';
 
@@ -407,33 +407,33 @@ describe('the catalogue', () => {
 describe('schemas', () => {
   const NUMBER = { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] };
 
-  async function put({ app }: Pick<Scene, 'app'>, input: Record<string, unknown>): Promise<void> {
+  async function put({ app }: Pick<TestStack, 'app'>, input: Record<string, unknown>): Promise<void> {
     const { putEventType } = await app.graphql<{ putEventType: PutResult }>(PUT, { input });
     expect(putEventType.eventType).toMatchObject({ name: input['name'] });
   }
-  const rejectionsOf = ({ query }: Scene) =>
+  const rejectionsOf = ({ query }: TestStack) =>
     query<{ id: string; tenant: string; subject: string; reason: string; message: string; sizeBytes: number }>(
       `SELECT tenant, subject, reason, message, size_bytes AS "sizeBytes" FROM rejected_events
        ORDER BY message COLLATE "C"`,
     );
-  const isWritten = async ({ query }: Scene, eventId: string) =>
+  const isWritten = async ({ query }: TestStack, eventId: string) =>
     (await query('SELECT FROM events WHERE event_id = $1', [eventId])).length === 1;
 
   it('reject events that violate them, with the path and no values; other events are delivered', async () => {
-    const scene = await startScene(cleanUps);
-    const receiver = await scene.receive();
-    await scene.app.subscribe({ url: receiver.url });
-    await put(scene, { name: 'counted', schema: NUMBER });
-    await put(scene, { name: 'archived', schema: NUMBER, isArchived: true });
-    await put(scene, { name: 'free' });
-    await scene.publish('events.acme.counted', '{"n":"s3cret"}', { 'Nats-Msg-Id': 'bad' });
-    await scene.publish('events.acme.counted', '[]', { 'Nats-Msg-Id': 'worse' });
-    await scene.publish('events.acme.archived', '{}', { 'Nats-Msg-Id': 'old' });
+    const stack = await startTestStack(cleanUps);
+    const receiver = await stack.receive();
+    await stack.app.subscribe({ url: receiver.url });
+    await put(stack, { name: 'counted', schema: NUMBER });
+    await put(stack, { name: 'archived', schema: NUMBER, isArchived: true });
+    await put(stack, { name: 'free' });
+    await stack.publish('events.acme.counted', '{"n":"s3cret"}', { 'Nats-Msg-Id': 'bad' });
+    await stack.publish('events.acme.counted', '[]', { 'Nats-Msg-Id': 'worse' });
+    await stack.publish('events.acme.archived', '{}', { 'Nats-Msg-Id': 'old' });
     const accepted = ['counted', 'archived', 'free', 'unknown'];
-    for (const type of accepted) await scene.publish(`events.acme.${type}`, '{"n":1}', { 'Nats-Msg-Id': type });
+    for (const type of accepted) await stack.publish(`events.acme.${type}`, '{"n":1}', { 'Nats-Msg-Id': type });
     await receiver.waitForRequests(4);
     expect(receiver.requests.map(({ headers }) => headers['webhook-id']).sort()).toEqual([...accepted].sort());
-    expect(await rejectionsOf(scene)).toMatchObject([
+    expect(await rejectionsOf(stack)).toMatchObject([
       { message: 'data must be object' },
       { subject: 'events.acme.archived', message: "data must have required property 'n'" },
       {
@@ -444,84 +444,84 @@ describe('schemas', () => {
         message: 'data.n must be integer',
       },
     ]);
-    const { rejectedEvents } = await scene.app.graphql<{ rejectedEvents: { nodes: unknown[] } }>(
+    const { rejectedEvents } = await stack.app.graphql<{ rejectedEvents: { nodes: unknown[] } }>(
       '{ rejectedEvents(filter: { reasons: [SCHEMA_MISMATCH] }) { nodes { reason } } }',
     );
     expect(rejectedEvents.nodes).toHaveLength(3);
   });
 
   it('apply in every process to all events published after the answer to their mutation, during other traffic', async () => {
-    const scene = await startScene(cleanUps, { apps: 2 });
-    const [here, there] = scene.apps;
+    const stack = await startTestStack(cleanUps, { apps: 2 });
+    const [here, there] = stack.apps;
     if (here === undefined || there === undefined) throw new Error('two programs are needed');
     // Either process may receive the event: a process with an old schema shows itself within a few rounds.
     const ROUNDS = 12;
-    const background = scene.publishMany('other', 200);
+    const background = stack.publishMany('other', 200);
     const judged = async () =>
-      (await scene.query(`SELECT FROM events WHERE type = 'turn'`)).length + (await rejectionsOf(scene)).length;
+      (await stack.query(`SELECT FROM events WHERE type = 'turn'`)).length + (await rejectionsOf(stack)).length;
     for (let round = 0; round < ROUNDS; round += 1) {
       await put({ app: round % 2 === 0 ? here : there }, { name: 'turn', schema: { const: round } });
       const publish = (value: number) =>
-        scene.publish('events.acme.turn', `${value}`, { 'Nats-Msg-Id': `${round}-${value}` });
+        stack.publish('events.acme.turn', `${value}`, { 'Nats-Msg-Id': `${round}-${value}` });
       await Promise.all([publish(round), publish(round - 1)]);
       // An event that is not checked yet would be checked with the next schema.
       await waitFor(async () => (await judged()) === 2 * (round + 1), { what: 'both to be judged' });
     }
-    await put(scene, { name: 'turn', schema: null });
-    await scene.publish('events.acme.turn', '"anything"', { 'Nats-Msg-Id': 'free' });
+    await put(stack, { name: 'turn', schema: null });
+    await stack.publish('events.acme.turn', '"anything"', { 'Nats-Msg-Id': 'free' });
     await background;
     await waitFor(async () => (await judged()) === 2 * ROUNDS + 1, { what: 'the last to be judged' });
-    const written = await scene.query<{ id: string }>(`SELECT event_id AS id FROM events WHERE type = 'turn'`);
+    const written = await stack.query<{ id: string }>(`SELECT event_id AS id FROM events WHERE type = 'turn'`);
     const expected = Array.from({ length: ROUNDS }, (_, round) => `${round}-${round}`);
     expect(written.map(({ id }) => id).sort()).toEqual([...expected, 'free'].sort());
   });
 
   it('are not applied to a redelivered event that was already written', async () => {
-    const scene = await startScene(cleanUps);
-    const receiver = await scene.receive();
-    await scene.app.subscribe({ url: receiver.url });
-    await scene.publish('events.acme.counted', '{}', { 'Nats-Msg-Id': 'early' });
+    const stack = await startTestStack(cleanUps);
+    const receiver = await stack.receive();
+    await stack.app.subscribe({ url: receiver.url });
+    await stack.publish('events.acme.counted', '{}', { 'Nats-Msg-Id': 'early' });
     await receiver.waitForRequests(1);
-    await put(scene, { name: 'counted', schema: NUMBER });
+    await put(stack, { name: 'counted', schema: NUMBER });
     // First a publisher repeats an event; then the message of the last event is redelivered.
-    await scene.publish('events.acme.counted', '{}', { 'Nats-Msg-Id': 'early' });
-    await scene.publish('events.acme.counted', '{"n":1}', { 'Nats-Msg-Id': 'late' });
+    await stack.publish('events.acme.counted', '{}', { 'Nats-Msg-Id': 'early' });
+    await stack.publish('events.acme.counted', '{"n":1}', { 'Nats-Msg-Id': 'late' });
     await receiver.waitForRequests(2);
-    expect(await rejectionsOf(scene)).toEqual([]);
+    expect(await rejectionsOf(stack)).toEqual([]);
   });
 
   it('apply after a restart', async () => {
-    const scene = await startScene(cleanUps);
-    await put(scene, { name: 'counted', schema: NUMBER });
-    await scene.app.stop();
-    const again = await startTestApp(scene);
+    const stack = await startTestStack(cleanUps);
+    await put(stack, { name: 'counted', schema: NUMBER });
+    await stack.app.stop();
+    const again = await startTestApp(stack);
     cleanUps.push(() => again.stop());
-    await scene.publish('events.acme.counted', '{}');
-    await waitFor(async () => (await rejectionsOf(scene)).length === 1, { what: 'the rejection' });
+    await stack.publish('events.acme.counted', '{}');
+    await waitFor(async () => (await rejectionsOf(stack)).length === 1, { what: 'the rejection' });
   });
 
   it('whose check exceeds its time limit delay no other event: the event is accepted, with a line in the log', async () => {
-    const scene = await startScene(cleanUps);
-    await put(scene, { name: 'slow', schema: { type: 'string', pattern: '^(a+)+$' } });
-    await put(scene, { name: 'counted', schema: NUMBER });
-    await scene.publish('events.acme.slow', '"b"', { 'Nats-Msg-Id': 'judged' });
-    await waitFor(async () => (await rejectionsOf(scene)).length === 1, { what: 'the rejection' });
+    const stack = await startTestStack(cleanUps);
+    await put(stack, { name: 'slow', schema: { type: 'string', pattern: '^(a+)+$' } });
+    await put(stack, { name: 'counted', schema: NUMBER });
+    await stack.publish('events.acme.slow', '"b"', { 'Nats-Msg-Id': 'judged' });
+    await waitFor(async () => (await rejectionsOf(stack)).length === 1, { what: 'the rejection' });
     const text = JSON.stringify(`${'a'.repeat(100)}b`);
     const slow = ['slow-1', 'slow-2', 'slow-3'];
     await Promise.all([
-      ...slow.map((id) => scene.publish('events.acme.slow', text, { 'Nats-Msg-Id': id })),
-      scene.publish('events.acme.counted', '{}', { 'Nats-Msg-Id': 'wrong' }),
-      scene.publish('events.acme.counted', '{"n":1}', { 'Nats-Msg-Id': 'right' }),
+      ...slow.map((id) => stack.publish('events.acme.slow', text, { 'Nats-Msg-Id': id })),
+      stack.publish('events.acme.counted', '{}', { 'Nats-Msg-Id': 'wrong' }),
+      stack.publish('events.acme.counted', '{"n":1}', { 'Nats-Msg-Id': 'right' }),
     ]);
-    for (const id of [...slow, 'right']) await waitFor(() => isWritten(scene, id), { what: id });
-    await waitFor(async () => (await rejectionsOf(scene)).length === 2, { what: 'the second rejection' });
-    const warnings = scene.logLines.filter((line) => line.includes('validation exceeded its time limit'));
+    for (const id of [...slow, 'right']) await waitFor(() => isWritten(stack, id), { what: id });
+    await waitFor(async () => (await rejectionsOf(stack)).length === 2, { what: 'the second rejection' });
+    const warnings = stack.logLines.filter((line) => line.includes('validation exceeded its time limit'));
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toContain('"eventType":"slow"');
     // Another schema is used at once.
-    await put(scene, { name: 'slow', schema: { type: 'string', pattern: '^a+$' } });
-    await scene.publish('events.acme.slow', text, { 'Nats-Msg-Id': 'judged-again' });
-    await waitFor(async () => (await rejectionsOf(scene)).length === 3, { what: 'the third rejection' });
+    await put(stack, { name: 'slow', schema: { type: 'string', pattern: '^a+$' } });
+    await stack.publish('events.acme.slow', text, { 'Nats-Msg-Id': 'judged-again' });
+    await waitFor(async () => (await rejectionsOf(stack)).length === 3, { what: 'the third rejection' });
   });
 
   /** Returns a text that `^(a+)+$` takes at least `ms` milliseconds to reject. Each `a` doubles the time. */
@@ -539,50 +539,50 @@ describe('schemas', () => {
   }
 
   it('have one time limit for all events of a batch, of one type or of many', async () => {
-    const scene = await startScene(cleanUps);
+    const stack = await startTestStack(cleanUps);
     const types = ['one', 'two', 'three'];
-    for (const name of types) await put(scene, { name, schema: { type: 'string', pattern: '^(a+)+$' } });
+    for (const name of types) await put(stack, { name, schema: { type: 'string', pattern: '^(a+)+$' } });
     // A single check is within the limit; all together take at least 12 s.
     const text = slowText(100);
     const ids = types.flatMap((type) => Array.from({ length: 40 }, (_, index) => ({ type, id: `${type}-${index}` })));
     const began = Date.now();
-    await Promise.all(ids.map(({ type, id }) => scene.publish(`events.acme.${type}`, text, { 'Nats-Msg-Id': id })));
-    await scene.publish('events.acme.free', '{}', { 'Nats-Msg-Id': 'last' });
-    await waitFor(() => isWritten(scene, 'last'), { what: 'the last' });
+    await Promise.all(ids.map(({ type, id }) => stack.publish(`events.acme.${type}`, text, { 'Nats-Msg-Id': id })));
+    await stack.publish('events.acme.free', '{}', { 'Nats-Msg-Id': 'last' });
+    await waitFor(() => isWritten(stack, 'last'), { what: 'the last' });
     expect(Date.now() - began).toBeLessThan(10_000);
     // Another batch may still be written.
     const judged = async () =>
-      (await rejectionsOf(scene)).length + (await scene.query(`SELECT FROM events WHERE type <> 'free'`)).length;
+      (await rejectionsOf(stack)).length + (await stack.query(`SELECT FROM events WHERE type <> 'free'`)).length;
     await waitFor(async () => (await judged()) === ids.length, { what: 'the others' });
     // If all events arrived in one batch, no time was left to check the third one.
-    const warnings = scene.logLines.filter((line) => line.includes('validation exceeded its time limit'));
+    const warnings = stack.logLines.filter((line) => line.includes('validation exceeded its time limit'));
     const suspended = types.filter((type) => warnings.some((line) => line.includes(`"eventType":"${type}"`)));
     expect(suspended.length).toBeGreaterThanOrEqual(2);
     expect(warnings).toHaveLength(suspended.length);
   });
 
   it('reject data with hundreds of thousands of problems with the first one', async () => {
-    const scene = await startScene(cleanUps);
+    const stack = await startTestStack(cleanUps);
     const required = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
-    await put(scene, { name: 'many', schema: { type: 'array', items: { type: 'object', required } } });
+    await put(stack, { name: 'many', schema: { type: 'array', items: { type: 'object', required } } });
     const data = JSON.stringify(Array.from({ length: 100_000 }, () => ({})));
-    for (const id of ['1', '2']) await scene.publish('events.acme.many', data, { 'Nats-Msg-Id': id });
-    await waitFor(async () => (await rejectionsOf(scene)).length === 2, { what: 'the rejections' });
-    await scene.publish('events.acme.many', '[{"a":1}]', { 'Nats-Msg-Id': '3' });
-    await waitFor(async () => (await rejectionsOf(scene)).length === 3, { what: 'the last rejection' });
+    for (const id of ['1', '2']) await stack.publish('events.acme.many', data, { 'Nats-Msg-Id': id });
+    await waitFor(async () => (await rejectionsOf(stack)).length === 2, { what: 'the rejections' });
+    await stack.publish('events.acme.many', '[{"a":1}]', { 'Nats-Msg-Id': '3' });
+    await waitFor(async () => (await rejectionsOf(stack)).length === 3, { what: 'the last rejection' });
     const first = "data.0 must have required property 'a'";
-    expect((await rejectionsOf(scene)).map(({ message }) => message)).toEqual([
+    expect((await rejectionsOf(stack)).map(({ message }) => message)).toEqual([
       ...[first, first],
       "data.0 must have required property 'b' (and 6 more)",
     ]);
-    expect(scene.logLines.filter((line) => line.includes('validation exceeded its time limit'))).toEqual([]);
+    expect(stack.logLines.filter((line) => line.includes('validation exceeded its time limit'))).toEqual([]);
   });
 
   it('that can no longer be compiled lose no event', async () => {
-    const scene = await startScene(cleanUps);
-    await scene.query(`INSERT INTO event_types (name, schema) VALUES ('odd', '{"type": "of another time"}')`);
-    await scene.publish('events.acme.odd', '{}', { 'Nats-Msg-Id': 'odd' });
-    await waitFor(() => isWritten(scene, 'odd'), { what: 'the event' });
-    expect(scene.logLines.filter((line) => line.includes('schema unusable'))).toHaveLength(1);
+    const stack = await startTestStack(cleanUps);
+    await stack.query(`INSERT INTO event_types (name, schema) VALUES ('odd', '{"type": "of another time"}')`);
+    await stack.publish('events.acme.odd', '{}', { 'Nats-Msg-Id': 'odd' });
+    await waitFor(() => isWritten(stack, 'odd'), { what: 'the event' });
+    expect(stack.logLines.filter((line) => line.includes('schema unusable'))).toHaveLength(1);
   });
 });

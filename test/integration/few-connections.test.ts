@@ -3,8 +3,8 @@ import { expect, it } from 'vitest';
 import { createDeliveryStatements } from '../../src/delivery/sending/delivery-statements.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
 import { openTestDatabase } from '../support/database.ts';
-import { startScene } from '../support/scene.ts';
 import { lockTable } from '../support/table-lock.ts';
+import { startTestStack } from '../support/test-stack.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { expectCoreWorks } from './core-flow.ts';
 
@@ -13,13 +13,13 @@ const cleanUps = createCleanUps();
 it.each(['2', '3'])(
   'with DATABASE_POOL_SIZE=%s everything works, with at most the documented number of connections',
   async (size) => {
-    const scene = await startScene(cleanUps, { env: { DATABASE_POOL_SIZE: size } });
-    const receiver = await scene.receive((_request, index) => ({ status: index === 0 ? 503 : 200 }));
-    await expectCoreWorks({ apps: [scene.app], publish: scene.publish, receiver });
-    await scene.publishMany('a', 300);
+    const stack = await startTestStack(cleanUps, { env: { DATABASE_POOL_SIZE: size } });
+    const receiver = await stack.receive((_request, index) => ({ status: index === 0 ? 503 : 200 }));
+    await expectCoreWorks({ apps: [stack.app], publish: stack.publish, receiver });
+    await stack.publishMany('a', 300);
     await receiver.waitForRequests(304);
-    await scene.waitForDeliveries(303, `status = 'SUCCESS'`);
-    const [row] = await scene.query<{ count: number }>(
+    await stack.waitForDeliveries(303, `status = 'SUCCESS'`);
+    const [row] = await stack.query<{ count: number }>(
       `SELECT count(*)::integer AS count FROM pg_stat_activity
      WHERE datname = current_database() AND application_name LIKE 'webhooks-engine%'`,
     );

@@ -14,8 +14,8 @@ import { createApiKey } from '../support/api-keys.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
 import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 import { type Collected, collect, createSocketClient } from '../support/graphql-client.ts';
-import { type Scene, startScene } from '../support/scene.ts';
 import { ADMIN_API_KEY } from '../support/test-app.ts';
+import { startTestStack, type TestStack } from '../support/test-stack.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const ADMIN: Viewer = { scope: 'ADMIN', credentialId: 'admin' };
@@ -254,13 +254,13 @@ describe('the feed of changes', () => {
 
 describe('the streams', () => {
   const cleanUps = createCleanUps(afterAll);
-  let scene: Scene;
+  let stack: TestStack;
   beforeAll(async () => {
-    scene = await startScene(cleanUps);
+    stack = await startTestStack(cleanUps);
   });
 
   function subscribe<Data extends object>(query: string, key = ADMIN_API_KEY): Collected<Data> {
-    const client = createSocketClient(scene.app.url, key);
+    const client = createSocketClient(stack.app.url, key);
     cleanUps.push(async () => client.dispose());
     return collect<Data>(client, { query: `subscription { ${query} }` });
   }
@@ -280,15 +280,15 @@ describe('the streams', () => {
     const subscriptions = subscribe<SubscriptionChange>(
       `subscriptionChanges${filter} { subscription { url pausedUntil isActive deletedAt circuit { state } } }`,
     );
-    const receiver = await scene.receive();
-    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['a.b'] });
+    const receiver = await stack.receive();
+    const { id } = await stack.app.subscribe({ url: receiver.url, eventTypes: ['a.b'] });
     // A stream has begun when it returns something. Earlier publications need not be in it.
     await waitFor(
       async () => {
-        await scene.publish('events.acme.a.b', '{"n":1}');
-        await scene.publish('events.acme.other', '{}');
-        await scene.publish('events.acme.a.b', 'no JSON');
-        await scene.app.graphql(
+        await stack.publish('events.acme.a.b', '{"n":1}');
+        await stack.publish('events.acme.other', '{}');
+        await stack.publish('events.acme.a.b', 'no JSON');
+        await stack.app.graphql(
           `mutation { updateWebhookSubscription(id: "${id}", input: { description: "x" }) { __typename } }`,
         );
         return waitFor(() => [deliveries, events, rejected, subscriptions].every(({ data }) => data.length > 0), {
@@ -304,7 +304,7 @@ describe('the streams', () => {
 
     const latest = () => subscriptions.data.at(-1)?.subscriptionChanges.subscription ?? {};
     const change = async (mutation: string, expected: Record<string, unknown>) => {
-      await scene.app.graphql(`mutation { ${mutation} { __typename } }`);
+      await stack.app.graphql(`mutation { ${mutation} { __typename } }`);
       await waitFor(
         () => {
           expect(latest()).toMatchObject(expected);
@@ -315,7 +315,7 @@ describe('the streams', () => {
     };
     const until = new Date(Date.now() + 60_000).toISOString();
     await change(`pauseWebhookSubscription(id: "${id}", until: "${until}")`, { pausedUntil: until });
-    await scene.publish('events.acme.a.b', '{"n":2}');
+    await stack.publish('events.acme.a.b', '{"n":2}');
     const pending = await waitFor(
       () =>
         deliveries.data
@@ -323,7 +323,7 @@ describe('the streams', () => {
           .find(({ event }) => isDeepStrictEqual(event.data, { n: 2 })),
       { what: 'the delivery that waits' },
     );
-    await scene.app.graphql(`mutation { cancelDelivery(id: "${pending.id}") { __typename } }`);
+    await stack.app.graphql(`mutation { cancelDelivery(id: "${pending.id}") { __typename } }`);
     const statusOf = (deliveryId: string) =>
       deliveries.data.findLast(({ deliveryChanges }) => deliveryChanges.delivery.id === deliveryId)?.deliveryChanges
         .delivery.status;
@@ -341,9 +341,9 @@ describe('the streams', () => {
     type JobChange = {
       readonly jobChanges: { readonly kind: string } & Record<string, { id: string; status: string } | null>;
     };
-    const { key } = await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'jobs' });
-    await scene.app.subscribe({ url: 'https://example.com/', tenant: 'leaves', eventTypes: ['a'] });
-    const { changesCursor: after } = await scene.app.graphql<{ changesCursor: string }>('{ changesCursor }');
+    const { key } = await createApiKey(stack.app, { scope: 'TENANT_READ', tenant: 'jobs' });
+    await stack.app.subscribe({ url: 'https://example.com/', tenant: 'leaves', eventTypes: ['a'] });
+    const { changesCursor: after } = await stack.app.graphql<{ changesCursor: string }>('{ changesCursor }');
     const of = (filter: string) => `jobChanges(after: "${after}", filter: { ${filter} }) { kind
       replay { id status skippedBy { inactive } } deliveryJob { id status kind } erasure { id status deletedRowCount } }`;
     const [all, own, erasures] = [
@@ -354,7 +354,7 @@ describe('the streams', () => {
     const start = (tenant: string, options = '') =>
       `(input: { filter: { tenant: "${tenant}", eventTypes: [] }${options} })`;
     const payload = (name: string, field: string) => `{ ... on ${name}Payload { ${field} { id } } }`;
-    const answer = await scene.app.graphql<Record<string, Record<string, { id: string }>>>(
+    const answer = await stack.app.graphql<Record<string, Record<string, { id: string }>>>(
       `mutation { startReplay${start('jobs')} ${payload('StartReplay', 'replay')}
         cancelDeliveries${start('jobs')} ${payload('CancelDeliveries', 'job')}
         dryRun: startReplay${start('jobs', ', dryRun: true')} { __typename }
@@ -397,13 +397,13 @@ describe('the streams', () => {
     type TenantChange = {
       readonly tenantChanges: { readonly tenant: { readonly name: string; readonly figures: object } };
     };
-    const { changesCursor: after } = await scene.app.graphql<{ changesCursor: string }>('{ changesCursor }');
+    const { changesCursor: after } = await stack.app.graphql<{ changesCursor: string }>('{ changesCursor }');
     const created = await Promise.all(
       [1, 2, 3].map((n) =>
-        scene.app.subscribe({ url: `https://example.com/${n}`, tenant: 'Newcomer', eventTypes: ['a'] }),
+        stack.app.subscribe({ url: `https://example.com/${n}`, tenant: 'Newcomer', eventTypes: ['a'] }),
       ),
     );
-    await scene.app.subscribe({ url: 'https://example.com/', tenant: 'unasked', eventTypes: ['a'] });
+    await stack.app.subscribe({ url: 'https://example.com/', tenant: 'unasked', eventTypes: ['a'] });
     const { data } = subscribe<TenantChange>(
       `tenantChanges(after: "${after}", filter: { search: "newcom" }) { tenant { name figures { subscriptionCount } } }`,
     );
@@ -411,17 +411,17 @@ describe('the streams', () => {
     await waitFor(() => latest() !== undefined, { what: 'the tenant' });
     expect(data).toHaveLength(1);
     expect(latest()).toEqual({ name: 'Newcomer', figures: { subscriptionCount: 3 } });
-    await scene.app.graphql(`mutation { deleteWebhookSubscription(id: "${created[0]?.id}") { __typename } }`);
+    await stack.app.graphql(`mutation { deleteWebhookSubscription(id: "${created[0]?.id}") { __typename } }`);
     await waitFor(() => isDeepStrictEqual(latest()?.figures, { subscriptionCount: 2 }), { what: 'the change' });
   });
 
   it('start at a cursor that was read before a list, in every stream', async () => {
-    const { changesCursor } = await scene.app.graphql<{ changesCursor: string }>('{ changesCursor }');
-    const { id } = await scene.app.subscribe({ url: 'https://example.com/', tenant: 'cursor', eventTypes: ['a'] });
-    await scene.app.graphql(`mutation { pauseWebhookSubscription(id: "${id}") { __typename } }`);
-    await scene.publish('events.cursor.a', '{}');
-    await scene.publish('events.cursor.a', 'no JSON');
-    await scene.waitForDeliveries(1, `tenant = 'cursor'`);
+    const { changesCursor } = await stack.app.graphql<{ changesCursor: string }>('{ changesCursor }');
+    const { id } = await stack.app.subscribe({ url: 'https://example.com/', tenant: 'cursor', eventTypes: ['a'] });
+    await stack.app.graphql(`mutation { pauseWebhookSubscription(id: "${id}") { __typename } }`);
+    await stack.publish('events.cursor.a', '{}');
+    await stack.publish('events.cursor.a', 'no JSON');
+    await stack.waitForDeliveries(1, `tenant = 'cursor'`);
     const of = `filter: { tenant: "cursor" }, after: "${changesCursor}"`;
     const streams = [
       subscribe(`deliveryChanges(${of}) { delivery { status } }`),
@@ -430,7 +430,7 @@ describe('the streams', () => {
       subscribe(`rejectedEventLog(${of}) { rejectedEvent { reason } }`),
     ];
     await waitFor(() => streams.every(({ data }) => data.length === 1), { what: 'the changes since the cursor' });
-    const [{ id: eventId }] = (await scene.query<{ id: string }>(
+    const [{ id: eventId }] = (await stack.query<{ id: string }>(
       `SELECT event_id AS id FROM events WHERE tenant = 'cursor'`,
     )) as [{ id: string }];
     const ofEvent = (field: string, eventIds: string) =>

@@ -8,15 +8,15 @@ import { createCleanUps } from '../support/clean-ups.ts';
 import { findBarriers, findCutOff, findOverflow, goTo } from '../support/console-page.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import type { Receiver } from '../support/receiver.ts';
-import { type Scene, startScene } from '../support/scene.ts';
 import { ADMIN_API_KEY } from '../support/test-app.ts';
+import { startTestStack, type TestStack } from '../support/test-stack.ts';
 import { WAIT_TIMEOUT_MS, waitFor } from '../support/wait-for.ts';
 
 if (CHROMIUM === undefined) process.stderr.write(`tests of the portal are skipped: ${NO_CHROMIUM}\n`);
 
 describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
   const cleanUps = createCleanUps(afterAll);
-  let scene: Scene;
+  let stack: TestStack;
   let browser: Browser;
   let context: BrowserContext;
   let receiver: Receiver;
@@ -35,18 +35,18 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     const ports = [await findOwnPort(), await findOwnPort()] as const;
     listed = `http://localhost:${ports[0]}`;
     unlisted = `http://localhost:${ports[1]}`;
-    scene = await startScene(cleanUps, { env: { PORTAL_ORIGINS: listed } });
+    stack = await startTestStack(cleanUps, { env: { PORTAL_ORIGINS: listed } });
     for (const port of ports) await startExample(port);
-    receiver = await scene.receive(() => ({ status: 200, body: 'secret answer' }));
-    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['order.*'] });
+    receiver = await stack.receive(() => ({ status: 200, body: 'secret answer' }));
+    const { id } = await stack.app.subscribe({ url: receiver.url, eventTypes: ['order.*'] });
     subscriptionId = id;
-    await scene.publish('events.acme.order.paid', '{"card":"secret data"}');
-    await scene.waitForDeliveries(1, `status = 'SUCCESS'`);
+    await stack.publish('events.acme.order.paid', '{"card":"secret data"}');
+    await stack.waitForDeliveries(1, `status = 'SUCCESS'`);
   });
   afterEach(() => context.close());
 
   async function startExample(port: number): Promise<void> {
-    const env = { ...process.env, URL: scene.app.url, KEY: ADMIN_API_KEY, PORT: String(port) };
+    const env = { ...process.env, URL: stack.app.url, KEY: ADMIN_API_KEY, PORT: String(port) };
     const path = join(import.meta.dirname, '../../examples/portal/serve.mjs');
     const child: ChildProcess = spawn(process.execPath, [path], { env, stdio: 'ignore' });
     cleanUps.push(() => child.kill());
@@ -77,7 +77,7 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
   }
 
   async function mint(input = ''): Promise<{ readonly token: string; readonly code: string; readonly id: string }> {
-    const { createPortalSession } = await scene.app.graphql<{
+    const { createPortalSession } = await stack.app.graphql<{
       createPortalSession: { token: string; code: string; session: { id: string } };
     }>(
       `mutation { createPortalSession(input: { tenant: "acme", scope: TENANT_WRITE ${input} }) {
@@ -98,7 +98,7 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
 
   const expectNoSecret = () => {
     expect(traces.length).toBeGreaterThan(3);
-    const log = scene.logLines.join('\n');
+    const log = stack.logLines.join('\n');
     expect([...traces, log].filter((text) => /wh[sk]_[\w-]{20}/.test(text))).toEqual([]);
   };
 
@@ -134,7 +134,7 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     // A popup window, to which no frame policy applies, accepts no message port either.
     const [popup] = await Promise.all([
       context.waitForEvent('page'),
-      page.evaluate(`globalThis.popup = open('${scene.app.url}/portal/')`),
+      page.evaluate(`globalThis.popup = open('${stack.app.url}/portal/')`),
     ]);
     await popup.getByText('Open the portal from your application').waitFor();
     expectNoSecret();
@@ -144,17 +144,17 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     'a one-time link opens it once, and each page is accessible: %s',
     async (scheme) => {
       const { code } = await mint(', locale: "de-AT"');
-      const page = await open(`${scene.app.url}/portal/#code=${code}`, {
+      const page = await open(`${stack.app.url}/portal/#code=${code}`, {
         scheme,
         width: scheme === 'light' ? 1280 : 320,
       });
       await page.getByText('Active').first().waitFor();
-      expect(page.url()).toBe(`${scene.app.url}/portal/`);
+      expect(page.url()).toBe(`${stack.app.url}/portal/`);
       expect(await findBarriers(page)).toEqual([]);
       // The session survives a reload.
       await page.reload();
       for (const [path, heading] of pages()) {
-        await goTo(page, `${scene.app.url}/portal/${path}`);
+        await goTo(page, `${stack.app.url}/portal/${path}`);
         await page.getByRole('heading', { level: 1, name: heading }).waitFor();
         // The layout outside of `main` is the same on each page.
         expect([path, await findBarriers(page, 'main')]).toEqual([path, []]);
@@ -164,14 +164,14 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
         expect([path, await page.locator('main').getByText('Tenant', { exact: true }).count()]).toEqual([path, 0]);
       }
       for (const path of scheme === 'light' ? ['keys', 'tenants'] : ['replays', 'rejected-events']) {
-        await goTo(page, `${scene.app.url}/portal/${path}`);
+        await goTo(page, `${stack.app.url}/portal/${path}`);
         await page.getByText('This page does not exist').first().waitFor();
-        await goTo(page, `${scene.app.url}/portal/events`);
+        await goTo(page, `${stack.app.url}/portal/events`);
         await page.getByText('This page does not exist').first().waitFor({ state: 'detached' });
       }
       expectNoSecret();
       await context.close();
-      const again = await open(`${scene.app.url}/portal/#code=${code}`, { scheme });
+      const again = await open(`${stack.app.url}/portal/#code=${code}`, { scheme });
       await again.getByText('This link was already used').waitFor();
       expect(await findBarriers(again)).toEqual([]);
     },
@@ -189,19 +189,19 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     const sockets: WebSocket[] = [];
     page.on('websocket', (socket) => void sockets.push(socket));
     await page.clock.install();
-    await portal.goto(`${scene.app.url}/portal/log?q=type%3Alive.*`);
+    await portal.goto(`${stack.app.url}/portal/log?q=type%3Alive.*`);
     await portal.getByText('Live', { exact: true }).waitFor();
-    await scene.app.subscribe({ url: receiver.url, eventTypes: ['live.*'] });
-    await scene.publishMany('live.before', 3);
+    await stack.app.subscribe({ url: receiver.url, eventTypes: ['live.*'] });
+    await stack.publishMany('live.before', 3);
     await portal.getByText('3 attempts', { exact: true }).waitFor();
     // A minute before the end by the clock of the page; the server still accepts the first token.
     [isDue, asked] = [true, 0];
     await page.clock.fastForward(840_000);
     await waitFor(() => asked > 0, { what: 'the page to ask for the second token' });
     const socket = sockets.at(-1);
-    await scene.query('UPDATE api_keys SET revoked_at = now() WHERE id = $1', [first.id]);
+    await stack.query('UPDATE api_keys SET revoked_at = now() WHERE id = $1', [first.id]);
     await waitFor(() => socket?.isClosed(), { what: 'the end of the first token' });
-    await scene.publishMany('live.after', 4);
+    await stack.publishMany('live.after', 4);
     await portal.getByText('7 attempts', { exact: true }).waitFor();
     const rows = await portal.getByRole('row').allTextContents();
     expect(rows.filter((text) => text.includes('live.'))).toHaveLength(7);
@@ -209,11 +209,11 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
   });
 
   test('the deletion of a subscription requires the name of its host, and a session of one subscription shows no other', async () => {
-    const other = await scene.app.subscribe({ url: `${receiver.url}/other`, eventTypes: ['other.*'] });
+    const other = await stack.app.subscribe({ url: `${receiver.url}/other`, eventTypes: ['other.*'] });
     const { code } = await mint(`, hidePayloads: true, subscriptionIds: ["${other.id}"]`);
-    await scene.publish('events.acme.other.event', '{"card":"secret data"}');
-    await scene.waitForDeliveries(1, `status = 'SUCCESS' AND subscription_id = '${other.id}'`);
-    const page = await open(`${scene.app.url}/portal/#code=${code}`);
+    await stack.publish('events.acme.other.event', '{"card":"secret data"}');
+    await stack.waitForDeliveries(1, `status = 'SUCCESS' AND subscription_id = '${other.id}'`);
+    const page = await open(`${stack.app.url}/portal/#code=${code}`);
     await page.getByRole('row').nth(1).waitFor();
     expect(await page.getByRole('row').count()).toBe(2);
     expect(await page.getByRole('button', { name: 'Create' }).count()).toBe(0);
@@ -222,7 +222,7 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     await page.keyboard.press('Enter');
     await page.getByText('Hidden in this session.').first().waitFor();
     expect(await page.content()).not.toContain('secret');
-    await page.goto(`${scene.app.url}/portal/subscriptions/${other.id}`);
+    await page.goto(`${stack.app.url}/portal/subscriptions/${other.id}`);
     await page.getByRole('button', { name: 'Delete' }).click();
     const dialog = page.getByRole('dialog');
     const confirm = dialog.getByRole('button', { name: 'Delete' });
@@ -234,18 +234,18 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
   });
 
   test('a session that hides payloads is led to no filter, and the page of one shows no data', async () => {
-    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['hidden'], filter: { card: 'none' } });
-    await scene.publish('events.acme.hidden', '{"card":"secret data"}', { 'Event-Id': 'hidden-1' });
-    await waitFor(async () => (await scene.query(`SELECT FROM events WHERE event_id = 'hidden-1'`)).length === 1, {
+    const { id } = await stack.app.subscribe({ url: receiver.url, eventTypes: ['hidden'], filter: { card: 'none' } });
+    await stack.publish('events.acme.hidden', '{"card":"secret data"}', { 'Event-Id': 'hidden-1' });
+    await waitFor(async () => (await stack.query(`SELECT FROM events WHERE event_id = 'hidden-1'`)).length === 1, {
       what: 'the event',
     });
     const { code } = await mint(', hidePayloads: true');
-    const page = await open(`${scene.app.url}/portal/#code=${code}`);
+    const page = await open(`${stack.app.url}/portal/#code=${code}`);
     await page.getByText('Active').first().waitFor();
-    await goTo(page, `${scene.app.url}/portal/event?id=hidden-1`);
+    await goTo(page, `${stack.app.url}/portal/event?id=hidden-1`);
     await page.getByRole('region', { name: 'Considered subscriptions' }).getByRole('row').nth(1).waitFor();
     expect(await page.getByRole('link', { name: 'Edit the filter' }).count()).toBe(0);
-    await goTo(page, `${scene.app.url}/portal/subscriptions/${id}/filter?event=hidden-1`);
+    await goTo(page, `${stack.app.url}/portal/subscriptions/${id}/filter?event=hidden-1`);
     await page.getByRole('heading', { name: 'Payload filter' }).waitFor();
     await page.getByText('Hidden in this session.').waitFor();
     expect(await page.content()).not.toContain('secret');
@@ -253,7 +253,7 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
   });
 
   test('the console exchanges the key for a session, and signing out revokes it', async () => {
-    const page = await open(`${scene.app.url}/console/`);
+    const page = await open(`${stack.app.url}/console/`);
     await page.getByLabel('API key or JWT').fill(ADMIN_API_KEY);
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Overview' }).waitFor();
@@ -265,7 +265,7 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     const isRefused = async () => {
       const headers = { 'content-type': 'application/json', authorization: `Bearer ${stored}` };
       const body = JSON.stringify({ query: '{ viewer { scope } }' });
-      return (await fetch(`${scene.app.url}/graphql`, { method: 'POST', headers, body })).status === 401;
+      return (await fetch(`${stack.app.url}/graphql`, { method: 'POST', headers, body })).status === 401;
     };
     await waitFor(isRefused, { what: 'the revocation' });
     expectNoSecret();

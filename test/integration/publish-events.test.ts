@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createCleanUps } from '../support/clean-ups.ts';
-import { type Scene, startScene } from '../support/scene.ts';
+import { startTestStack, type TestStack } from '../support/test-stack.ts';
 
 const PUBLISH = `mutation ($input: PublishEventsInput!) {
   publishEvents(input: $input) {
@@ -16,7 +16,11 @@ type Answer = { readonly results?: readonly Result[]; readonly code?: string; re
 
 const cleanUps = createCleanUps();
 
-async function publish({ app }: Pick<Scene, 'app'>, events: readonly EventInput[], tenant = 'acme'): Promise<Answer> {
+async function publish(
+  { app }: Pick<TestStack, 'app'>,
+  events: readonly EventInput[],
+  tenant = 'acme',
+): Promise<Answer> {
   const input = { tenant, events: events.map((event) => ({ type: 'order.paid', data: {}, ...event })) };
   return (await app.graphql<{ publishEvents: Answer }>(PUBLISH, { input })).publishEvents;
 }
@@ -27,12 +31,12 @@ const known = (id: string) => ({ ...accepted(id), status: 'KNOWN' });
 
 describe('events published together', () => {
   it('have one result each, in order, and a rejected event does not affect the others', async () => {
-    const scene = await startScene(cleanUps);
-    const receiver = await scene.receive();
-    await scene.app.subscribe({ url: receiver.url });
+    const stack = await startTestStack(cleanUps);
+    const receiver = await stack.receive();
+    await stack.app.subscribe({ url: receiver.url });
     const schema = { properties: { user: { properties: { age: { type: 'integer' } } } } };
-    await scene.app.graphql(PUT, { input: { name: 'user.born', schema } });
-    const { results } = await publish(scene, [
+    await stack.app.graphql(PUT, { input: { name: 'user.born', schema } });
+    const { results } = await publish(stack, [
       { id: 'first' },
       { id: 'no spaces', type: 'order paid' },
       { id: 'first', data: { other: true } },
@@ -63,42 +67,42 @@ describe('events published together', () => {
       accepted('last'),
     ]);
     await receiver.waitForRequests(3);
-    await scene.waitForDeliveries(3, `status = 'SUCCESS'`);
+    await stack.waitForDeliveries(3, `status = 'SUCCESS'`);
     const ids = receiver.requests.map(({ headers }) => String(headers['webhook-id']));
     expect(ids.toSorted()).toEqual(['first', 'fit', 'last']);
-    expect(await scene.query(`SELECT FROM events WHERE source = 'GRAPHQL' AND tenant = 'acme'`)).toHaveLength(3);
+    expect(await stack.query(`SELECT FROM events WHERE source = 'GRAPHQL' AND tenant = 'acme'`)).toHaveLength(3);
   });
 
   it('again after a missing answer, together or in part, create no second event and no second delivery', async () => {
-    const scene = await startScene(cleanUps, { apps: 2 });
-    const receiver = await scene.receive();
-    await scene.app.subscribe({ url: receiver.url });
+    const stack = await startTestStack(cleanUps, { apps: 2 });
+    const receiver = await stack.receive();
+    await stack.app.subscribe({ url: receiver.url });
     const events = numbered(60);
     // The client of the first call does not read the answer, and repeats the call with another process at once.
     const [first, again] = await Promise.all(
-      scene.apps.map((app, index) => publish({ app }, index === 0 ? events : events.slice(20))),
+      stack.apps.map((app, index) => publish({ app }, index === 0 ? events : events.slice(20))),
     );
     const statuses = [...(first?.results ?? []), ...(again?.results ?? [])].map(({ status }) => status);
     expect(statuses.filter((status) => status === 'ACCEPTED')).toHaveLength(60);
     expect(statuses.filter((status) => status === 'KNOWN')).toHaveLength(40);
-    expect((await publish(scene, events)).results).toEqual(events.map(({ id }) => known(id)));
-    await scene.waitForDeliveries(60, `status = 'SUCCESS'`);
+    expect((await publish(stack, events)).results).toEqual(events.map(({ id }) => known(id)));
+    await stack.waitForDeliveries(60, `status = 'SUCCESS'`);
     expect(receiver.requests).toHaveLength(60);
-    expect(await scene.countDeliveries('true')).toBe(60);
+    expect(await stack.countDeliveries('true')).toBe(60);
   });
 
   it('are all rejected if they are too many, too large in total, or without a tenant', async () => {
-    const scene = await startScene(cleanUps);
+    const stack = await startTestStack(cleanUps);
     const refused = (message: string) => ({ code: 'INVALID_INPUT', problems: [{ path: 'events', message }] });
-    expect(await publish(scene, numbered(1_001))).toEqual(refused('has 1001 events, at most 1000 are accepted'));
+    expect(await publish(stack, numbered(1_001))).toEqual(refused('has 1001 events, at most 1000 are accepted'));
     const large = [{ data: 'x'.repeat(600_000) }, { data: 'x'.repeat(448_572) }];
-    expect(await publish(scene, [...large, {}])).toEqual(refused('have more than 1048576 bytes of data in all'));
-    expect(await publish(scene, [], 'a b')).toMatchObject({ code: 'INVALID_INPUT', problems: [{ path: 'tenant' }] });
-    expect(await scene.query('SELECT FROM events')).toHaveLength(0);
-    expect((await publish(scene, large)).results?.map(({ status }) => status)).toEqual(['ACCEPTED', 'ACCEPTED']);
-    expect((await publish(scene, numbered(1_000))).results).toEqual(numbered(1_000).map(({ id }) => accepted(id)));
-    expect(await publish(scene, [])).toEqual({ results: [] });
-    const all = (await publish(scene, Array<EventInput>(1_000).fill({ type: 'is not' }))).results ?? [];
+    expect(await publish(stack, [...large, {}])).toEqual(refused('have more than 1048576 bytes of data in all'));
+    expect(await publish(stack, [], 'a b')).toMatchObject({ code: 'INVALID_INPUT', problems: [{ path: 'tenant' }] });
+    expect(await stack.query('SELECT FROM events')).toHaveLength(0);
+    expect((await publish(stack, large)).results?.map(({ status }) => status)).toEqual(['ACCEPTED', 'ACCEPTED']);
+    expect((await publish(stack, numbered(1_000))).results).toEqual(numbered(1_000).map(({ id }) => accepted(id)));
+    expect(await publish(stack, [])).toEqual({ results: [] });
+    const all = (await publish(stack, Array<EventInput>(1_000).fill({ type: 'is not' }))).results ?? [];
     expect(all.filter(({ status, code }) => status === 'REFUSED' && code === 'INVALID_INPUT')).toHaveLength(1_000);
     expect(Buffer.byteLength(JSON.stringify(all))).toBeLessThan(200_000);
   });

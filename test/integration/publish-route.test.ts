@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { createCleanUps } from '../support/clean-ups.ts';
-import { startScene } from '../support/scene.ts';
+import { startTestStack } from '../support/test-stack.ts';
 
 /** Requests of services bypass Yoga. With an Accept that lists two types, they do not. */
 const ACCEPT = { short: 'application/json', yoga: 'application/json, application/json;q=0.9' };
@@ -12,7 +12,7 @@ const input = { tenant: 'acme', type: 'order.paid', data: { total: 1 }, id: 'sam
 const cleanUps = createCleanUps();
 
 it('a publishing mutation has the same answer with and without the Fetch API in between', async () => {
-  const { app } = await startScene(cleanUps, { env: { API_RATE_LIMIT: '1000' } });
+  const { app } = await startTestStack(cleanUps, { env: { API_RATE_LIMIT: '1000' } });
   const send = async (body: unknown, headers: Record<string, string> = {}, framing?: 'chunked') => {
     const text = typeof body === 'string' ? body : JSON.stringify(body);
     const response = await fetch(`${app.url}/graphql`, {
@@ -52,7 +52,7 @@ it('a publishing mutation has the same answer with and without the Fetch API in 
 });
 
 it('a request beyond the rate of its credential is rejected before its body is read, on both routes', async () => {
-  const { app } = await startScene(cleanUps, { env: { API_RATE_LIMIT: '1' } });
+  const { app } = await startTestStack(cleanUps, { env: { API_RATE_LIMIT: '1' } });
   const { createApiKey } = await app.graphql<{ createApiKey: { key: string } }>(
     'mutation { createApiKey(input: { name: "p", scope: PUBLISH, tenant: "acme" }) { ... on CreateApiKeyPayload { key } } }',
   );

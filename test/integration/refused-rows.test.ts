@@ -5,9 +5,9 @@ import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
 import { openTestDatabase } from '../support/database.ts';
 import type { Receiver } from '../support/receiver.ts';
-import { type Scene, startScene } from '../support/scene.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { TEST_SEAL } from '../support/test-app.ts';
+import { startTestStack, type TestStack } from '../support/test-stack.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { seedDelivery } from './graphql-api.ts';
 
@@ -15,7 +15,7 @@ const cleanUps = createCleanUps();
 
 /** Makes Postgres reject the recording of attempts for which the condition is true. */
 async function refuse(
-  { query }: Pick<Scene, 'query'>,
+  { query }: Pick<TestStack, 'query'>,
   { sqlState, when }: { readonly sqlState: string; readonly when: string },
 ): Promise<void> {
   await query(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -25,39 +25,39 @@ async function refuse(
 
 /** Creates two subscriptions: the receiver of one never answers and Postgres rejects its attempts; the other is sound. */
 async function startPoisoned(sqlState: string) {
-  const scene = await startScene(cleanUps);
-  const poisoned = await scene.receive(() => 'reset');
-  const sound = await scene.receive();
-  await scene.app.subscribe({ url: poisoned.url, eventTypes: ['poison'], maxInFlight: 100 });
-  const { id } = await scene.app.subscribe({ url: sound.url, eventTypes: ['sound'], maxInFlight: 100 });
-  await refuse(scene, { sqlState, when: `NEW.event_type = 'poison'` });
-  return { scene, poisoned, sound, soundId: id };
+  const stack = await startTestStack(cleanUps);
+  const poisoned = await stack.receive(() => 'reset');
+  const sound = await stack.receive();
+  await stack.app.subscribe({ url: poisoned.url, eventTypes: ['poison'], maxInFlight: 100 });
+  const { id } = await stack.app.subscribe({ url: sound.url, eventTypes: ['sound'], maxInFlight: 100 });
+  await refuse(stack, { sqlState, when: `NEW.event_type = 'poison'` });
+  return { stack, poisoned, sound, soundId: id };
 }
 
 /** Makes one batch write the results of one poisoned and 50 sound deliveries: they wait behind a locked statement. */
 async function deliverTogether(
-  scene: Scene,
+  stack: TestStack,
   { poisoned, sound }: { readonly poisoned: Receiver; readonly sound: Receiver },
 ): Promise<void> {
-  const unlock = await lockTable(scene.databaseUrl, { table: 'attempts', mode: 'SHARE' });
+  const unlock = await lockTable(stack.databaseUrl, { table: 'attempts', mode: 'SHARE' });
   try {
-    await scene.publishMany('sound', 1);
-    await waitFor(() => isWaitingForLock(scene), { what: 'the first result to wait' });
-    await scene.publishMany('poison', 1);
+    await stack.publishMany('sound', 1);
+    await waitFor(() => isWaitingForLock(stack), { what: 'the first result to wait' });
+    await stack.publishMany('poison', 1);
     await poisoned.waitForRequests(1);
-    await scene.publishMany('sound', 49);
+    await stack.publishMany('sound', 49);
     await sound.waitForRequests(50);
   } finally {
     await unlock();
   }
 }
 
-async function isWaitingForLock({ query }: Scene): Promise<boolean> {
+async function isWaitingForLock({ query }: TestStack): Promise<boolean> {
   return (await query('SELECT FROM pg_locks WHERE NOT granted')).length > 0;
 }
 
 /** Collects the ids of the deliveries that processes announce for the live log. */
-async function listen({ nats }: Scene): Promise<ReadonlySet<string>> {
+async function listen({ nats }: TestStack): Promise<ReadonlySet<string>> {
   const connection = await connect({ servers: nats.url });
   cleanUps.push(() => connection.close());
   const announced = new Set<string>();
@@ -82,50 +82,50 @@ async function listen({ nats }: Scene): Promise<ReadonlySet<string>> {
 }
 
 /** Number of sound attempts in the log with their complete response. */
-const soundAttempts = async ({ query }: Scene, soundId: string) =>
+const soundAttempts = async ({ query }: TestStack, soundId: string) =>
   (await query('SELECT FROM attempts WHERE subscription_id = $1 AND response_headers IS NOT NULL', [soundId])).length;
 
 describe('an attempt that Postgres refuses to record', () => {
   it('affects no other attempt, and its delivery is postponed', async () => {
-    const { scene, poisoned, sound, soundId } = await startPoisoned('XX001');
-    const announced = await listen(scene);
-    await deliverTogether(scene, { poisoned, sound });
-    await scene.waitForDeliveries(50, `status = 'SUCCESS'`);
-    await scene.waitForDeliveries(1, `status = 'PENDING' AND next_attempt_at > now() + interval '9 minutes'`);
+    const { stack, poisoned, sound, soundId } = await startPoisoned('XX001');
+    const announced = await listen(stack);
+    await deliverTogether(stack, { poisoned, sound });
+    await stack.waitForDeliveries(50, `status = 'SUCCESS'`);
+    await stack.waitForDeliveries(1, `status = 'PENDING' AND next_attempt_at > now() + interval '9 minutes'`);
     expect(sound.requests).toHaveLength(50);
-    expect(await soundAttempts(scene, soundId)).toBe(50);
+    expect(await soundAttempts(stack, soundId)).toBe(50);
     await waitFor(() => announced.size === 50, { what: 'the attempts to be announced' });
     expect(poisoned.requests).toHaveLength(1);
   });
 
   it('with a transient error affects no other attempt, and is recorded once Postgres accepts it', async () => {
-    const { scene, poisoned, sound, soundId } = await startPoisoned('40001');
-    await deliverTogether(scene, { poisoned, sound });
-    await scene.waitForDeliveries(50, `status = 'SUCCESS'`);
+    const { stack, poisoned, sound, soundId } = await startPoisoned('40001');
+    await deliverTogether(stack, { poisoned, sound });
+    await stack.waitForDeliveries(50, `status = 'SUCCESS'`);
     expect(sound.requests).toHaveLength(50);
-    expect(await soundAttempts(scene, soundId)).toBe(50);
+    expect(await soundAttempts(stack, soundId)).toBe(50);
     expect(poisoned.requests).toHaveLength(1);
-    await scene.query('DROP TRIGGER refuse ON attempts');
-    await scene.waitForDeliveries(1, `status = 'FAILURE' AND attempt_count = 3`);
+    await stack.query('DROP TRIGGER refuse ON attempts');
+    await stack.waitForDeliveries(1, `status = 'FAILURE' AND attempt_count = 3`);
     expect(poisoned.requests.map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '2', '3']);
   });
 
   it('because of its response is recorded without it', async () => {
-    const scene = await startScene(cleanUps);
-    const receiver = await scene.receive(() => ({ status: 200, body: 'poison' }));
-    await scene.app.subscribe({ url: receiver.url });
-    await refuse(scene, { sqlState: '22P05', when: `NEW.response_body = 'poison'` });
-    await scene.publishMany('sound', 3);
-    await scene.waitForDeliveries(3, `status = 'SUCCESS'`);
+    const stack = await startTestStack(cleanUps);
+    const receiver = await stack.receive(() => ({ status: 200, body: 'poison' }));
+    await stack.app.subscribe({ url: receiver.url });
+    await refuse(stack, { sqlState: '22P05', when: `NEW.response_body = 'poison'` });
+    await stack.publishMany('sound', 3);
+    await stack.waitForDeliveries(3, `status = 'SUCCESS'`);
     expect(receiver.requests).toHaveLength(3);
-    const attempts = await scene.query('SELECT status_code, response_headers, response_body FROM attempts');
+    const attempts = await stack.query('SELECT status_code, response_headers, response_body FROM attempts');
     expect(attempts).toEqual(Array(3).fill({ status_code: 200, response_headers: null, response_body: null }));
   });
 
   it('with a transient error is retried for half a minute, and then its delivery is postponed', async () => {
-    const { scene, poisoned } = await startPoisoned('40001');
-    await scene.publishMany('poison', 1);
-    await scene.waitForDeliveries(1, `status = 'PENDING' AND next_attempt_at > now() + interval '9 minutes'`);
+    const { stack, poisoned } = await startPoisoned('40001');
+    await stack.publishMany('poison', 1);
+    await stack.waitForDeliveries(1, `status = 'PENDING' AND next_attempt_at > now() + interval '9 minutes'`);
     expect(poisoned.requests).toHaveLength(1);
   });
 });

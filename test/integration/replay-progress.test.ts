@@ -6,8 +6,8 @@ import { ReplayFeed, watchReplay } from '../../src/replays/progress.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
 import { openTestDatabase } from '../support/database.ts';
 import { type Collected, collect, createSocketClient } from '../support/graphql-client.ts';
-import { type Scene, startScene } from '../support/scene.ts';
 import type { TestApp } from '../support/test-app.ts';
+import { startTestStack, type TestStack } from '../support/test-stack.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const cleanUps = createCleanUps();
@@ -27,12 +27,12 @@ function watch({ url, adminApiKey }: TestApp, id: string): Watching {
 
 const seenBy = ({ data }: Watching) => data.map(({ replayProgress }) => replayProgress);
 
-async function startReplay(scene: Scene, { count, rate }: { count: number; rate: number }): Promise<string> {
-  const receiver = await scene.receive();
-  await scene.app.subscribe({ url: receiver.url });
-  await scene.publishMany('a', count);
-  await scene.waitForDeliveries(count, `status = 'SUCCESS'`);
-  const { startReplay: result } = await scene.app.graphql<{ startReplay: { replay: { id: string } } }>(
+async function startReplay(stack: TestStack, { count, rate }: { count: number; rate: number }): Promise<string> {
+  const receiver = await stack.receive();
+  await stack.app.subscribe({ url: receiver.url });
+  await stack.publishMany('a', count);
+  await stack.waitForDeliveries(count, `status = 'SUCCESS'`);
+  const { startReplay: result } = await stack.app.graphql<{ startReplay: { replay: { id: string } } }>(
     `mutation ($rate: Int!) { startReplay(input: { filter: { tenant: "acme" }, ratePerSecond: $rate }) {
        ... on StartReplayPayload { replay { id } } } }`,
     { rate },
@@ -42,12 +42,12 @@ async function startReplay(scene: Scene, { count, rate }: { count: number; rate:
 
 describe('replayProgress', () => {
   it('reports the progress of the replay in every process until its end, even without NATS', async () => {
-    const scene = await startScene(cleanUps, { apps: 2 });
-    const id = await startReplay(scene, { count: 30, rate: 6 });
-    await scene.nats.kill9();
+    const stack = await startTestStack(cleanUps, { apps: 2 });
+    const id = await startReplay(stack, { count: 30, rate: 6 });
+    await stack.nats.kill9();
     const startedAt = Date.now();
-    const watched = scene.apps.map((app) => watch(app, id));
-    const late = watch(scene.app, id);
+    const watched = stack.apps.map((app) => watch(app, id));
+    const late = watch(stack.app, id);
     await waitFor(() => [...watched, late].every(({ isOver }) => isOver), { what: 'the end' });
     const seconds = Math.ceil((Date.now() - startedAt) / 1_000);
     for (const watching of [...watched, late]) {
@@ -60,22 +60,22 @@ describe('replayProgress', () => {
       const counts = seen.map(({ replayedCount }) => replayedCount);
       expect(counts).toEqual(counts.toSorted((a, b) => a - b));
     }
-    const after = watch(scene.app, id);
+    const after = watch(stack.app, id);
     await waitFor(() => after.isOver, { what: 'the end' });
     expect(seenBy(after)).toEqual([{ status: 'COMPLETED', replayedCount: 30 }]);
-    await scene.nats.start();
+    await stack.nats.start();
   });
 
   it('ends with CANCELLED, and at once for an unknown replay', async () => {
-    const scene = await startScene(cleanUps);
-    const id = await startReplay(scene, { count: 5, rate: 1 });
-    const watching = watch(scene.app, id);
+    const stack = await startTestStack(cleanUps);
+    const id = await startReplay(stack, { count: 5, rate: 1 });
+    const watching = watch(stack.app, id);
     await waitFor(() => watching.data.length > 0, { what: 'the first state' });
-    await scene.app.graphql('mutation ($id: ID!) { cancelReplay(id: $id) { __typename } }', { id });
+    await stack.app.graphql('mutation ($id: ID!) { cancelReplay(id: $id) { __typename } }', { id });
     await waitFor(() => watching.isOver, { what: 'the end' });
     expect(seenBy(watching).at(-1)?.status).toBe('CANCELLED');
     for (const unknown of ['none', '01a20159-2fa4-72b7-abff-abd08ae48306']) {
-      const nothing = watch(scene.app, unknown);
+      const nothing = watch(stack.app, unknown);
       await waitFor(() => nothing.isOver, { what: 'the error' });
       expect(nothing.errors).toMatchObject([{ extensions: { code: 'NOT_FOUND' } }]);
     }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createCleanUps } from '../support/clean-ups.ts';
 import type { Receiver, Respond } from '../support/receiver.ts';
-import { type Scene, type SceneOptions, startScene } from '../support/scene.ts';
+import { startTestStack, type TestStack, type TestStackOptions } from '../support/test-stack.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const cleanUps = createCleanUps();
@@ -18,7 +18,7 @@ type Result = {
 };
 type Mutation = 'retryDelivery' | 'cancelDelivery';
 
-async function mutate({ app }: Pick<Scene, 'app'>, mutation: Mutation, id: string): Promise<Result> {
+async function mutate({ app }: Pick<TestStack, 'app'>, mutation: Mutation, id: string): Promise<Result> {
   const payload = `${mutation.charAt(0).toUpperCase()}${mutation.slice(1)}Payload`;
   const result = await app.graphql<Record<Mutation, Result>>(
     `mutation ($id: ID!) { ${mutation}(id: $id) {
@@ -28,19 +28,19 @@ async function mutate({ app }: Pick<Scene, 'app'>, mutation: Mutation, id: strin
   return result[mutation];
 }
 
-type Sent = Scene & { readonly receiver: Receiver; readonly subscriptionId: string; readonly deliveryId: string };
+type Sent = TestStack & { readonly receiver: Receiver; readonly subscriptionId: string; readonly deliveryId: string };
 
 /** Publishes an event to a receiver with these responses. */
-async function send(respond: Respond, options: SceneOptions = LONG): Promise<Sent> {
-  const scene = await startScene(cleanUps, options);
-  const receiver = await scene.receive(respond);
-  const { id: subscriptionId } = await scene.app.subscribe({ url: receiver.url, timeoutMs: 30_000 });
-  await scene.publish('events.acme.a', '{}');
+async function send(respond: Respond, options: TestStackOptions = LONG): Promise<Sent> {
+  const stack = await startTestStack(cleanUps, options);
+  const receiver = await stack.receive(respond);
+  const { id: subscriptionId } = await stack.app.subscribe({ url: receiver.url, timeoutMs: 30_000 });
+  await stack.publish('events.acme.a', '{}');
   const deliveryId = await waitFor(
-    async () => (await scene.query<{ id: string }>('SELECT id FROM deliveries'))[0]?.id,
+    async () => (await stack.query<{ id: string }>('SELECT id FROM deliveries'))[0]?.id,
     { what: 'the delivery' },
   );
-  return { ...scene, receiver, subscriptionId, deliveryId };
+  return { ...stack, receiver, subscriptionId, deliveryId };
 }
 
 /** A response that waits until the test calls `answer`. */
@@ -53,7 +53,7 @@ function heldAnswer(): { readonly answer: () => void; readonly answered: Promise
 }
 
 async function activate(
-  { app }: Pick<Scene, 'app'>,
+  { app }: Pick<TestStack, 'app'>,
   variables: { readonly id: string; readonly isActive: boolean },
 ): Promise<void> {
   await app.graphql(
@@ -184,54 +184,54 @@ describe('cancelling', () => {
   });
 
   it('prevents a first attempt that a sender has not started', async () => {
-    const scene = await startScene(cleanUps, LONG);
+    const stack = await startTestStack(cleanUps, LONG);
     const { answer, answered } = heldAnswer();
-    const receiver = await scene.receive(async () => {
+    const receiver = await stack.receive(async () => {
       await answered;
       return { status: 200 };
     });
-    await scene.app.subscribe({ url: receiver.url, maxInFlight: 1, timeoutMs: 30_000 });
-    await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'one' });
+    await stack.app.subscribe({ url: receiver.url, maxInFlight: 1, timeoutMs: 30_000 });
+    await stack.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'one' });
     await receiver.waitForRequests(1);
-    await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'two' });
+    await stack.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'two' });
     // A sender has its message, and would send it without a query to Postgres when the first attempt ends.
-    await waitFor(async () => (await scene.unackedBy('DELIVERIES', 'sender')) === 2, { what: 'the second message' });
-    const [second] = await scene.query<{ id: string }>(
+    await waitFor(async () => (await stack.unackedBy('DELIVERIES', 'sender')) === 2, { what: 'the second message' });
+    const [second] = await stack.query<{ id: string }>(
       `SELECT d.id FROM deliveries d JOIN events e ON e.id = d.event_id WHERE e.event_id = 'two'`,
     );
     // Senders are notified of the id in lower case.
-    await mutate(scene, 'cancelDelivery', second?.id.toUpperCase() ?? '');
+    await mutate(stack, 'cancelDelivery', second?.id.toUpperCase() ?? '');
     answer();
-    await scene.waitForDeliveries(1, `status = 'SUCCESS'`);
-    await waitFor(async () => (await scene.waitingIn('DELIVERIES')) === 0, { what: 'both messages to be gone' });
-    expect(await scene.countDeliveries(`status = 'CANCELLED' AND attempt_count = 0`)).toBe(1);
+    await stack.waitForDeliveries(1, `status = 'SUCCESS'`);
+    await waitFor(async () => (await stack.waitingIn('DELIVERIES')) === 0, { what: 'both messages to be gone' });
+    expect(await stack.countDeliveries(`status = 'CANCELLED' AND attempt_count = 0`)).toBe(1);
     expect(receiver.requests.map(({ headers }) => headers['webhook-id'])).toEqual(['one']);
   });
 
   it('by deactivating the subscription is permanent, even if it is activated again before a sender starts', async () => {
-    const scene = await startScene(cleanUps, LONG);
+    const stack = await startTestStack(cleanUps, LONG);
     const [first, later] = [heldAnswer(), heldAnswer()];
-    const receiver = await scene.receive(async (_request, index) => {
+    const receiver = await stack.receive(async (_request, index) => {
       await (index === 0 ? first : later).answered;
       return { status: 200 };
     });
-    const { id } = await scene.app.subscribe({ url: receiver.url, maxInFlight: 1, timeoutMs: 30_000 });
-    await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'one' });
+    const { id } = await stack.app.subscribe({ url: receiver.url, maxInFlight: 1, timeoutMs: 30_000 });
+    await stack.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'one' });
     await receiver.waitForRequests(1);
-    await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'two' });
-    await waitFor(async () => (await scene.unackedBy('DELIVERIES', 'sender')) === 2, { what: 'the second message' });
-    await activate(scene, { id, isActive: false });
-    await scene.waitForDeliveries(2, `status = 'CANCELLED'`);
-    await activate(scene, { id, isActive: true });
+    await stack.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'two' });
+    await waitFor(async () => (await stack.unackedBy('DELIVERIES', 'sender')) === 2, { what: 'the second message' });
+    await activate(stack, { id, isActive: false });
+    await stack.waitForDeliveries(2, `status = 'CANCELLED'`);
+    await activate(stack, { id, isActive: true });
     first.answer();
-    await waitFor(async () => (await scene.waitingIn('DELIVERIES')) === 0, { what: 'both messages to be gone' });
+    await waitFor(async () => (await stack.waitingIn('DELIVERIES')) === 0, { what: 'both messages to be gone' });
     expect(receiver.requests.map(({ headers }) => headers['webhook-id'])).toEqual(['one']);
-    await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'three' });
+    await stack.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'three' });
     await receiver.waitForRequests(2);
     // The subscription has not changed, so the sender made no query to Postgres.
-    expect(await scene.countDeliveries(`status = 'PENDING' AND leased_until IS NULL`)).toBe(1);
+    expect(await stack.countDeliveries(`status = 'PENDING' AND leased_until IS NULL`)).toBe(1);
     later.answer();
-    await scene.waitForDeliveries(
+    await stack.waitForDeliveries(
       1,
       `status = 'SUCCESS' AND event_id IN (SELECT id FROM events WHERE event_id = 'three')`,
     );

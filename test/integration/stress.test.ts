@@ -2,8 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { createCleanUps } from '../support/clean-ups.ts';
 import type { Receiver, Respond } from '../support/receiver.ts';
-import { type Scene, startScene } from '../support/scene.ts';
 import { seededChance } from '../support/seeded-chance.ts';
+import { startTestStack, type TestStack } from '../support/test-stack.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const cleanUps = createCleanUps();
@@ -52,22 +52,22 @@ function respond({ failureRate = 0, upToMs = 0, hangs = false }: Behaviour, succ
   };
 }
 
-async function createEndpoints(scene: Scene, successes: Successes): Promise<Endpoint[]> {
+async function createEndpoints(stack: TestStack, successes: Successes): Promise<Endpoint[]> {
   const endpoints: Endpoint[] = [];
   for (const [kind, behaviour] of Object.entries(BEHAVIOURS)) {
     for (let index = 0; index < behaviour.count; index += 1) {
-      const receiver = await scene.receive(respond(behaviour, successes));
+      const receiver = await stack.receive(respond(behaviour, successes));
       const type = `type-${endpoints.length}`;
       // Every event of the first endpoint of a kind goes to the second one as well.
       const eventTypes = index === 1 ? [type, `type-${endpoints.length - 1}`] : [type];
-      const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes, ...behaviour.settings });
+      const { id } = await stack.app.subscribe({ url: receiver.url, eventTypes, ...behaviour.settings });
       endpoints.push({ id, kind, receiver, type });
     }
   }
   return endpoints;
 }
 
-async function publishAll(scene: Scene, endpoints: readonly Endpoint[]): Promise<void> {
+async function publishAll(stack: TestStack, endpoints: readonly Endpoint[]): Promise<void> {
   for (let start = 0; start < EVENTS; start += 50) {
     const numbers = Array.from({ length: 50 }, (_, index) => start + index);
     await Promise.all(
@@ -76,17 +76,17 @@ async function publishAll(scene: Scene, endpoints: readonly Endpoint[]): Promise
         const burst = seededChance(SEED, `burst ${Math.floor(number / 100)}`);
         const chance = seededChance(SEED, `event ${number}`);
         const index = Math.floor((chance < 0.5 ? burst : chance * 2 - 1) * endpoints.length);
-        return scene.publish(`events.acme.${endpoints[index]?.type ?? ''}`, JSON.stringify({ number }));
+        return stack.publish(`events.acme.${endpoints[index]?.type ?? ''}`, JSON.stringify({ number }));
       }),
     );
-    if (start === EVENTS / 2) await change(scene, endpoints);
+    if (start === EVENTS / 2) await change(stack, endpoints);
   }
 }
 
 /** Changes subscriptions in the middle of the traffic. */
-async function change(scene: Scene, endpoints: readonly Endpoint[]): Promise<void> {
+async function change(stack: TestStack, endpoints: readonly Endpoint[]): Promise<void> {
   const update = (id: string, input: Readonly<Record<string, unknown>>) =>
-    scene.app.graphql(
+    stack.app.graphql(
       `mutation ($id: ID!, $input: UpdateWebhookSubscriptionInput!) {
         updateWebhookSubscription(id: $id, input: $input) { ... on Error { message } } }`,
       { id, input },
@@ -107,8 +107,8 @@ const FORGOTTEN = `SELECT d.id, d.subscription_id, d.waiting_for FROM deliveries
   JOIN subscription_states st USING (subscription_id) WHERE d.status = 'PENDING' AND d.enqueued_at IS NULL
     AND (st.next_sweep_at IS NULL OR (st.opened_at IS NULL AND st.next_sweep_at > d.next_attempt_at + interval '1 s'))`;
 
-async function requestsAreLogged(scene: Scene, endpoints: readonly Endpoint[]): Promise<boolean> {
-  const logged = await scene.query<{ name: string }>(
+async function requestsAreLogged(stack: TestStack, endpoints: readonly Endpoint[]): Promise<boolean> {
+  const logged = await stack.query<{ name: string }>(
     `SELECT delivery_id || ':' || number AS name FROM attempts ORDER BY 1`,
   );
   const seen = endpoints.flatMap(({ receiver }) => receiver.requests.map(({ headers }) => nameOf(headers)));
@@ -116,27 +116,30 @@ async function requestsAreLogged(scene: Scene, endpoints: readonly Endpoint[]): 
 }
 
 it(`thirty endpoints of every kind, two programs, 3,000 events: nothing is lost, doubled or forgotten (seed ${SEED})`, async () => {
-  const scene = await startScene(cleanUps, { apps: 2, env: { RETRY_SCHEDULE: '200ms,300ms,400ms,500ms,600ms,700ms' } });
+  const stack = await startTestStack(cleanUps, {
+    apps: 2,
+    env: { RETRY_SCHEDULE: '200ms,300ms,400ms,500ms,600ms,700ms' },
+  });
   const successes: Successes = [];
-  const endpoints = await createEndpoints(scene, successes);
-  await publishAll(scene, endpoints);
-  const isSettled = async () => (await scene.query<{ count: number }>(UNSETTLED))[0]?.count === 0;
-  const [events] = await scene.query<{ count: number }>('SELECT count(*)::integer AS count FROM events');
-  await waitFor(async () => (await scene.countDeliveries('true')) >= (events?.count ?? 0) * 0.9 && isSettled(), {
+  const endpoints = await createEndpoints(stack, successes);
+  await publishAll(stack, endpoints);
+  const isSettled = async () => (await stack.query<{ count: number }>(UNSETTLED))[0]?.count === 0;
+  const [events] = await stack.query<{ count: number }>('SELECT count(*)::integer AS count FROM events');
+  await waitFor(async () => (await stack.countDeliveries('true')) >= (events?.count ?? 0) * 0.9 && isSettled(), {
     what: 'everything to be delivered',
   });
   // The log has exactly the attempts made, with their numbers.
-  await waitFor(() => requestsAreLogged(scene, endpoints), { what: 'the log to say what the receivers saw' });
-  const succeeded = await scene.query<{ id: string }>(`SELECT id FROM deliveries WHERE status = 'SUCCESS' ORDER BY 1`);
+  await waitFor(() => requestsAreLogged(stack, endpoints), { what: 'the log to say what the receivers saw' });
+  const succeeded = await stack.query<{ id: string }>(`SELECT id FROM deliveries WHERE status = 'SUCCESS' ORDER BY 1`);
   expect(successes.map((name) => name.slice(0, 36)).toSorted()).toEqual(succeeded.map(({ id }) => id));
-  expect(await scene.query(FORGOTTEN)).toEqual([]);
+  expect(await stack.query(FORGOTTEN)).toEqual([]);
   const healthy = endpoints.filter(({ kind }) => ['good', 'slow', 'limited'].includes(kind)).map(({ id }) => id);
-  expect(await scene.countDeliveries(`subscription_id = ANY ($1) AND status <> 'SUCCESS'`, [healthy])).toBe(0);
+  expect(await stack.countDeliveries(`subscription_id = ANY ($1) AND status <> 'SUCCESS'`, [healthy])).toBe(0);
   const deactivated = endpoints.filter(({ kind }) => kind === 'deactivated').map(({ id }) => id);
-  expect(await scene.countDeliveries(`subscription_id = ANY ($1) AND status = 'PENDING'`, [deactivated])).toBe(0);
-  const [statistics] = await scene.query<{ deadlocks: number }>(
+  expect(await stack.countDeliveries(`subscription_id = ANY ($1) AND status = 'PENDING'`, [deactivated])).toBe(0);
+  const [statistics] = await stack.query<{ deadlocks: number }>(
     'SELECT deadlocks::integer FROM pg_stat_database WHERE datname = current_database()',
   );
   expect(statistics?.deadlocks).toBe(0);
-  expect(scene.logLines.filter((line) => line.includes('"level":50'))).toEqual([]);
+  expect(stack.logLines.filter((line) => line.includes('"level":50'))).toEqual([]);
 });

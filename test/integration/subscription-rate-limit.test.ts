@@ -6,14 +6,14 @@ import { reserveSendTimes } from '../../src/delivery/queue/send-times.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
 import { createTestDatabase } from '../support/database.ts';
 import type { Receiver } from '../support/receiver.ts';
-import { type Scene, startScene } from '../support/scene.ts';
+import { startTestStack, type TestStack } from '../support/test-stack.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const cleanUps = createCleanUps();
 
-async function limitedSubscription(scene: Scene, receiver: Receiver, perSecond: number): Promise<string> {
-  const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['x'] });
-  await scene.query('UPDATE webhook_subscriptions SET rate_limit_per_second = $2 WHERE id = $1', [id, perSecond]);
+async function limitedSubscription(stack: TestStack, receiver: Receiver, perSecond: number): Promise<string> {
+  const { id } = await stack.app.subscribe({ url: receiver.url, eventTypes: ['x'] });
+  await stack.query('UPDATE webhook_subscriptions SET rate_limit_per_second = $2 WHERE id = $1', [id, perSecond]);
   return id;
 }
 
@@ -27,7 +27,7 @@ function mostInASecond({ requests }: Receiver): number {
  * Measures the maximum seconds for a request to Postgres and one to nats-server, until the returned function is called.
  * A delivery can be sent this much later than its send time, together with later deliveries.
  */
-function watchLag({ query, storedIn }: Scene): () => Promise<number> {
+function watchLag({ query, storedIn }: TestStack): () => Promise<number> {
   const over = new AbortController();
   let longestMs = 0;
   const watching = (async () => {
@@ -54,20 +54,20 @@ function lengthMs({ requests }: Receiver): number {
 }
 
 it.each([1, 2])('a burst is spread over time by all programs together (programs: %i)', async (apps) => {
-  const scene = await startScene(cleanUps, { apps });
-  const receiver = await scene.receive();
-  const id = await limitedSubscription(scene, receiver, 20);
-  const lagSeconds = watchLag(scene);
-  await scene.publishMany('x', 100);
-  await waitFor(async () => (await scene.countDeliveries(`waiting_for = 'RATE_LIMITED'`)) > 0, {
+  const stack = await startTestStack(cleanUps, { apps });
+  const receiver = await stack.receive();
+  const id = await limitedSubscription(stack, receiver, 20);
+  const lagSeconds = watchLag(stack);
+  await stack.publishMany('x', 100);
+  await waitFor(async () => (await stack.countDeliveries(`waiting_for = 'RATE_LIMITED'`)) > 0, {
     what: 'a parked one',
   });
-  await scene.waitForDeliveries(100, `status = 'SUCCESS' AND attempt_count = 1`);
+  await stack.waitForDeliveries(100, `status = 'SUCCESS' AND attempt_count = 1`);
   expect(receiver.requests).toHaveLength(100);
   // Twenty, and a few for the time in transit.
   expect(mostInASecond(receiver)).toBeLessThanOrEqual(24 + 20 * (await lagSeconds()));
   expect(lengthMs(receiver)).toBeGreaterThan(4_500);
-  await waitFor(async () => !(await scene.stateOf(id)).isBacklogged, { what: 'the backlog to be gone' });
+  await waitFor(async () => !(await stack.stateOf(id)).isBacklogged, { what: 'the backlog to be gone' });
 });
 
 it('each send time is reserved once, even by many concurrent requests', async () => {
@@ -96,30 +96,30 @@ it('each send time is reserved once, even by many concurrent requests', async ()
 });
 
 it('retries count like other attempts', async () => {
-  const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '300ms,300ms' } });
+  const stack = await startTestStack(cleanUps, { env: { RETRY_SCHEDULE: '300ms,300ms' } });
   const seen = new Set<unknown>();
-  const receiver = await scene.receive(({ headers }) => {
+  const receiver = await stack.receive(({ headers }) => {
     const isNew = !seen.has(headers['webhook-id']);
     seen.add(headers['webhook-id']);
     return { status: isNew ? 500 : 200 };
   });
-  const id = await limitedSubscription(scene, receiver, 20);
+  const id = await limitedSubscription(stack, receiver, 20);
   // Earlier failures do not count: the circuit stays closed.
-  await scene.query(`UPDATE subscription_states SET closed_at = now() + interval '1 h' WHERE subscription_id = $1`, [
+  await stack.query(`UPDATE subscription_states SET closed_at = now() + interval '1 h' WHERE subscription_id = $1`, [
     id,
   ]);
-  const lagSeconds = watchLag(scene);
-  await scene.publishMany('x', 40);
-  await scene.waitForDeliveries(40, `status = 'SUCCESS' AND attempt_count = 2`);
+  const lagSeconds = watchLag(stack);
+  await stack.publishMany('x', 40);
+  await stack.waitForDeliveries(40, `status = 'SUCCESS' AND attempt_count = 2`);
   expect(receiver.requests).toHaveLength(80);
   expect(mostInASecond(receiver)).toBeLessThanOrEqual(24 + 20 * (await lagSeconds()));
 });
 
 it('a single event does not wait', async () => {
-  const scene = await startScene(cleanUps);
-  const receiver = await scene.receive();
-  await limitedSubscription(scene, receiver, 1);
-  await scene.publishMany('x', 1);
+  const stack = await startTestStack(cleanUps);
+  const receiver = await stack.receive();
+  await limitedSubscription(stack, receiver, 1);
+  await stack.publishMany('x', 1);
   await receiver.waitForRequests(1);
-  await scene.waitForDeliveries(1, `status = 'SUCCESS' AND enqueue_count = 1`);
+  await stack.waitForDeliveries(1, `status = 'SUCCESS' AND enqueue_count = 1`);
 });

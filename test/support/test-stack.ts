@@ -17,7 +17,7 @@ type QueueState = {
 };
 
 /** A Postgres and a NATS for one test, one or more programs that use them, and receivers. */
-export type Scene = TestServices & {
+export type TestStack = TestServices & {
   readonly app: TestApp;
   readonly apps: readonly TestApp[];
   /** Log lines of the programs, each a JSON object. */
@@ -30,17 +30,17 @@ export type Scene = TestServices & {
   readonly stateOf: (subscriptionId: string) => Promise<QueueState>;
 };
 
-export type SceneOptions = {
+export type TestStackOptions = {
   /** Number of programs. */
   readonly apps?: number;
   readonly env?: Readonly<Record<string, string>>;
   readonly limits?: JobLimits;
 };
 
-export async function startScene(
+export async function startTestStack(
   cleanUps: CleanUps,
-  { apps: appCount = 1, env = {}, limits = {} }: SceneOptions = {},
-): Promise<Scene> {
+  { apps: appCount = 1, env = {}, limits = {} }: TestStackOptions = {},
+): Promise<TestStack> {
   const services = await startTestServices();
   cleanUps.push(() => services.stop());
   const logLines: string[] = [];
@@ -52,7 +52,7 @@ export async function startScene(
     await Promise.all(apps.map((app) => app.stop()));
   });
   const [app] = apps;
-  if (app === undefined) throw new Error('a scene needs a program');
+  if (app === undefined) throw new Error('a test stack needs a program');
   const countDeliveries = (where: string, values: unknown[] = []) => countOf(services, { where, values });
   return {
     ...services,
