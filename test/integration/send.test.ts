@@ -5,9 +5,10 @@ import { type PostRequest, postWithStaleConnectionRetry } from '../../src/delive
 import { loopClock } from '../../src/lib/event-loop.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
 import { HOSTILITIES, portOf, startHostileReceiver } from '../support/hostile-receiver.ts';
-import { startReceiver } from '../support/receiver.ts';
+import { createReceive } from '../support/receivers.ts';
 import { startUnansweredPort } from '../support/unanswered-port.ts';
 
+const receive = createReceive();
 const cleanUps = createCleanUps();
 
 function createAgents(options?: { maxSocketAgeMs: number }): EgressAgents {
@@ -16,12 +17,6 @@ function createAgents(options?: { maxSocketAgeMs: number }): EgressAgents {
     agents.close();
   });
   return agents;
-}
-
-async function receiverOf(...args: Parameters<typeof startReceiver>) {
-  const receiver = await startReceiver(...args);
-  cleanUps.push(() => receiver.close());
-  return receiver;
 }
 
 const request = (url: string, more: Partial<PostRequest> = {}): PostRequest => ({
@@ -34,7 +29,7 @@ const request = (url: string, more: Partial<PostRequest> = {}): PostRequest => (
 
 describe('send', () => {
   it('posts exactly the given headers and bytes', async () => {
-    const receiver = await receiverOf(() => ({ status: 201, headers: { 'set-cookie': 'a=1', 'x-b': 'c' }, body: 'Ü' }));
+    const receiver = await receive(() => ({ status: 201, headers: { 'set-cookie': 'a=1', 'x-b': 'c' }, body: 'Ü' }));
     const body = Buffer.from([0x7b, 0xff, 0x00, 0x7d]);
     const outcome = await postWithStaleConnectionRetry(createAgents(), request(`${receiver.url}/a%20b?c=d`, { body }));
     expect(outcome).toMatchObject({ kind: 'response', statusCode: 201, body: 'Ü', bodyTruncated: false });
@@ -51,7 +46,7 @@ describe('send', () => {
   });
 
   it('adds no user-agent', async () => {
-    const receiver = await receiverOf();
+    const receiver = await receive();
     await postWithStaleConnectionRetry(createAgents(), request(receiver.url, { headers: {} }));
     expect(receiver.requests[0]?.headers).not.toHaveProperty('user-agent');
   });
@@ -73,7 +68,7 @@ describe('send', () => {
 
   it('has no phase that the system clock was set forward in', async () => {
     const machineNow = Date.now;
-    const receiver = await receiverOf(() => {
+    const receiver = await receive(() => {
       vi.spyOn(Date, 'now').mockImplementation(() => machineNow() + 40 * 86_400_000);
       return { status: 200 };
     });
@@ -84,7 +79,7 @@ describe('send', () => {
   });
 
   it('keeps the connection for the next attempt', async () => {
-    const receiver = await receiverOf(() => ({ status: 500, body: 'x'.repeat(10_000) }));
+    const receiver = await receive(() => ({ status: 500, body: 'x'.repeat(10_000) }));
     const agents = createAgents();
     for (let count = 0; count < 5; count++) await postWithStaleConnectionRetry(agents, request(receiver.url));
     expect(receiver.requests).toHaveLength(5);
@@ -92,7 +87,7 @@ describe('send', () => {
   });
 
   it('does not keep a connection beyond its maximum age', async () => {
-    const receiver = await receiverOf();
+    const receiver = await receive();
     const agents = createAgents({ maxSocketAgeMs: 0 });
     for (let count = 0; count < 3; count++) await postWithStaleConnectionRetry(agents, request(receiver.url));
     expect(receiver.connectionCount()).toBe(3);
@@ -104,7 +99,7 @@ describe('send', () => {
     const allArrived = new Promise<void>((resolve) => {
       open = resolve;
     });
-    const receiver = await receiverOf(async () => {
+    const receiver = await receive(async () => {
       arrived += 1;
       if (arrived === 200) open();
       await allArrived;
@@ -240,7 +235,7 @@ describe('send', () => {
   });
 
   it('does not start if its signal is already aborted', async () => {
-    const receiver = await receiverOf();
+    const receiver = await receive();
     const outcome = await postWithStaleConnectionRetry(
       createAgents(),
       request(receiver.url, { signal: AbortSignal.abort() }),
@@ -283,7 +278,7 @@ describe('send', () => {
 
   it('measures the time until the headers', async () => {
     let receivedAt = 0;
-    const receiver = await receiverOf(async () => {
+    const receiver = await receive(async () => {
       receivedAt = performance.now();
       await vi.waitUntil(() => performance.now() - receivedAt > 300, { interval: 10 });
       return { status: 200 };
