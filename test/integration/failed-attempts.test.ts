@@ -23,7 +23,7 @@ afterEach(async () => {
   await services.query('UPDATE webhook_subscriptions SET is_active = false');
 });
 
-describe('failing', () => {
+describe('failed attempts', () => {
   it('after a 500 the attempt count grows and the delivery is PENDING, then FAILURE when the schedule ends', async () => {
     let goOn: () => void = () => undefined;
     const wasSeen = new Promise<void>((resolve) => {

@@ -112,7 +112,7 @@ describe.concurrent('senders that cannot commit or announce for 13 s or more', (
     expect(back.errors).toEqual([]);
   });
 
-  it('they are also shown if the api process was started during the outage', async (test) => {
+  it('attempts of an outage are also shown if the api process was started during it', async (test) => {
     const { api, one, other, logOne, read, cursorOfNow } = await stage(test);
     const begun = Date.now() - 40_000;
     await one.record(one.prepare({}, begun - 60_000));

@@ -110,7 +110,7 @@ it('with a wrong password, the client tries about once a second and logs one lin
   await natsClient.stop();
 });
 
-it('the same happens if the password changes while the program is connected, until it is right again', async () => {
+it('if the password changes during a connection, the client also tries once a second and logs one line, until it is right', async () => {
   const natsClient = startBus('right');
   await waitFor(() => natsClient.connected, { what: 'the connection' });
   const restart = async (password: string) => {

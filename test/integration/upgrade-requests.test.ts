@@ -54,16 +54,19 @@ test('the server closes the connection of a refused upgrade, although its client
   await stopsWithOpenClient(server);
 });
 
-test.each(['/other', '/graphql'])('so also if the client has not read an earlier answer: %s', async (path) => {
-  const server = await startApiServer(api, { introspection: true });
-  const { socket, send } = connectTo(server);
-  // GraphiQL has 9 MB, more than the buffers of the operating system.
-  send('GET /graphql HTTP/1.1\nHost: a\nAccept: text/html\n\n');
-  await once(socket, 'data');
-  socket.pause();
-  send(`GET ${path} HTTP/1.1\n${WEBSOCKET}\n`);
-  await stopsWithOpenClient(server);
-});
+test.each(['/other', '/graphql'])(
+  'a refused upgrade also ends the connection of a client that has not read an earlier answer: %s',
+  async (path) => {
+    const server = await startApiServer(api, { introspection: true });
+    const { socket, send } = connectTo(server);
+    // GraphiQL has 9 MB, more than the buffers of the operating system.
+    send('GET /graphql HTTP/1.1\nHost: a\nAccept: text/html\n\n');
+    await once(socket, 'data');
+    socket.pause();
+    send(`GET ${path} HTTP/1.1\n${WEBSOCKET}\n`);
+    await stopsWithOpenClient(server);
+  },
+);
 
 test('the offer of another protocol is ignored: the request is answered, and its connection stays usable', async () => {
   const server = await startApiServer(api);
