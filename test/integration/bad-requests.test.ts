@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { type ApiServer, startApiServer, tokenOf } from '../support/api-server.ts';
+import { type Api, startApi } from '../support/graphql-api.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
-import { type Api, startApi } from './graphql-api.ts';
 
 const MAX_ANSWER_BYTES = 64 * 1024;
 /** CPU milliseconds for one request. Without limits, some of these requests took several seconds. */

@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { buildSchema, Kind, parse, validate } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FIRST_OPERATIONS } from '../../src/server/plugins/graphiql.ts';
-import { type ApiServer, startApiServer } from './api-server.ts';
-import { ADMIN_KEY, type Api, startApi } from './graphql-api.ts';
-import { runOperation, TRANSPORTS } from './transports.ts';
+import { type ApiServer, startApiServer } from '../support/api-server.ts';
+import { ADMIN_KEY, type Api, startApi } from '../support/graphql-api.ts';
+import { runOperation, TRANSPORTS } from '../support/transports.ts';
 
 const CONSOLE = 'https://console.example.com';
 const OTHER = 'https://other.example.com';

@@ -2,11 +2,11 @@ import { type IncomingMessage, request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
+import { type ApiServer, startApiServer, tokenOf } from '../support/api-server.ts';
+import { type Api, attemptOf, deliveryOf, startApi } from '../support/graphql-api.ts';
 import { collect, createSocketClient, type OperationResponse, postOperation } from '../support/graphql-client.ts';
 import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
-import { type Api, attemptOf, deliveryOf, startApi } from './graphql-api.ts';
 
 /**
  * CPU milliseconds of one turn of the event loop. Without yielding, the work of this file took seconds in one turn. A turn

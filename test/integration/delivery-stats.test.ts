@@ -6,9 +6,17 @@ import { groupBy } from '../../src/lib/collections.ts';
 import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
 import { transaction } from '../../src/postgres/client.ts';
 import { deleteOldCounts } from '../../src/retention/expired-rows.ts';
+import {
+  type Api,
+  attemptOf,
+  expectType,
+  post,
+  startApi,
+  storeAttempt,
+  storeAttempts,
+} from '../support/graphql-api.ts';
+import { CREATE, STATS } from '../support/graphql-operations.graphql.ts';
 import { seededChance } from '../support/seeded-chance.ts';
-import { type Api, attemptOf, expectType, post, startApi, storeAttempt, storeAttempts } from './graphql-api.ts';
-import { CREATE, STATS } from './graphql-operations.graphql.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;

@@ -3,10 +3,10 @@ import { verify } from '@octokit/webhooks-methods';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { MAX_HEADER_BYTES } from '../../src/nats/headers.ts';
+import { deliveriesOf, deliveryWith, logOf } from '../support/deliveries.ts';
 import { createReceive } from '../support/receivers.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { deliveriesOf, deliveryWith, logOf } from './deliveries.ts';
 
 let services: TestServices;
 let app: TestApp;

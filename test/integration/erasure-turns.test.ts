@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ErasureJob } from '../../src/erasure/job.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
+import { type Api, post, startApi } from '../support/graphql-api.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type Api, post, startApi } from './graphql-api.ts';
 
 let api: Api;
 beforeAll(async () => {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
+import { type Api, post, startApi } from '../support/graphql-api.ts';
 import { startTestApp } from '../support/test-app.ts';
 import { startTestStack, type TestStack } from '../support/test-stack.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type Api, post, startApi } from './graphql-api.ts';
 
 const PUT = `mutation ($input: PutEventTypeInput!) {
   putEventType(input: $input) {

@@ -1,9 +1,9 @@
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { deliveriesOf, deliveryWith, logOf } from '../support/deliveries.ts';
 import { createReceive } from '../support/receivers.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { deliveriesOf, deliveryWith, logOf } from './deliveries.ts';
 
 let services: TestServices;
 let app: TestApp;

@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { createDeliveryStatements } from '../../src/delivery/sending/delivery-statements.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
+import { expectCoreWorks } from '../support/core-flow.ts';
 import { openTestDatabase } from '../support/database.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { startTestStack } from '../support/test-stack.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { expectCoreWorks } from './core-flow.ts';
 
 const cleanUps = createCleanUps();
 

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type ApiServer, startApiServer, tokenOf } from '../support/api-server.ts';
+import { type Api, attemptOf, deliveryOf, startApi, storeAttempt } from '../support/graphql-api.ts';
 import { createSocketClient } from '../support/graphql-client.ts';
-import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
-import { type Api, attemptOf, deliveryOf, startApi, storeAttempt } from './graphql-api.ts';
-import { type OperationResult, runOperation, TRANSPORTS } from './transports.ts';
+import { type OperationResult, runOperation, TRANSPORTS } from '../support/transports.ts';
 
 let api: Api;
 let server: ApiServer;

@@ -11,7 +11,7 @@ import { findDeliveries } from '../../src/delivery-log/search.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
 import { uuid7, uuid7Time } from '../../src/lib/uuid7.ts';
 import { NEWEST_FIRST } from '../../src/postgres/keyset.ts';
-import { type Api, attemptOf, post, startApi, storeAttempt } from './graphql-api.ts';
+import { type Api, attemptOf, post, startApi, storeAttempt } from '../support/graphql-api.ts';
 
 let api: Api;
 const ids: Record<string, string> = {};

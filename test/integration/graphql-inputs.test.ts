@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { type ApiServer, startApiServer } from './api-server.ts';
-import { ADMIN_KEY, type Api, startApi } from './graphql-api.ts';
-import { type OperationResult, runOperation, TRANSPORTS } from './transports.ts';
+import { type ApiServer, startApiServer } from '../support/api-server.ts';
+import { ADMIN_KEY, type Api, startApi } from '../support/graphql-api.ts';
+import { type OperationResult, runOperation, TRANSPORTS } from '../support/transports.ts';
 
 let api: Api;
 let server: ApiServer;

@@ -1,7 +1,7 @@
 import { serverAudits } from 'graphql-http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type ApiServer, startApiServer } from './api-server.ts';
-import { ADMIN_KEY, type Api, startApi } from './graphql-api.ts';
+import { type ApiServer, startApiServer } from '../support/api-server.ts';
+import { ADMIN_KEY, type Api, startApi } from '../support/graphql-api.ts';
 
 let api: Api;
 let server: ApiServer;

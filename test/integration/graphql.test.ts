@@ -11,8 +11,6 @@ import {
 } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { findOwnPort } from '../support/own-port.ts';
-import { waitFor } from '../support/wait-for.ts';
 import {
   ADMIN_KEY,
   type Api,
@@ -22,8 +20,10 @@ import {
   seedDelivery,
   startApi,
   storeAttempt,
-} from './graphql-api.ts';
-import { CREATE, DELIVERY_LOG, EVENT, ROTATE, SUBSCRIPTIONS } from './graphql-operations.graphql.ts';
+} from '../support/graphql-api.ts';
+import { CREATE, DELIVERY_LOG, EVENT, ROTATE, SUBSCRIPTIONS } from '../support/graphql-operations.graphql.ts';
+import { findOwnPort } from '../support/own-port.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 let api: Api;
 beforeAll(async () => {

@@ -3,15 +3,15 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createDatabase, type Database } from '../../src/postgres/client.ts';
+import { type ApiServer, startApiServer, tokenOf } from '../support/api-server.ts';
+import { createAttemptRecorder } from '../support/attempt-recorder.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
+import { ADMIN_KEY, type Api, attemptOf, deliveryOf, startApi, storeAttempt } from '../support/graphql-api.ts';
 import { type Collected, collect, createSocketClient, openEvents, postOperation } from '../support/graphql-client.ts';
+import { DELIVERY_LOG } from '../support/graphql-operations.graphql.ts';
 import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
-import { createAttemptRecorder } from './attempt-recorder.ts';
-import { ADMIN_KEY, type Api, attemptOf, deliveryOf, startApi, storeAttempt } from './graphql-api.ts';
-import { DELIVERY_LOG } from './graphql-operations.graphql.ts';
 
 const TENANT = 'returning';
 

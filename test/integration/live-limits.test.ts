@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { type ApiServer, startApiServer, tokenOf } from '../support/api-server.ts';
+import { type AttemptRecorder, createAttemptRecorder } from '../support/attempt-recorder.ts';
+import { type Api, deliveryOf, startApi } from '../support/graphql-api.ts';
 import { createSocketClient, collect as open, postOperation } from '../support/graphql-client.ts';
 import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
-import { type AttemptRecorder, createAttemptRecorder } from './attempt-recorder.ts';
-import { type Api, deliveryOf, startApi } from './graphql-api.ts';
 
 let api: Api;
 let server: ApiServer;

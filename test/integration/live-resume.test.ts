@@ -1,14 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Delivery } from '../../src/generated/prisma/client.ts';
+import { type Following, follow, startApiProcess } from '../support/api-process.ts';
+import type { ApiServer } from '../support/api-server.ts';
+import { createAttemptRecorder } from '../support/attempt-recorder.ts';
+import { type Api, deliveryOf, startApi } from '../support/graphql-api.ts';
+import { DELIVERY_LOG } from '../support/graphql-operations.graphql.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { seededChance } from '../support/seeded-chance.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type Following, follow, startApiProcess } from './api-process.ts';
-import type { ApiServer } from './api-server.ts';
-import { createAttemptRecorder } from './attempt-recorder.ts';
-import { type Api, deliveryOf, startApi } from './graphql-api.ts';
-import { DELIVERY_LOG } from './graphql-operations.graphql.ts';
 
 let api: Api;
 let first: ApiServer;

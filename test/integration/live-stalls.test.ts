@@ -2,12 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it, type TestContext } from 'vitest';
 import { uuid7Time } from '../../src/lib/uuid7.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
+import { type Following, follow, startApiProcess } from '../support/api-process.ts';
+import { createAttemptRecorder } from '../support/attempt-recorder.ts';
+import { type Api, deliveryOf, startApi } from '../support/graphql-api.ts';
+import { DELIVERY_LOG } from '../support/graphql-operations.graphql.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type Following, follow, startApiProcess } from './api-process.ts';
-import { createAttemptRecorder } from './attempt-recorder.ts';
-import { type Api, deliveryOf, startApi } from './graphql-api.ts';
-import { DELIVERY_LOG } from './graphql-operations.graphql.ts';
 
 /** Attempts older than this are treated as seen. */
 const SETTLED_AFTER_MS = 15_000;

@@ -7,13 +7,21 @@ import { LiveLog } from '../../src/delivery-log/live.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { VERSION } from '../../src/lib/version.ts';
 import type { HttpServer } from '../../src/server/http.ts';
+import { createApiServer } from '../support/api-server.ts';
+import { type AttemptRecorder, createAttemptRecorder } from '../support/attempt-recorder.ts';
+import {
+  ADMIN_KEY,
+  type Api,
+  attemptOf,
+  deliveryOf,
+  startApi,
+  storeAttempt,
+  storeAttempts,
+} from '../support/graphql-api.ts';
 import { collect, createSocketClient, openEvents, postOperation } from '../support/graphql-client.ts';
+import { DELIVERY_LOG, WATCH } from '../support/graphql-operations.graphql.ts';
 import { countWaiting } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { createApiServer } from './api-server.ts';
-import { type AttemptRecorder, createAttemptRecorder } from './attempt-recorder.ts';
-import { ADMIN_KEY, type Api, attemptOf, deliveryOf, startApi, storeAttempt, storeAttempts } from './graphql-api.ts';
-import { DELIVERY_LOG, WATCH } from './graphql-operations.graphql.ts';
 
 let api: Api;
 let server: HttpServer;

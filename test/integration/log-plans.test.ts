@@ -10,9 +10,9 @@ import { InFlight } from '../../src/lib/loop.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
 import { createOperationMetrics } from '../../src/server/plugins/metrics.ts';
+import { ADMIN_KEY, type Api, post, SETTINGS, startApi } from '../support/graphql-api.ts';
 import { createRetentionDatabase, DAY_MS, type RetentionDatabase } from '../support/retention-database.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { ADMIN_KEY, type Api, post, SETTINGS, startApi } from './graphql-api.ts';
 
 const ROWS = 100_000;
 const DAYS = 12;

@@ -1,8 +1,8 @@
 import { getIntrospectionQuery } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type ApiServer, startApiServer } from './api-server.ts';
-import { type Api, startApi } from './graphql-api.ts';
-import { runOperation, TRANSPORTS } from './transports.ts';
+import { type ApiServer, startApiServer } from '../support/api-server.ts';
+import { type Api, startApi } from '../support/graphql-api.ts';
+import { runOperation, TRANSPORTS } from '../support/transports.ts';
 
 let api: Api;
 let server: ApiServer;

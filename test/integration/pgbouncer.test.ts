@@ -3,11 +3,11 @@ import { StartError } from '../../src/lib/start-error.ts';
 import { checkServer } from '../../src/postgres/check-server.ts';
 import { createDatabase, transaction } from '../../src/postgres/client.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
+import { expectCoreWorks } from '../support/core-flow.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { findPgBouncer, type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp } from '../support/test-app.ts';
-import { expectCoreWorks } from './core-flow.ts';
 
 type PoolMode = Parameters<typeof startPgBouncer>[1]['poolMode'];
 

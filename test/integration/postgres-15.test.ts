@@ -8,13 +8,13 @@ import { pino } from 'pino';
 import { expect, it } from 'vitest';
 import { RetentionJob } from '../../src/retention/job.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
+import { expectCoreWorks } from '../support/core-flow.ts';
 import { findDebianProgram } from '../support/debian-program.ts';
 import { startPostgresProcess } from '../support/postgres.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
 import { startTestApp, startTestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { expectCoreWorks } from './core-flow.ts';
 
 const cleanUps = createCleanUps();
 

@@ -7,10 +7,10 @@ import { checkServer } from '../../src/postgres/check-server.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
 import { migrate } from '../../src/postgres/migrate.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
+import { expectCoreWorks } from '../support/core-flow.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices } from '../support/test-app.ts';
-import { expectCoreWorks } from './core-flow.ts';
 
 const MIGRATIONS = join(import.meta.dirname, '../../prisma/migrations');
 const cleanUps = createCleanUps();

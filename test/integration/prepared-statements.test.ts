@@ -19,7 +19,7 @@ import { insertRejectedEvents, knownEvents, readDataOfDeliveries } from '../../s
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { type Database, type Queryable, transaction } from '../../src/postgres/client.ts';
 import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
-import { attemptOf, seedDelivery } from './graphql-api.ts';
+import { attemptOf, seedDelivery } from '../support/graphql-api.ts';
 
 let opened: OpenTestDatabase;
 let database: Database;

@@ -4,8 +4,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type DeliveryMessage, messageId } from '../../src/delivery/queue/message.ts';
 import { ErasureJob } from '../../src/erasure/job.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
+import { type Api, post, startApi } from '../support/graphql-api.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type Api, post, startApi } from './graphql-api.ts';
 
 let api: Api;
 let job: ErasureJob;

@@ -4,12 +4,12 @@ import { createDeliveryStatements } from '../../src/delivery/sending/delivery-st
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
 import { openTestDatabase } from '../support/database.ts';
+import { seedDelivery } from '../support/graphql-api.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { TEST_SEAL } from '../support/test-app.ts';
 import { startTestStack, type TestStack } from '../support/test-stack.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { seedDelivery } from './graphql-api.ts';
 
 const cleanUps = createCleanUps();
 

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { createCleanUps } from '../support/clean-ups.ts';
+import { post, startApi } from '../support/graphql-api.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { startTestStack, type TestStack, type TestStackOptions } from '../support/test-stack.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { post, startApi } from './graphql-api.ts';
 
 const cleanUps = createCleanUps();
 

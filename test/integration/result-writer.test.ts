@@ -9,9 +9,9 @@ import { uuid7 } from '../../src/lib/uuid7.ts';
 import { PoolGroup } from '../../src/postgres/pool.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
 import { openTestDatabase } from '../support/database.ts';
+import { attemptOf, seedDelivery } from '../support/graphql-api.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { attemptOf, seedDelivery } from './graphql-api.ts';
 
 const cleanUps = createCleanUps();
 

@@ -4,11 +4,11 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { type ClientOptions, WebSocket, WebSocketServer } from 'ws';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createSocketLimits } from '../../src/server/socket-limits.ts';
+import { type ApiServer, startApiServer, tokenOf } from '../support/api-server.ts';
+import { createAttemptRecorder } from '../support/attempt-recorder.ts';
+import { ADMIN_KEY, type Api, deliveryOf, seedDelivery, startApi } from '../support/graphql-api.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
-import { createAttemptRecorder } from './attempt-recorder.ts';
-import { ADMIN_KEY, type Api, deliveryOf, seedDelivery, startApi } from './graphql-api.ts';
 
 let api: Api;
 let server: ApiServer;

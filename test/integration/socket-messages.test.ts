@@ -8,8 +8,8 @@ import { InFlight } from '../../src/lib/loop.ts';
 import type { CpuAccount } from '../../src/lib/operation-work.ts';
 import { createAnswerLimits } from '../../src/server/plugins/answers.ts';
 import { LiveSockets } from '../../src/server/websockets.ts';
+import { ADMIN_KEY, type Api, startApi } from '../support/graphql-api.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { ADMIN_KEY, type Api, startApi } from './graphql-api.ts';
 
 let api: Api;
 beforeAll(async () => {

@@ -6,12 +6,12 @@ import type { Delivery } from '../../src/generated/prisma/client.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createDatabase, type Database } from '../../src/postgres/client.ts';
 import { type EngineProcess, startEngineProcess } from '../support/engine-process.ts';
+import { attemptOf, seedDelivery, storeAttempt } from '../support/graphql-api.ts';
 import { createSocketClient, openEvents } from '../support/graphql-client.ts';
 import { type NatsParts, startNatsParts } from '../support/nats-parts.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { ADMIN_API_KEY, startTestServices, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { attemptOf, seedDelivery, storeAttempt } from './graphql-api.ts';
 
 /** Longer than an idle process takes to stop, including its connections to NATS and Postgres. */
 const IDLE_STOP_MS = 3_500;

@@ -9,9 +9,9 @@ import type { Delivery } from '../../src/generated/prisma/client.ts';
 import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
 import { type Database, transaction } from '../../src/postgres/client.ts';
 import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
+import { attemptOf, seedDelivery } from '../support/graphql-api.ts';
 import { countWaiting } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { attemptOf, seedDelivery } from './graphql-api.ts';
 
 let opened: OpenTestDatabase;
 let database: Database;

@@ -1,12 +1,12 @@
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { uuid7 } from '../../src/lib/uuid7.ts';
+import { type ApiServer, startApiServer, tokenOf } from '../support/api-server.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
+import { type Api, deliveryOf, startApi } from '../support/graphql-api.ts';
 import { collect, createSocketClient, type OperationResponse, postOperation } from '../support/graphql-client.ts';
 import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
-import { type Api, deliveryOf, startApi } from './graphql-api.ts';
 
 let api: Api;
 let server: ApiServer;

@@ -1,6 +1,13 @@
 import { expect, it } from 'vitest';
 import { createCleanUps } from '../support/clean-ups.ts';
-import { EXACTLY_ONCE, MAX_IN_FLIGHT, publishAndDisturb, startEngine, startLoad, startServices } from './under-load.ts';
+import {
+  EXACTLY_ONCE,
+  MAX_IN_FLIGHT,
+  publishAndDisturb,
+  startEngine,
+  startLoad,
+  startServices,
+} from '../support/under-load.ts';
 
 const cleanUps = createCleanUps();
 

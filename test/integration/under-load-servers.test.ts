@@ -1,7 +1,7 @@
 import { expect, inject, it } from 'vitest';
 import { createCleanUps } from '../support/clean-ups.ts';
 import { startTestPostgres } from '../support/postgres.ts';
-import { EXACTLY_ONCE, publishAndDisturb, startEngine, startLoad, startServices } from './under-load.ts';
+import { EXACTLY_ONCE, publishAndDisturb, startEngine, startLoad, startServices } from '../support/under-load.ts';
 
 const cleanUps = createCleanUps();
 

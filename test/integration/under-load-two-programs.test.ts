@@ -1,7 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { createCleanUps } from '../support/clean-ups.ts';
-import { EXACTLY_ONCE, MAX_IN_FLIGHT, publishAndDisturb, startEngine, startLoad, startServices } from './under-load.ts';
+import {
+  EXACTLY_ONCE,
+  MAX_IN_FLIGHT,
+  publishAndDisturb,
+  startEngine,
+  startLoad,
+  startServices,
+} from '../support/under-load.ts';
 
 /** Number of messages that a sender process prefetches. */
 const MAX_BUFFERED = 100;

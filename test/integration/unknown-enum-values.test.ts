@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { knownFailureReason } from '../../src/postgres/new-values.ts';
-import { type Api, attemptOf, deliveryOf, post, startApi, storeAttempt } from './graphql-api.ts';
+import { type Api, attemptOf, deliveryOf, post, startApi, storeAttempt } from '../support/graphql-api.ts';
 
 let api: Api;
 beforeAll(async () => {

@@ -14,7 +14,7 @@ import {
   startApi,
   storeAttempt,
   storeAttempts,
-} from './graphql-api.ts';
+} from '../support/graphql-api.ts';
 import {
   CREATE,
   DELETE,
@@ -25,7 +25,7 @@ import {
   SUBSCRIPTION,
   SUBSCRIPTIONS,
   UPDATE,
-} from './graphql-operations.graphql.ts';
+} from '../support/graphql-operations.graphql.ts';
 
 let api: Api;
 beforeAll(async () => {

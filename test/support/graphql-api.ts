@@ -23,11 +23,11 @@ import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
 import { HealthFeed } from '../../src/server/health-feed.ts';
 import { createOperationMetrics } from '../../src/server/plugins/metrics.ts';
 import { createSecretBox, type SecretBox } from '../../src/subscriptions/secrets.ts';
-import { openTestDatabase } from '../support/database.ts';
-import { startTestNats, type TestNats } from '../support/nats.ts';
-import { startNatsParts } from '../support/nats-parts.ts';
-import { waitFor } from '../support/wait-for.ts';
+import { openTestDatabase } from './database.ts';
 import { CREATE } from './graphql-operations.graphql.ts';
+import { startTestNats, type TestNats } from './nats.ts';
+import { startNatsParts } from './nats-parts.ts';
+import { waitFor } from './wait-for.ts';
 
 export const ADMIN_KEY = 'test-admin-key-0123456789-0123456789';
 

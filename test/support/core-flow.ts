@@ -1,8 +1,8 @@
 import { Webhook } from 'standardwebhooks';
 import { expect } from 'vitest';
-import type { Receiver } from '../support/receiver.ts';
-import type { TestApp, TestServices } from '../support/test-app.ts';
-import { waitFor } from '../support/wait-for.ts';
+import type { Receiver } from './receiver.ts';
+import type { TestApp, TestServices } from './test-app.ts';
+import { waitFor } from './wait-for.ts';
 
 export type CoreFlow = {
   /** Programs on the same services. Each must apply the changes made through another one. */

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { createSocketClient } from '../support/graphql-client.ts';
-import { startNatsParts } from '../support/nats-parts.ts';
-import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { ADMIN_KEY, type Api } from './graphql-api.ts';
+import { createSocketClient } from './graphql-client.ts';
+import { startNatsParts } from './nats-parts.ts';
+import { waitFor } from './wait-for.ts';
 
 /** Starts the parts of a process with the role `api`, with their own NATS connection. */
 export async function startApiProcess(api: Api, port = 0): Promise<ApiServer> {

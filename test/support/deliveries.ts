@@ -1,5 +1,5 @@
-import type { TestApp, TestServices } from '../support/test-app.ts';
-import { waitFor } from '../support/wait-for.ts';
+import type { TestApp, TestServices } from './test-app.ts';
+import { waitFor } from './wait-for.ts';
 
 type DeliveryRow = {
   id: string;

@@ -1,5 +1,5 @@
-import { createSocketClient } from '../support/graphql-client.ts';
 import { ADMIN_KEY } from './graphql-api.ts';
+import { createSocketClient } from './graphql-client.ts';
 
 export const TRANSPORTS = ['HTTP', 'SSE', 'WebSocket'] as const;
 

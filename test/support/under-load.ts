@@ -1,7 +1,7 @@
-import type { CleanUps } from '../support/clean-ups.ts';
-import { type EngineProcess, startEngineProcess } from '../support/engine-process.ts';
-import { FAN_OUT, Load, type LoadCount } from '../support/load.ts';
-import { startTestServices, type TestServices } from '../support/test-app.ts';
+import type { CleanUps } from './clean-ups.ts';
+import { type EngineProcess, startEngineProcess } from './engine-process.ts';
+import { FAN_OUT, Load, type LoadCount } from './load.ts';
+import { startTestServices, type TestServices } from './test-app.ts';
 
 /** Divisible by the number of portions below. */
 const EVENTS = 600;
