@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { ApiKey, ApiKeyScope } from '../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
-import { InFlight } from '../lib/loop.ts';
+import { InFlight } from '../lib/in-flight.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
 import { Batcher } from '../postgres/batcher.ts';
 import { changeWithPrisma, type Database, type Queryable } from '../postgres/client.ts';

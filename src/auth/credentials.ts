@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Logger } from 'pino';
-import { InFlight } from '../lib/loop.ts';
+import { InFlight } from '../lib/in-flight.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import type { Database } from '../postgres/client.ts';
 import type { Clock } from '../postgres/clock.ts';

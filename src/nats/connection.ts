@@ -8,7 +8,7 @@ import {
 } from 'nats';
 import type { Logger } from 'pino';
 import { createLogThrottle } from '../lib/log.ts';
-import { pause, whenAborted } from '../lib/loop.ts';
+import { pause, whenAborted } from '../lib/waiting.ts';
 import { type ConsumeOptions, consume } from './consume.ts';
 import { assessServerVersion, type LoginFiles, NatsLink } from './link.ts';
 import { type MessageSeal, type NatsNames, natsNames } from './names.ts';

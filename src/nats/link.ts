@@ -13,7 +13,7 @@ import {
 } from 'nats';
 import type { Logger } from 'pino';
 import { createLogThrottle } from '../lib/log.ts';
-import { pause, waitAtMost, whenAborted } from '../lib/loop.ts';
+import { pause, waitAtMost, whenAborted } from '../lib/waiting.ts';
 import type { NatsNames } from './names.ts';
 import { type Denial, describeDenied, describeRefusal } from './refusal.ts';
 

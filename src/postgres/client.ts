@@ -1,7 +1,7 @@
 import { PrismaPg } from '@prisma/adapter-pg';
 import pg from 'pg';
 import { type Prisma, PrismaClient } from '../generated/prisma/client.ts';
-import { waitAtMost } from '../lib/loop.ts';
+import { waitAtMost } from '../lib/waiting.ts';
 import { Clock } from './clock.ts';
 import {
   connectionConfig,

@@ -1,6 +1,6 @@
 import { Socket } from 'node:net';
 import pg from 'pg';
-import { waitAtMost } from '../lib/loop.ts';
+import { waitAtMost } from '../lib/waiting.ts';
 import type { Queryable } from './client.ts';
 import { TranslatedClient } from './translated.ts';
 

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
-import { pause } from '../lib/loop.ts';
+import { pause } from '../lib/waiting.ts';
 import { openSession } from './connection.ts';
 import { failureLevel } from './errors.ts';
 

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Replay } from '../generated/prisma/client.ts';
+import { InFlight } from '../lib/in-flight.ts';
 import { latestValues } from '../lib/latest-values.ts';
-import { InFlight } from '../lib/loop.ts';
 import type { Database } from '../postgres/client.ts';
 import { failureLevel } from '../postgres/errors.ts';
 

@@ -1,6 +1,6 @@
 import { deleteEndedSessions } from '../auth/sessions.ts';
-import { pause } from '../lib/loop.ts';
 import { CLOCK_DRIFT_MS, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
+import { pause } from '../lib/waiting.ts';
 import type { Queryable } from '../postgres/client.ts';
 import { expiryOf, gapsBefore, type Retention, type TimeRange } from './partition-plan.ts';
 import { listPartitions } from './partitions.ts';

@@ -11,7 +11,7 @@ import { createEventTypeFigures } from '../delivery-log/event-type-figures.ts';
 import { createChildPages, createEventData } from '../delivery-log/pages.ts';
 import { createSubscriptionFigures } from '../delivery-log/subscription-figures.ts';
 import { createTenantFigures } from '../delivery-log/tenant-figures.ts';
-import type { InFlight } from '../lib/loop.ts';
+import type { InFlight } from '../lib/in-flight.ts';
 import { createOperationWork, type OperationWork } from '../lib/operation-work.ts';
 import type { Database } from '../postgres/client.ts';
 import type { Context, SchemaServices } from '../schema/context.ts';

@@ -5,7 +5,7 @@ import type { Credentials } from '../auth/credentials.ts';
 import { createCpuShares, createRateLimit } from '../auth/quota.ts';
 import type { Viewer } from '../auth/viewer.ts';
 import type { Config } from '../config/config.ts';
-import type { InFlight } from '../lib/loop.ts';
+import type { InFlight } from '../lib/in-flight.ts';
 import { parseTraceParent } from '../lib/tracing.ts';
 import type { SchemaServices } from '../schema/context.ts';
 import { createGraphql } from './graphql.ts';

@@ -13,7 +13,7 @@ import { LiveLog } from '../../src/delivery-log/live.ts';
 import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
 import { createPublishEvents } from '../../src/events/publish.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
-import { InFlight } from '../../src/lib/loop.ts';
+import { InFlight } from '../../src/lib/in-flight.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import type { NatsClient } from '../../src/nats/connection.ts';
 import { createDatabase, type Database } from '../../src/postgres/client.ts';

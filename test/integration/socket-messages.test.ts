@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { Registry } from 'prom-client';
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
-import { InFlight } from '../../src/lib/loop.ts';
+import { InFlight } from '../../src/lib/in-flight.ts';
 import type { CpuAccount } from '../../src/lib/operation-work.ts';
 import { createAnswerLimits } from '../../src/server/plugins/answers.ts';
 import { LiveSockets } from '../../src/server/websockets.ts';

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
-import { Loop, unlessAborted } from '../../src/lib/loop.ts';
+import { Loop } from '../../src/lib/loop.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 class FailingLoop extends Loop {
@@ -29,12 +29,4 @@ test('a loop logs a failed round, logs an expected failure as debug, and continu
   ]);
   expect(lines.map(({ err }) => err.message).slice(0, 2)).toEqual(['expected', 'a bug']);
   expect([loop.rounds, lines.length]).toEqual([rounds, rounds]);
-});
-
-test('work that has not settled when the signal aborts is rejected with the reason', async () => {
-  const stop = new AbortController();
-  const result = unlessAborted(stop.signal, new Promise(() => undefined));
-  stop.abort(new Error('stopped'));
-  await expect(result).rejects.toThrow('stopped');
-  await expect(unlessAborted(new AbortController().signal, Promise.resolve('done'))).resolves.toBe('done');
 });

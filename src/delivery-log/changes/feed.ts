@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
-import { InFlight, pause } from '../../lib/loop.ts';
+import { InFlight } from '../../lib/in-flight.ts';
+import { pause } from '../../lib/waiting.ts';
 import type { ChangedTable } from '../../postgres/changes.ts';
 import type { Database } from '../../postgres/client.ts';
 import { failureLevel } from '../../postgres/errors.ts';

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Attempt, DeactivationReason } from '../../generated/prisma/client.ts';
-import { pause } from '../../lib/loop.ts';
 import { WeightedSemaphore } from '../../lib/semaphore.ts';
+import { pause } from '../../lib/waiting.ts';
 import { type Database, transaction } from '../../postgres/client.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import type { SubscriptionCache } from '../../subscriptions/cache.ts';

@@ -1,5 +1,5 @@
-import { pause } from '../../lib/loop.ts';
 import type { WeightedSemaphore } from '../../lib/semaphore.ts';
+import { pause } from '../../lib/waiting.ts';
 
 /** Milliseconds after which a delivery that waits for its subscription's limit is refused and releases its permits. */
 const MAX_WAIT_MS = 1_000;

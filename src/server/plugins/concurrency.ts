@@ -7,8 +7,9 @@ import {
 } from 'graphql';
 import { createGraphQLError, isAsyncIterable, type Plugin } from 'graphql-yoga';
 import { type CpuShares, createConcurrencyQuota, quotaKeyOf } from '../../auth/quota.ts';
-import { type InFlight, pause, trackValues } from '../../lib/loop.ts';
+import { type InFlight, trackValues } from '../../lib/in-flight.ts';
 import { FairSemaphore } from '../../lib/semaphore.ts';
+import { pause } from '../../lib/waiting.ts';
 import type { Context } from '../../schema/context.ts';
 
 /** Maximum running operations per tenant: half of Prisma's connections, so that one tenant cannot block the others. */
