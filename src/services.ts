@@ -3,7 +3,7 @@ import { Registry } from 'prom-client';
 import type { Config } from './config/config.ts';
 import { watchQueues } from './delivery/queue/metrics.ts';
 import { DeliveryStream } from './delivery/queue/stream.ts';
-import { AttemptFeed } from './delivery-log/feed.ts';
+import { AttemptFeed } from './delivery-log/attempt-feed.ts';
 import { SchemaThread } from './events/catalogue/schema-thread.ts';
 import type { Infrastructure } from './infrastructure.ts';
 import type { Tracing } from './lib/tracing.ts';

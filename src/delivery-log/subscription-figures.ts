@@ -2,7 +2,7 @@ import { deactivationTime } from '../delivery/circuit/evaluate.ts';
 import { batched } from '../lib/batched.ts';
 import { leastChildId, uuid7Floor } from '../lib/uuid7.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
-import { type GroupStats, NO_STATS, planStats, readStats, type StatsBucket } from './stats.ts';
+import { type GroupStats, NO_STATS, planStats, readStats, type StatsBucket } from './attempt-stats.ts';
 
 /** The present state of a webhook subscription's deliveries. */
 export type SubscriptionHealth = {

@@ -1,6 +1,6 @@
 import type { Viewer } from '../auth/viewer.ts';
-import type { Job } from '../delivery-log/changes/feeds.ts';
-import { type LiveChange, watchChanges } from '../delivery-log/changes/watch.ts';
+import type { Job } from '../delivery-log/changes/change-feeds.ts';
+import { type LiveChange, watchChanges } from '../delivery-log/changes/watch-changes.ts';
 import { checkFilter } from '../delivery-log/filter-input.ts';
 import { type Erasure, ReplayKind, type WebhookSubscription } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';

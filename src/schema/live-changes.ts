@@ -1,6 +1,6 @@
 import { formatPrismaCursor } from '@pothos/plugin-prisma';
-import type { EventWithoutData } from '../delivery-log/changes/feeds.ts';
-import { type LiveChange, presentPosition, watchChanges } from '../delivery-log/changes/watch.ts';
+import type { EventWithoutData } from '../delivery-log/changes/change-feeds.ts';
+import { type LiveChange, presentPosition, watchChanges } from '../delivery-log/changes/watch-changes.ts';
 import { deliveryMatches, eventMatches, rejectionMatches } from '../delivery-log/filter.ts';
 import { checkFilter, readFilter, scopeEventFilter, scopeFilterToViewer } from '../delivery-log/filter-input.ts';
 import type { Emission } from '../delivery-log/live-buffer.ts';

@@ -1,8 +1,8 @@
 import { parsePrismaCursor } from '@pothos/plugin-prisma';
-import { ChangePosition } from '../delivery-log/changes/position.ts';
+import { ChangePosition } from '../delivery-log/changes/change-position.ts';
 import type { DeliveryFilter } from '../delivery-log/filter.ts';
 import { problemsOfFilter } from '../delivery-log/filter-input.ts';
-import { LogPosition } from '../delivery-log/watch.ts';
+import { LogPosition } from '../delivery-log/watch-delivery-log.ts';
 import { isEventType } from '../events/event-type.ts';
 import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';

@@ -8,7 +8,7 @@ import {
   storedFilter,
   storeFilter,
 } from '../delivery-log/filter-input.ts';
-import { findDeliveries } from '../delivery-log/search.ts';
+import { findDeliveries } from '../delivery-log/find-deliveries.ts';
 import { type Delivery, type Replay, ReplayKind, ReplayStatus } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';

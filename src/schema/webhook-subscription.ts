@@ -3,7 +3,7 @@ import { readTenant, subscriptionScope, subscriptionsWhere } from '../auth/viewe
 import { TargetRejectedError } from '../delivery/http/egress-policy.ts';
 import { attemptWhere } from '../delivery-log/filter.ts';
 import { checkFilterOfDeliveries, readFilterOfSubscription } from '../delivery-log/filter-input.ts';
-import { findDeliveries } from '../delivery-log/search.ts';
+import { findDeliveries } from '../delivery-log/find-deliveries.ts';
 import type { WebhookSubscription } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';

@@ -386,7 +386,7 @@ const WRITE_RESULTS = `
 
 /**
  * Milliseconds after which an attempt is committed late. Half of the time after which readers treat it as seen (see
- * delivery-log/live.ts); the other half is tolerance for clock skew.
+ * delivery-log/live-log.ts); the other half is tolerance for clock skew.
  */
 export const LATE_AFTER_MS = 7_500;
 

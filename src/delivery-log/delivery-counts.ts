@@ -4,7 +4,7 @@ import { leastChildId, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
 import { NEWEST_FIRST } from '../postgres/keyset.ts';
 import type { ResolvedFilter } from './filter.ts';
-import { findDeliveries } from './search.ts';
+import { findDeliveries } from './find-deliveries.ts';
 
 /** The number of deliveries of each status. If `isExact` is false, there are more. */
 export type DeliveryCounts = Readonly<Record<DeliveryStatus, number>> & { readonly isExact: boolean };

@@ -5,8 +5,8 @@ import type { ChangedTable } from '../../postgres/changes.ts';
 import type { Database } from '../../postgres/client.ts';
 import { failureLevel } from '../../postgres/errors.ts';
 import type { FairReads } from '../fair-reads.ts';
+import { inOrder, type OrderedChange, type Snapshot } from './change-position.ts';
 import { isComplete, keepRecording, RENEW_MS, readChanges } from './journal.ts';
-import { inOrder, type OrderedChange, type Snapshot } from './position.ts';
 
 export type ChangeWithRow<Row> = OrderedChange & { readonly row: Row };
 

@@ -5,8 +5,8 @@ import { InFlight } from '../lib/in-flight.ts';
 import { uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
 import { failureLevel } from '../postgres/errors.ts';
+import type { AnnouncedAttempt, AttemptFeed, CommittedAttempt } from './attempt-feed.ts';
 import type { FairReads } from './fair-reads.ts';
-import type { AnnouncedAttempt, AttemptFeed, CommittedAttempt } from './feed.ts';
 
 export type LogWatcher = {
   readonly onAttempt: (attempt: CommittedAttempt) => void;

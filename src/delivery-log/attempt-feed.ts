@@ -2,7 +2,7 @@ import type { NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
 import type { Attempt } from '../generated/prisma/client.ts';
 import type { NatsClient } from '../nats/connection.ts';
-import { LogReaders } from './readers.ts';
+import { LogReaders } from './log-readers.ts';
 
 export type CommittedAttempt = Attempt & {
   /** Whether it was committed long after its id was created: readers may have passed its position in the log. */

@@ -2,10 +2,10 @@ import type { Viewer } from '../auth/viewer.ts';
 import type { Attempt, Prisma, PrismaClient } from '../generated/prisma/client.ts';
 import { isUuid, uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
 import type { Database } from '../postgres/client.ts';
-import type { CommittedAttempt } from './feed.ts';
+import type { CommittedAttempt } from './attempt-feed.ts';
 import { attemptMatches, attemptWhere, type ResolvedFilter } from './filter.ts';
-import { type LiveLog, latestAttempts, SETTLED_AFTER_MS } from './live.ts';
 import { type Emission, emissionsOf, LiveBuffer } from './live-buffer.ts';
+import { type LiveLog, latestAttempts, SETTLED_AFTER_MS } from './live-log.ts';
 
 /** `position`: the position to resume from, with the last seen attempt of every process. */
 type LiveAttempt = Attempt & { readonly position: string };
