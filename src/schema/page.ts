@@ -2,7 +2,7 @@ import { parsePrismaCursor } from '@pothos/plugin-prisma';
 import { ChangePosition } from '../delivery-log/changes/change-position.ts';
 import type { DeliveryFilter } from '../delivery-log/filter.ts';
 import { problemsOfFilter } from '../delivery-log/filter-input.ts';
-import { LogPosition } from '../delivery-log/watch-delivery-log.ts';
+import { LogPosition } from '../delivery-log/log-position.ts';
 import { isEventType } from '../events/event-type.ts';
 import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';

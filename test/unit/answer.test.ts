@@ -1,7 +1,7 @@
 import { setImmediate as nextImmediate } from 'node:timers/promises';
 import pg from 'pg';
 import { expect, test, vi } from 'vitest';
-import { createEventData, JsonText } from '../../src/delivery-log/child-pages.ts';
+import { createEventData, JsonText } from '../../src/delivery-log/event-data.ts';
 import { yieldEventLoop } from '../../src/lib/event-loop.ts';
 import { createOperationWork, MAX_OPERATION_BYTES } from '../../src/lib/operation-work.ts';
 import { sizeOfAnswer, writeAnswer } from '../../src/server/plugins/answers.ts';

@@ -4,7 +4,7 @@ import { type ExecutionArgs, type ExecutionResult, GraphQLError } from 'graphql'
 import { createGraphQLError, isAsyncIterable, mapAsyncIterator, type Plugin } from 'graphql-yoga';
 import { CPU_ESTIMATES_MS, type CpuShares, quotaKeyOf } from '../../auth/quota.ts';
 import type { Viewer } from '../../auth/viewer.ts';
-import { JsonText } from '../../delivery-log/child-pages.ts';
+import { JsonText } from '../../delivery-log/event-data.ts';
 import { yieldEventLoop } from '../../lib/event-loop.ts';
 import { MAX_OPERATION_BYTES } from '../../lib/operation-work.ts';
 import type { Context } from '../../schema/context.ts';
