@@ -7,7 +7,7 @@ import { idRange, uuid7, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import { recordChanges } from '../postgres/changes.ts';
 import { type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
 import { failureLevel } from '../postgres/errors.ts';
-import { cancelDeliveries, retryDeliveries } from './bulk.ts';
+import { cancelDeliveries, retryDeliveries } from './portion.ts';
 
 type ReplayJobOptions = Pick<ReplayBatchOptions, 'whereOf'> & {
   readonly database: Database;
