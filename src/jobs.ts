@@ -9,7 +9,7 @@ import { Sender } from './delivery/sending/sender.ts';
 import { SenderPeers } from './delivery/sending/sender-peers.ts';
 import { AttemptCounter } from './delivery-log/attempt-counter.ts';
 import { deliveryWhere } from './delivery-log/filter.ts';
-import { resolveFilter, storedFilter } from './delivery-log/filter-input.ts';
+import { parseStoredFilter, resolveFilter } from './delivery-log/filter-input.ts';
 import { ErasureJob } from './erasure/job.ts';
 import { Dispatcher } from './events/dispatcher.ts';
 import { VERSION } from './lib/version.ts';
@@ -123,7 +123,7 @@ function createSenderJobs(config: Config, services: Services, limits: JobLimits)
     log,
     whereOf: async (filter, db) => {
       const references = { db, nowMs: database.clock.now(), takesDeliveries: deliveries.takesDeliveries };
-      return deliveryWhere(await resolveFilter(references, storedFilter(filter)));
+      return deliveryWhere(await resolveFilter(references, parseStoredFilter(filter)));
     },
   });
   const erasureJob = new ErasureJob({ database, databaseUrl, nats, log });

@@ -254,7 +254,7 @@ export async function readEventFilter(
 }
 
 /** Converts a checked filter to the form stored with a replay: without null fields, times as text. */
-export function storeFilter({ ids, subscriptionIds, eventIds, ...filter }: DeliveryFilter): Prisma.InputJsonObject {
+export function serializeFilter({ ids, subscriptionIds, eventIds, ...filter }: DeliveryFilter): Prisma.InputJsonObject {
   // A text that is not a UUID matches nothing, but could have any length, and characters that Postgres cannot store.
   const storable = {
     ...filter,
@@ -267,9 +267,9 @@ export function storeFilter({ ids, subscriptionIds, eventIds, ...filter }: Deliv
   return JSON.parse(JSON.stringify(Object.fromEntries(given))) as Prisma.InputJsonObject;
 }
 
-/** Parses the filter that storeFilter() has stored. */
-export function storedFilter(stored: unknown): DeliveryFilter {
-  // `as`: only storeFilter() writes these. JSON has no dates, so times are text.
+/** Parses the filter that serializeFilter() has stored. */
+export function parseStoredFilter(stored: unknown): DeliveryFilter {
+  // `as`: only serializeFilter() writes these. JSON has no dates, so times are text.
   const { from, to, ...filter } = stored as DeliveryFilter;
   return {
     ...filter,

@@ -2,11 +2,11 @@ import { readTenant, tenantScope, tenantWhere } from '../auth/viewer.ts';
 import { type DeliveryFilter, deliveryWhere } from '../delivery-log/filter.ts';
 import {
   checkFilter,
+  parseStoredFilter,
   referencesOf,
   resolveFilter,
   scopeFilterToViewer,
-  storedFilter,
-  storeFilter,
+  serializeFilter,
 } from '../delivery-log/filter-input.ts';
 import { findDeliveries } from '../delivery-log/find-deliveries.ts';
 import { type Delivery, type Replay, ReplayKind, ReplayStatus } from '../generated/prisma/client.ts';
@@ -114,7 +114,7 @@ type SampleOf = { readonly query: object; readonly replay: Pick<Replay, 'tenant'
 
 async function sampleOf({ services, signal }: Context, { query, replay }: SampleOf): Promise<Delivery[]> {
   const { tenant, createdAt } = replay;
-  const filter = await resolveFilter(referencesOf({ services }), { ...storedFilter(replay.filter), tenant });
+  const filter = await resolveFilter(referencesOf({ services }), { ...parseStoredFilter(replay.filter), tenant });
   const end = new Date(createdAt.getTime() + 1);
   const to = filter.to != null && filter.to < end ? filter.to : end;
   return findDeliveries(services.database.prisma, {
@@ -261,7 +261,7 @@ export async function startJob(
   return startReplay(context.services.database, {
     tenant,
     kind,
-    filter: storeFilter(filter),
+    filter: serializeFilter(filter),
     where: deliveryWhere(await resolveFilter(referencesOf(context), filter)),
     dryRun: dryRun ?? false,
     ratePerSecond,
