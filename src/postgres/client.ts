@@ -180,9 +180,9 @@ export function changeWithPrisma<T>(
   work: (client: Prisma.TransactionClient) => Promise<T>,
 ): Promise<T> {
   return prisma.$transaction(async (client) => {
-    await recorder?.begin(inPrismaTransaction(client));
+    await recorder?.begin(queryableOf(client));
     const result = await work(client);
-    await recorder?.end(inPrismaTransaction(client), result);
+    await recorder?.end(queryableOf(client), result);
     return result;
   }, CHANGE_LIMITS);
 }
@@ -219,8 +219,8 @@ function toError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
 }
 
-/** Runs SQL statements in a transaction of Prisma. Prisma cannot read columns of type void. */
-export function inPrismaTransaction(client: Prisma.TransactionClient): Queryable {
+/** Runs SQL statements with Prisma's client or in its transaction. Prisma cannot read columns of type void. */
+export function queryableOf(client: Prisma.TransactionClient): Queryable {
   return { query: async (text, values = []) => ({ rows: await client.$queryRawUnsafe(text, ...values) }) };
 }
 
@@ -241,12 +241,16 @@ function useTransactionsOnly(pool: pg.Pool, settings: string): void {
       textOf(statement) === 'BEGIN' ? send(begin) : send(statement, values);
     client.query = sendWithSettings as typeof client.query;
   });
-  const query: Send = (statement, values) => withClient(pool, (client) => inTransaction(client, statement, values));
+  const query: Send = (statement, values) =>
+    withClient(pool, (client) => queryInTransaction(client, statement, values));
   pool.query = query as typeof pool.query;
 }
 
 /** Sends the three statements without waiting for answers. Throws the first error: it caused the later ones. */
-async function inTransaction(client: pg.PoolClient, ...[statement, values]: Parameters<Send>): Promise<pg.QueryResult> {
+async function queryInTransaction(
+  client: pg.PoolClient,
+  ...[statement, values]: Parameters<Send>
+): Promise<pg.QueryResult> {
   const send: Send = client.query.bind(client);
   const steps = [send('BEGIN'), send(statement, values), send('COMMIT')] as const;
   const [begun, answered, committed] = await Promise.allSettled(steps);

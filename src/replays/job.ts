@@ -3,7 +3,7 @@ import type { Prisma } from '../generated/prisma/client.ts';
 import type { ReplayKind } from '../generated/prisma/enums.ts';
 import { IdlePause, Loop } from '../lib/loop.ts';
 import { uuid7 } from '../lib/uuid7.ts';
-import { type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
+import { type Database, type Queryable, queryableOf } from '../postgres/client.ts';
 import { failureLevel } from '../postgres/errors.ts';
 import { cancelDeliveries, countSkipped, insertReplayed, retryDeliveries, type SkippedBy } from './portion.ts';
 
@@ -101,7 +101,7 @@ export async function replayBatch(
   { whereOf, onClaim }: ReplayBatchOptions,
 ): Promise<boolean> {
   await transaction.$executeRawUnsafe(`SET LOCAL statement_timeout = ${STATEMENT_TIMEOUT_MS}`);
-  const db = inPrismaTransaction(transaction);
+  const db = queryableOf(transaction);
   const replay = await claimReplay(db);
   if (replay === undefined) return false;
   onClaim(replay.id);

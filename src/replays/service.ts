@@ -2,7 +2,7 @@ import type { Prisma, Replay } from '../generated/prisma/client.ts';
 import type { ReplayKind, ReplayStatus } from '../generated/prisma/enums.ts';
 import { DomainError, type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
-import { changeWithPrisma, type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
+import { changeWithPrisma, type Database, type Queryable, queryableOf } from '../postgres/client.ts';
 import { readClock } from '../postgres/connection.ts';
 import { isTimeout } from '../postgres/errors.ts';
 
@@ -42,7 +42,7 @@ export async function startReplay(database: Database, replay: NewReplay): Promis
   if (dryRun) database.recorder?.omit();
   return changeWithPrisma(dryRun ? { prisma: database.prisma } : database, async (transaction) => {
     // Counting is expensive: one count at a time per tenant, and none for a replay that is refused for another reason.
-    const isLocked = await lockReplayStart(inPrismaTransaction(transaction), tenant);
+    const isLocked = await lockReplayStart(queryableOf(transaction), tenant);
     const running = dryRun ? 0 : await transaction.replay.count({ where: { tenant, status: 'RUNNING' } });
     if (!isLocked || running >= MAX_RUNNING) throw new TooManyReplaysError(MAX_RUNNING);
     // By Postgres's clock, like the creation times of deliveries.

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
-import { inTransaction } from '../postgres/connection.ts';
+import { transactionOn } from '../postgres/connection.ts';
 import { isTimeout } from '../postgres/errors.ts';
 import { expiryOf, missingRanges, type Retention, type TimeRange } from './partition-plan.ts';
 
@@ -52,7 +52,7 @@ type Creation = { readonly created: readonly string[]; readonly hasRoom: boolean
 export async function createPartitions(client: Queryable, retention: Retention): Promise<Creation> {
   if (missingRanges(await listPartitions(client), retention).length === 0) return { created: [], hasRoom: true };
   if (await hasFullDefault(client)) return { created: [], hasRoom: false };
-  return inTransaction(client, async () => {
+  return transactionOn(client, async () => {
     await client.query(`SET LOCAL lock_timeout = ${STATEMENT_MS}`);
     await client.query('SELECT pg_advisory_xact_lock($1)', [PARTITIONS_LOCK]);
     // Another process may have created them in the meantime.
@@ -152,7 +152,7 @@ async function dropGroup(client: Queryable, group: readonly Partition[]): Promis
   // The first read takes no lock, because it may have to visit dead index entries. It marks them, so the second is fast.
   if (mayHavePending && (await hasPending(client, group))) return 'kept';
   try {
-    return await inTransaction(client, async () => {
+    return await transactionOn(client, async () => {
       // Locks the partitions before their parents: while this waits for them, queries on other partitions are not blocked.
       const names = group.map(({ name }) => pg.escapeIdentifier(name));
       const parents = group.flatMap(({ table }) => [`ONLY ${table}`, `${table}_default`]);

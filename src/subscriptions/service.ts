@@ -7,7 +7,7 @@ import { MAX_TENANT_JSON_BYTES } from '../events/matching/subscription-index.ts'
 import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
 import { DomainError, type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
-import { changeWithPrisma, type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
+import { changeWithPrisma, type Database, type Queryable, queryableOf } from '../postgres/client.ts';
 import { readClock } from '../postgres/connection.ts';
 import {
   type CustomHeader,
@@ -129,7 +129,7 @@ export async function updateWebhookSubscription(
     const { isActive } = subscription;
     if (old.isActive && !isActive) await endDeliveries(transaction, id);
     else if (old.isActive !== isActive || old.url !== subscription.url) {
-      await closeCircuit(inPrismaTransaction(transaction), id);
+      await closeCircuit(queryableOf(transaction), id);
     }
     return subscription;
   });
@@ -166,7 +166,7 @@ export async function rotateWebhookSecret(
   }
   return changeWithPrisma(database, async (transaction) => {
     const { id, tenant } = await lockSubscription(transaction, key);
-    const now = new Date(await readClock(inPrismaTransaction(transaction)));
+    const now = new Date(await readClock(queryableOf(transaction)));
     const previousSecretExpiresAt = new Date(now.getTime() + overlapSeconds * 1_000);
     const ofSubscription = { subscriptionId: id };
     await transaction.signingSecret.updateMany({
@@ -196,7 +196,7 @@ export async function expireSigningSecret(
 ): Promise<WebhookSubscription> {
   return changeWithPrisma(database, async (transaction) => {
     const { id } = await lockSubscription(transaction, key);
-    const now = new Date(await readClock(inPrismaTransaction(transaction)));
+    const now = new Date(await readClock(queryableOf(transaction)));
     const secret = isUuid(secretId)
       ? await transaction.signingSecret.findFirst({ where: { id: secretId, subscriptionId: id } })
       : null;
@@ -269,7 +269,7 @@ export async function assertExists(db: Queryable, { id, tenant }: SubscriptionKe
 
 /** Cancels pending deliveries of an inactive subscription. The sweeper cancels the rest of a large backlog. */
 async function endDeliveries(transaction: Prisma.TransactionClient, subscriptionId: string): Promise<void> {
-  const db = inPrismaTransaction(transaction);
+  const db = queryableOf(transaction);
   await cancelPending(db, { subscriptionId, limit: CANCEL_LIMIT_ON_DEACTIVATION });
   // Makes the sweeper process the subscription immediately. Last, because deliveries are always locked before states.
   await closeCircuit(db, subscriptionId);
