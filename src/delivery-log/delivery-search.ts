@@ -1,7 +1,7 @@
 import type { Prisma, PrismaClient } from '../generated/prisma/client.ts';
 import { LimitExceededError } from '../lib/errors.ts';
 import { idRange, leastChildId } from '../lib/uuid7.ts';
-import { queryableOf, type Queryable } from '../postgres/client.ts';
+import { type Queryable, queryableOf } from '../postgres/client.ts';
 import { afterCursor } from '../postgres/keyset.ts';
 import { attemptWhere, deliveryIdBounds, deliveryWhere, type ResolvedFilter, selectsOnlyFailures } from './filter.ts';
 
