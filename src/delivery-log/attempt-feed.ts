@@ -89,7 +89,7 @@ export class AttemptFeed {
         }
         // An error thrown in a callback would stop the client from reading any message.
         try {
-          const body = this.#options.nats.open('log', message);
+          const body = this.#options.nats.unseal('log', message);
           if (body === undefined) return;
           const attempt = parseAttempt(body.toString());
           for (const watcher of this.#watchers) watcher.onAttempt(attempt);

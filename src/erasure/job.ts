@@ -16,7 +16,7 @@ type ErasureJobOptions = {
   readonly database: Pick<Database, 'pool'>;
   /** Connects directly to Postgres, without a pooler: the job holds a session-level lock. */
   readonly databaseUrl: string;
-  readonly nats: Pick<NatsClient, 'names' | 'open' | 'withJetStreamManager'>;
+  readonly nats: Pick<NatsClient, 'names' | 'unseal' | 'withJetStreamManager'>;
   readonly log: Logger;
   /** Milliseconds of work on one erasure before the next erasure is processed. Default: STEP_MS. */
   readonly stepMs?: number;
@@ -271,7 +271,7 @@ type OfEvent = { readonly nats: WorkOptions['nats']; readonly tenant: string; re
 
 /** Whether a message of DELIVERIES is one of this event. */
 function isOfEvent(message: StoredMsg, { nats, tenant, eventId }: OfEvent): boolean {
-  const body = nats.open('deliveries', message);
+  const body = nats.unseal('deliveries', message);
   if (body === undefined) return false;
   try {
     const delivery = decodeDeliveryMessage(body);

@@ -214,7 +214,7 @@ export class NatsClient {
    * Returns the body of a sealed message. If the message was not sealed with this installation's key, counts and logs
    * it, and returns undefined.
    */
-  open(kind: SealedKind, { subject, data }: Pick<JsMsg, 'subject' | 'data'>): Buffer | undefined {
+  unseal(kind: SealedKind, { subject, data }: Pick<JsMsg, 'subject' | 'data'>): Buffer | undefined {
     const body = this.#options.seal.open(subject, data);
     if (body === undefined) {
       this.forged[kind] += 1;
