@@ -82,18 +82,18 @@ export class ErasureJob extends Loop {
   /** Works on one erasure until its round is complete or its time is used up. */
   async #step(db: Queryable, { erasure, signal }: { readonly erasure: DueErasure; readonly signal: AbortSignal }) {
     const { nats, log, stepMs = STEP_MS } = this.#options;
-    const work = new Work(db, { erasure, nats, signal, stepMs });
+    const step = new ErasureStep(db, { erasure, nats, signal, stepMs });
     try {
       const isComplete =
-        erasure.eventRowId === null ? await work.eraseTenant() : await work.eraseEvent(erasure.eventRowId);
-      const { rows: deletedRows, messages: deletedMessages } = work;
-      await saveStep(db, { erasure, work, isRoundComplete: isComplete, waitMs: isComplete ? SETTLE_MS : 0 });
+        erasure.eventRowId === null ? await step.eraseTenant() : await step.eraseEvent(erasure.eventRowId);
+      const { rows: deletedRows, messages: deletedMessages } = step;
+      await saveStep(db, { erasure, step, isRoundComplete: isComplete, waitMs: isComplete ? SETTLE_MS : 0 });
       const isLast = isComplete && erasure.roundCount + 1 >= ROUNDS;
       if (isLast) log.info({ erasureId: erasure.id, deletedRows, deletedMessages }, 'erasure completed');
     } catch (error) {
       log.warn({ err: error, erasureId: erasure.id }, 'erasure failed; retrying');
       // Other erasures continue in the meantime.
-      await saveStep(db, { erasure, work, isRoundComplete: false, waitMs: RETRY_MS });
+      await saveStep(db, { erasure, step, isRoundComplete: false, waitMs: RETRY_MS });
     }
   }
 }
@@ -122,15 +122,15 @@ async function dueErasure(db: Queryable, afterTenant: string): Promise<DueErasur
   return rows[0];
 }
 
-type Step = {
+type StepResult = {
   readonly erasure: DueErasure;
-  readonly work: Pick<Work, 'rows' | 'messages' | 'subscriptionId' | 'afterSequence'>;
+  readonly step: Pick<ErasureStep, 'rows' | 'messages' | 'subscriptionId' | 'afterSequence'>;
   readonly isRoundComplete: boolean;
   /** Milliseconds until the next step. */
   readonly waitMs: number;
 };
 
-async function saveStep(db: Queryable, { erasure, work, isRoundComplete, waitMs }: Step): Promise<void> {
+async function saveStep(db: Queryable, { erasure, step, isRoundComplete, waitMs }: StepResult): Promise<void> {
   const isLast = isRoundComplete && erasure.roundCount + 1 >= ROUNDS;
   await db.query(
     `UPDATE erasures SET deleted_row_count = deleted_row_count + $2, deleted_message_count = deleted_message_count + $3,
@@ -140,22 +140,22 @@ async function saveStep(db: Queryable, { erasure, work, isRoundComplete, waitMs 
        status = CASE WHEN $7::boolean THEN 'COMPLETED' ELSE status END,
        completed_at = CASE WHEN $7 THEN now() END
      WHERE id = $1`,
-    [erasure.id, work.rows, work.messages, isRoundComplete, work.afterSequence, waitMs, isLast, work.subscriptionId],
+    [erasure.id, step.rows, step.messages, isRoundComplete, step.afterSequence, waitMs, isLast, step.subscriptionId],
   );
 }
 
-type WorkOptions = {
+type StepOptions = {
   readonly erasure: DueErasure;
   readonly nats: ErasureJobOptions['nats'];
   readonly signal: AbortSignal;
   readonly stepMs: number;
 };
 
-/** The messages to compare, beginning after `Work.afterSequence`. */
+/** The messages to compare, beginning after `ErasureStep.afterSequence`. */
 type Search = { readonly stream: string; readonly subject: string; readonly matches: (message: StoredMsg) => boolean };
 
 /** One step of an erasure. Its methods return false when the time of the step is used up. */
-class Work {
+class ErasureStep {
   rows = 0;
   messages = 0;
   /**
@@ -165,10 +165,10 @@ class Work {
   subscriptionId: string | null;
   afterSequence: number;
   readonly #db: Queryable;
-  readonly #options: WorkOptions;
+  readonly #options: StepOptions;
   readonly #until: number;
 
-  constructor(db: Queryable, options: WorkOptions) {
+  constructor(db: Queryable, options: StepOptions) {
     this.#db = db;
     this.#options = options;
     this.#until = performance.now() + options.stepMs;
@@ -267,7 +267,7 @@ function eventIdOf(message: StoredMsg, names: NatsClient['names']): string | und
   return parsed.kind === 'event' ? parsed.eventId : undefined;
 }
 
-type OfEvent = { readonly nats: WorkOptions['nats']; readonly tenant: string; readonly eventId: string };
+type OfEvent = { readonly nats: StepOptions['nats']; readonly tenant: string; readonly eventId: string };
 
 /** Whether a message of DELIVERIES is one of this event. */
 function isOfEvent(message: StoredMsg, { nats, tenant, eventId }: OfEvent): boolean {
