@@ -83,8 +83,8 @@ export class ResultWriter {
     this.#limits = { ...LIMITS, ...options.limits };
     this.#metrics = createAttemptMetrics(options.metrics, options.database.clock);
     // No delivery waits for these results. A crash repeats the requests of one interval.
-    this.#batched = this.#createLane(MAX_BATCH, { ...BATCH_EVERY_100_MS, isUrgent: options.isUrgent });
-    this.#single = this.#createLane(1);
+    this.#batched = this.#createBatcher(MAX_BATCH, { ...BATCH_EVERY_100_MS, isUrgent: options.isUrgent });
+    this.#single = this.#createBatcher(1);
   }
 
   /**
@@ -129,19 +129,19 @@ export class ResultWriter {
     const { log, signal } = this.#options;
     const { deliveryId } = result.attempt;
     let item: Item = { result, id: undefined };
-    let lane = this.#batched;
+    let batcher = this.#batched;
     let isStripped = false;
     let until: number | undefined;
     for (;;) {
       try {
-        const written = lane.add(item);
+        const written = batcher.add(item);
         // The mutation sendTestEvent may be waiting for this result.
-        if (result.attempt.isTest) lane.flush();
+        if (result.attempt.isTest) batcher.flush();
         await written;
         return;
       } catch (error) {
         if (signal.aborted) throw error;
-        lane = this.#single;
+        batcher = this.#single;
         if (isTimeout(error)) {
           this.#logBlocked(error);
           await pause(this.#limits.retryMs, signal);
@@ -183,8 +183,8 @@ export class ResultWriter {
     }
   }
 
-  /** Each lane has its own sequence of ids, because the ids of one sequence are committed in order. */
-  #createLane(maxItems: number, pace?: Pace): Batcher<Item, void> {
+  /** Each batcher has its own sequence of ids, because the ids of one sequence are committed in order. */
+  #createBatcher(maxItems: number, pace?: Pace): Batcher<Item, void> {
     const { clock } = this.#options.database;
     const nextId = createIdSequence();
     let previousId: string | undefined;
