@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { groupBy } from '../lib/collections.ts';
 import { uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
 import { transactionOn } from '../postgres/connection.ts';
@@ -127,7 +128,9 @@ type DropOptions = Retention & { readonly signal: AbortSignal };
 export async function dropPartitions(client: Queryable, { signal, ...retention }: DropOptions): Promise<Dropping> {
   const expired = (await listPartitions(client)).filter(({ toMs }) => toMs <= expiryOf(retention));
   const result = { dropped: new Array<string>(), kept: new Array<string>() };
-  for (const group of groupsOf(expired)) {
+  // Each group is dropped in one transaction.
+  const groups = groupBy(expired, ({ table, fromMs }) => `${table === 'attempts'}:${fromMs}`);
+  for (const group of groups.values()) {
     if (signal.aborted) break;
     const fate = await dropGroup(client, group);
     // Each attempt to lock delays other queries, so the remaining partitions are left for the next round.
@@ -135,16 +138,6 @@ export async function dropPartitions(client: Queryable, { signal, ...retention }
     result[fate].push(...group.map(({ name }) => name));
   }
   return { ...result, isBusy: false };
-}
-
-/** Groups partitions that are dropped in one transaction. */
-function groupsOf(partitions: readonly Partition[]): Partition[][] {
-  const groups = new Map<string, Partition[]>();
-  for (const partition of partitions) {
-    const key = `${partition.table === 'attempts'}:${partition.fromMs}`;
-    groups.set(key, [...(groups.get(key) ?? []), partition]);
-  }
-  return [...groups.values()];
 }
 
 async function dropGroup(client: Queryable, group: readonly Partition[]): Promise<'dropped' | 'kept' | 'busy'> {
