@@ -14,7 +14,7 @@ import { ErasureJob } from './erasure/job.ts';
 import { Dispatcher } from './events/dispatcher.ts';
 import { VERSION } from './lib/version.ts';
 import { ClockWatch } from './postgres/clock.ts';
-import { ChangeListener } from './postgres/listener.ts';
+import { NotificationListener } from './postgres/listener.ts';
 import { ReplayJob } from './replays/job.ts';
 import { RetentionJob } from './retention/job.ts';
 import type { Services } from './services.ts';
@@ -92,10 +92,10 @@ function createSenderJobs(config: Config, services: Services, limits: JobLimits)
     sendsTraceParent,
     ...limits,
   });
-  const changes = new ChangeListener({
+  const notifications = new NotificationListener({
     url: databaseUrl,
     log,
-    onNotice: {
+    onNotification: {
       webhook_subscription_changed: (id) => {
         subscriptions.forget(id);
       },
@@ -129,7 +129,7 @@ function createSenderJobs(config: Config, services: Services, limits: JobLimits)
   const erasureJob = new ErasureJob({ database, databaseUrl, nats, log });
   const counter = new AttemptCounter({ database, log });
   return [
-    changes,
+    notifications,
     replayJob,
     new OmittedNotices({ database, deliveries, log }),
     new Sweeper({ database, deliveries, log, metrics, waitingToBegin: () => sender.waiting }),
