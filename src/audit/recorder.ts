@@ -1,7 +1,7 @@
 import type { Viewer } from '../auth/viewer.ts';
 import type { AuditActorKind } from '../generated/prisma/enums.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
-import type { ChangeRecorder, Queryable } from '../postgres/client.ts';
+import type { MutationRecorder, Queryable } from '../postgres/client.ts';
 import { differences, readSnapshot, type Snapshot } from './objects.ts';
 
 /** One call of a mutation. */
@@ -16,10 +16,10 @@ export type MutationCall = {
 };
 
 /**
- * Writes one row of the audit log for a call of a mutation, in the transaction that changes something (`change` and
- * `changeWithPrisma` in postgres/client.ts). A call whose transaction is rolled back leaves no row.
+ * Writes one row of the audit log for a call of a mutation, in the transaction that changes something (`mutate` and
+ * `mutateWithPrisma` in postgres/client.ts). A call whose transaction is rolled back leaves no row.
  */
-export class AuditRecorder implements ChangeRecorder {
+export class AuditRecorder implements MutationRecorder {
   readonly #call: MutationCall;
   /** The id of the row. All transactions of the call use the same id, so that the call has one row. */
   readonly #id: string;
@@ -58,7 +58,7 @@ export class AuditRecorder implements ChangeRecorder {
     this.#isWritten = true;
   }
 
-  /** Records a mutation that has changed something outside a transaction of `change`. */
+  /** Records a mutation that has changed something outside a transaction of `mutate`. */
   async finish(db: Queryable, result: unknown): Promise<void> {
     if (!this.#isWritten && !this.#isOmitted) await this.end(db, result);
   }

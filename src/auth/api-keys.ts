@@ -6,7 +6,7 @@ import { type InputProblem, InvalidInputError, NotFoundError } from '../lib/erro
 import { InFlight } from '../lib/in-flight.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
 import { Batcher } from '../postgres/batcher.ts';
-import { changeWithPrisma, type Database, type Queryable } from '../postgres/client.ts';
+import { type Database, mutateWithPrisma, type Queryable } from '../postgres/client.ts';
 import { isTenant, type Viewer } from './viewer.ts';
 
 /** The row, and the key itself, which cannot be read later. */
@@ -26,7 +26,7 @@ export async function issueApiKey(database: Database, { name, scope, tenant }: I
   if (problems.length > 0) throw new InvalidInputError(problems);
   const key = generateSecret('whk_');
   const id = uuid7(database.clock.now());
-  const apiKey = await changeWithPrisma(database, (transaction) =>
+  const apiKey = await mutateWithPrisma(database, (transaction) =>
     transaction.apiKey.create({
       // A copy, because Prisma requires bytes in a buffer of their own.
       data: { id, name, scope, tenant: tenant ?? null, keyHash: new Uint8Array(hashApiKey(key)) },
@@ -40,7 +40,7 @@ export async function revokeApiKey(database: Database, id: string): Promise<ApiK
   if (!isUuid(id)) throw new NotFoundError('API key');
   const where = { id, kind: 'KEY' } as const;
   const revokedAt = new Date(database.clock.now());
-  return changeWithPrisma(database, async (transaction) => {
+  return mutateWithPrisma(database, async (transaction) => {
     await transaction.apiKey.updateMany({ where: { ...where, revokedAt: null }, data: { revokedAt } });
     const apiKey = await transaction.apiKey.findFirst({ where });
     if (apiKey === null) throw new NotFoundError('API key');

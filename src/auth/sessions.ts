@@ -1,7 +1,7 @@
 import type { ApiKey } from '../generated/prisma/client.ts';
 import { DomainError, type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
-import { changeWithPrisma, type Database, type Queryable } from '../postgres/client.ts';
+import { type Database, mutateWithPrisma, type Queryable } from '../postgres/client.ts';
 import { generateSecret, hashApiKey } from './api-keys.ts';
 import { isTenant, type Viewer } from './viewer.ts';
 
@@ -97,7 +97,7 @@ async function issue(
     codeHash: new Uint8Array(hashApiKey(code)),
     codeExpiresAt: new Date(nowMs + CODE_TTL_MS),
   };
-  const row = await changeWithPrisma(database, (transaction) => transaction.apiKey.create({ data }));
+  const row = await mutateWithPrisma(database, (transaction) => transaction.apiKey.create({ data }));
   return { session: row, token, code };
 }
 
@@ -185,7 +185,7 @@ export async function revokeSession(database: Database, key: SessionKey): Promis
   if (!isUuid(id)) throw new NotFoundError('session');
   const where = { id, kind: kind ?? { not: 'KEY' as const }, ...(tenant !== undefined && { tenant }) } as const;
   const revokedAt = new Date(database.clock.now());
-  return changeWithPrisma(database, async (transaction) => {
+  return mutateWithPrisma(database, async (transaction) => {
     await transaction.apiKey.updateMany({ where: { ...where, revokedAt: null }, data: { revokedAt } });
     const session = await transaction.apiKey.findFirst({ where });
     if (session === null) throw new NotFoundError('session');

@@ -28,7 +28,7 @@ export type Database = {
   /** Postgres's time. */
   readonly clock: Clock;
   /** Set only for a mutation: records the changes of its transactions. */
-  readonly recorder?: ChangeRecorder | undefined;
+  readonly recorder?: MutationRecorder | undefined;
   /**
    * Closes the connections that are open now, those in use when they are released. For callers that find that the
    * connections lead to the wrong server.
@@ -148,7 +148,7 @@ export function transaction<T>(pool: pg.Pool, work: (client: Queryable) => Promi
 }
 
 /** Called in each transaction of a mutation, at its start and before its commit. */
-export type ChangeRecorder = {
+export type MutationRecorder = {
   readonly begin: (db: Queryable) => Promise<void>;
   readonly end: (db: Queryable, result: unknown) => Promise<void>;
   /** Called if the mutation changes nothing: then nothing is recorded. */
@@ -156,7 +156,7 @@ export type ChangeRecorder = {
 };
 
 /** Runs `work`, a change of a mutation, in one transaction together with the mutation's recorder. */
-export function change<T>(
+export function mutate<T>(
   { pool, recorder }: Pick<Database, 'pool' | 'recorder'>,
   work: (client: Queryable) => Promise<T>,
 ): Promise<T> {
@@ -172,10 +172,10 @@ export function change<T>(
  * Prisma's time limits in milliseconds. `maxWait`: to get a connection; `timeout`: of the transaction, the same as
  * readPool's limit of a statement.
  */
-const CHANGE_LIMITS = { maxWait: 5_000, timeout: READ_LIMITS.statementMs };
+const MUTATION_LIMITS = { maxWait: 5_000, timeout: READ_LIMITS.statementMs };
 
-/** Runs `work` like change(), in a transaction of Prisma. */
-export function changeWithPrisma<T>(
+/** Runs `work` like mutate(), in a transaction of Prisma. */
+export function mutateWithPrisma<T>(
   { prisma, recorder }: Pick<Database, 'prisma' | 'recorder'>,
   work: (client: Prisma.TransactionClient) => Promise<T>,
 ): Promise<T> {
@@ -184,7 +184,7 @@ export function changeWithPrisma<T>(
     const result = await work(client);
     await recorder?.end(queryableOf(client), result);
     return result;
-  }, CHANGE_LIMITS);
+  }, MUTATION_LIMITS);
 }
 
 type Recover = (client: pg.PoolClient, error: unknown) => Promise<void>;

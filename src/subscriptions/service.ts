@@ -7,7 +7,7 @@ import { MAX_TENANT_JSON_BYTES } from '../events/matching/subscription-index.ts'
 import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
 import { DomainError, type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
-import { changeWithPrisma, type Database, type Queryable, queryableOf } from '../postgres/client.ts';
+import { type Database, mutateWithPrisma, type Queryable, queryableOf } from '../postgres/client.ts';
 import { readClock } from '../postgres/connection.ts';
 import {
   type CustomHeader,
@@ -77,7 +77,7 @@ export async function createWebhookSubscription(
     ...sealHeaders(services.secretBox, { id, tenant, headers: completeHeaders(headers ?? [], NO_HEADERS) }),
     secrets: { create: sealSecret(services.secretBox, { secret, tenant, timeMs: services.database.clock.now() }) },
   };
-  const subscription = await changeWithPrisma(services.database, async (transaction) => {
+  const subscription = await mutateWithPrisma(services.database, async (transaction) => {
     const created = await transaction.webhookSubscription.create({ data });
     const count = await checkTenantSize(transaction, tenant);
     if (count > services.maxSubscriptionsPerTenant) {
@@ -106,7 +106,7 @@ export async function updateWebhookSubscription(
   const target = settings.url == null ? undefined : checkUrl(settings.url, services.egressPolicy);
   const ownProblems = [...(target?.problems ?? []), ...findProblems(settings)];
   const mayGrow = settings.eventTypes != null || settings.filter != null;
-  return changeWithPrisma(services.database, async (transaction) => {
+  return mutateWithPrisma(services.database, async (transaction) => {
     const { id, tenant, ...old } = await lockSubscription(transaction, key);
     if (ifUnchangedSince !== undefined && old.updatedAt > ifUnchangedSince) throw new SubscriptionChangedError();
     const given = settings.headers ?? undefined;
@@ -143,7 +143,7 @@ export async function deleteWebhookSubscription(
   { database }: Pick<WebhookSubscriptionServices, 'database'>,
   key: SubscriptionKey,
 ): Promise<void> {
-  await changeWithPrisma(database, async (transaction) => {
+  await mutateWithPrisma(database, async (transaction) => {
     const { id } = await lockSubscription(transaction, key);
     await transaction.webhookSubscription.update({
       where: { id },
@@ -164,7 +164,7 @@ export async function rotateWebhookSecret(
   if (overlapSeconds < 0 || overlapSeconds > MAX_OVERLAP_SECONDS) {
     throw new InvalidInputError([{ path: 'overlapSeconds', message: `must be from 0 to ${MAX_OVERLAP_SECONDS}` }]);
   }
-  return changeWithPrisma(database, async (transaction) => {
+  return mutateWithPrisma(database, async (transaction) => {
     const { id, tenant } = await lockSubscription(transaction, key);
     const now = new Date(await readClock(queryableOf(transaction)));
     const previousSecretExpiresAt = new Date(now.getTime() + overlapSeconds * 1_000);
@@ -194,7 +194,7 @@ export async function expireSigningSecret(
   { database }: Pick<WebhookSubscriptionServices, 'database'>,
   { secretId, ...key }: SubscriptionKey & { readonly secretId: string },
 ): Promise<WebhookSubscription> {
-  return changeWithPrisma(database, async (transaction) => {
+  return mutateWithPrisma(database, async (transaction) => {
     const { id } = await lockSubscription(transaction, key);
     const now = new Date(await readClock(queryableOf(transaction)));
     const secret = isUuid(secretId)

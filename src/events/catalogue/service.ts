@@ -1,7 +1,7 @@
 import { type EventType, Prisma } from '../../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError } from '../../lib/errors.ts';
 import { closeMatches } from '../../lib/text.ts';
-import { changeWithPrisma, type Database } from '../../postgres/client.ts';
+import { type Database, mutateWithPrisma } from '../../postgres/client.ts';
 import { isEventType, isEventTypePattern, isSystemEventType, matchesPattern, TEST_EVENT_TYPE } from '../event-type.ts';
 import { findSchemaProblems } from './compile.ts';
 import type { SchemaThread } from './schema-thread.ts';
@@ -30,7 +30,7 @@ export async function putEventType(services: CatalogueServices, input: EventType
   const { database } = services;
   const { name } = input;
   const values = await checkEventType(services, input);
-  return changeWithPrisma(database, (transaction) =>
+  return mutateWithPrisma(database, (transaction) =>
     transaction.eventType.upsert({
       where: { name },
       create: { name, ...values },
