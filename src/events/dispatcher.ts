@@ -257,27 +257,30 @@ export class Dispatcher {
     const begun = performance.now();
     const spans = startDispatchSpans(this.#options.tracing, batch, await parseAll(batch, this.#options.nats.names));
     try {
-      return await this.#write({ batch, begun, spans }, onWritten);
+      return await this.#writeAndPublish({ batch, begun, spans }, onWritten);
     } catch (error) {
       spans.end({ error });
       throw error;
     }
   }
 
-  async #write({ batch, begun, spans }: ParsedBatch, onWritten?: () => void): Promise<readonly ReceivedEvent[]> {
+  async #writeAndPublish(
+    { batch, begun, spans }: ParsedBatch,
+    onWritten?: () => void,
+  ): Promise<readonly ReceivedEvent[]> {
     const parsed = spans.traced;
     const startedAt = performance.now();
     const events = parsed.filter((item) => item.kind === 'event');
-    const batchOfEvents = await this.#writer.write(this.#options.database.pool, events);
-    const { written, deferred, knownIds } = batchOfEvents;
+    const result = await this.#writer.write(this.#options.database.pool, events);
+    const { written, deferred, knownIds } = result;
     this.#recordDeliveryCounts([...written, ...deferred]);
-    const rejections = rejectionsOf(parsed, batchOfEvents);
+    const rejections = rejectionsOf(parsed, result);
     await this.#recordRejections(rejections);
     const deferredIds = new Set(deferred.map(({ event }) => event.id));
     const isDeferred = (_: ReceivedEvent, index: number) => deferredIds.has(parsed[index]?.id ?? '');
     this.#queue.putBack(batch.filter(isDeferred));
     this.#metrics.written('nats', { matched: written, isKnown: (id) => knownIds.includes(id) });
-    const toPublish = [...batchOfEvents.messages, ...(await this.#unpublishedMessages(knownIds))];
+    const toPublish = [...result.messages, ...(await this.#unpublishedMessages(knownIds))];
     onWritten?.();
     await publishOrRequeue(this.#options, toPublish, startedAt);
     spans.end({ matched: written, errors: new Map(rejections.map(({ id, reason }) => [id, reason])) });
