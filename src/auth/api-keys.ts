@@ -7,7 +7,7 @@ import { InFlight } from '../lib/loop.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
 import { Batcher } from '../postgres/batcher.ts';
 import { changeWithPrisma, type Database, type Queryable } from '../postgres/client.ts';
-import { isTenant, type Viewer } from './viewer.ts';
+import { problemOfTenant, type Viewer } from './viewer.ts';
 
 /** The row, and the key itself, which cannot be read later. */
 export type IssuedApiKey = { readonly apiKey: ApiKey; readonly key: string };
@@ -62,7 +62,7 @@ function findProblems({ name, scope, tenant }: Input): InputProblem[] {
 function findTenantProblem(scope: ApiKeyScope, tenant: string | null | undefined): string | undefined {
   if (tenant == null) return scope === 'ADMIN' || scope === 'PUBLISH' ? undefined : `is required with ${scope}`;
   if (scope === 'ADMIN') return 'must be absent with ADMIN, which is for every tenant';
-  return isTenant(tenant) ? undefined : 'must be 1 to 64 letters, digits, _ or -';
+  return problemOfTenant(tenant);
 }
 
 /** API keys, tokens of sessions, and one-time codes of sessions. Scanners for leaked secrets recognise the prefixes. */

@@ -1,4 +1,4 @@
-import { tenantScope } from '../auth/viewer.ts';
+import { readOneTenant } from '../auth/viewer.ts';
 import { checkFilter } from '../delivery-log/filter-input.ts';
 import { eraseTenant, redactEvent, TooManyRedactionsError } from '../erasure/service.ts';
 import { type Erasure, ErasureStatus } from '../generated/prisma/client.ts';
@@ -144,8 +144,8 @@ builder.mutationFields((t) => ({
     },
     errors: { types: [NotFoundError, InvalidInputError, TooManyRedactionsError] },
     resolve: async (_root, { id, tenant: given }, { services, viewer }) => {
-      const tenant = tenantScope(viewer, given);
-      if (tenant === undefined) throw new InvalidInputError([{ path: 'tenant', message: 'is required' }]);
+      const { tenant, tenantProblem } = readOneTenant(viewer, given);
+      if (tenant === undefined) throw new InvalidInputError([{ path: 'tenant', message: tenantProblem }]);
       const { prisma } = services.database;
       const where = await eventWithId(services.database, { eventId: id, tenant });
       const event = where && (await prisma.event.findFirst({ where, select: { id: true }, orderBy: NEWEST_FIRST }));

@@ -10,7 +10,7 @@ import {
   revokeSession,
   TooManySessionsError,
 } from '../auth/sessions.ts';
-import { matchTenant } from '../auth/viewer.ts';
+import { readOneTenant } from '../auth/viewer.ts';
 import type { ApiKey } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { ApiKeyScopeEnum } from './api-key.ts';
@@ -147,7 +147,7 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, { services, viewer }) =>
       createPortalSession(services.database, viewer, {
         ...input,
-        ...matchTenant(viewer, input.tenant),
+        ...readOneTenant(viewer, input.tenant),
         scope: input.scope ?? 'TENANT_READ',
         ttlSeconds: input.ttlSeconds ?? DEFAULT_TTL_SECONDS,
       }),

@@ -1,5 +1,5 @@
 import type { InputFieldsFromShape } from '@pothos/core';
-import { readTenant, subscriptionScope, subscriptionsWhere } from '../auth/viewer.ts';
+import { readOneTenant, subscriptionScope, subscriptionsWhere } from '../auth/viewer.ts';
 import { TargetRejectedError } from '../delivery/http/egress-policy.ts';
 import { attemptWhere } from '../delivery-log/filter.ts';
 import { checkFilterOfDeliveries, readFilterOfSubscription } from '../delivery-log/filter-input.ts';
@@ -306,7 +306,7 @@ builder.mutationFields((t) => ({
       ],
     },
     resolve: (_root, { input }, { services, viewer }) =>
-      createWebhookSubscription(services, { ...input, ...readTenant(viewer, input.tenant) }),
+      createWebhookSubscription(services, { ...input, ...readOneTenant(viewer, input.tenant) }),
   }),
   updateWebhookSubscription: t.field({
     audit: 'WebhookSubscription',

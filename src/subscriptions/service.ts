@@ -1,4 +1,4 @@
-import { isTenant } from '../auth/viewer.ts';
+import type { TenantOrProblem } from '../auth/viewer.ts';
 import { checkTargetUrl, type EgressPolicy, TargetRejectedError } from '../delivery/http/egress-policy.ts';
 import { CANCEL_LIMIT_ON_DEACTIVATION, cancelPending } from '../delivery/queue/cancel.ts';
 import { closeCircuit } from '../delivery/queue/state.ts';
@@ -41,12 +41,7 @@ export type SubscriptionKey = { readonly id: string; readonly tenant: string | u
 /** The subscription, and its new signing secret, which cannot be read later. */
 export type SubscriptionWithSecret = { readonly subscription: WebhookSubscription; readonly secret: string };
 
-type CreateInput = WebhookSubscriptionSettings &
-  RequiredSettings & {
-    readonly tenant: string | undefined;
-    /** The reason why the caller may not use this tenant. */
-    readonly tenantProblem?: string | undefined;
-  };
+type CreateInput = WebhookSubscriptionSettings & RequiredSettings & TenantOrProblem;
 
 const MAX_OLD_SECRETS = 10;
 const MAX_OVERLAP_SECONDS = 604_800;
@@ -56,11 +51,11 @@ export async function createWebhookSubscription(
   services: WebhookSubscriptionServices,
   input: CreateInput,
 ): Promise<SubscriptionWithSecret> {
-  const { eventTypes, headers } = input;
+  const { eventTypes, headers, tenantProblem } = input;
   const { url, problems } = checkUrl(input.url, services.egressPolicy);
   const tenant = input.tenant ?? '';
   throwIfAny([
-    ...problemsOfTenant(input),
+    ...(tenantProblem === undefined ? [] : [{ path: 'tenant', message: tenantProblem }]),
     ...problems,
     ...findProblems(input),
     ...problemsOfHeaders(headers ?? [], NO_HEADERS),
@@ -314,13 +309,6 @@ function throwIfAny(problems: readonly InputProblem[]): void {
   if (areAll('TARGET_REJECTED')) throw new TargetRejectedError(problems);
   if (areAll('INVALID_HEADERS')) throw new InvalidHeadersError(problems);
   throw new InvalidInputError(problems);
-}
-
-function problemsOfTenant({ tenant, tenantProblem }: CreateInput): InputProblem[] {
-  const path = 'tenant';
-  if (tenantProblem !== undefined) return [{ path, message: tenantProblem }];
-  if (tenant === undefined) return [{ path, message: 'is required' }];
-  return isTenant(tenant) ? [] : [{ path, message: 'must be 1 to 64 letters, digits, _ or -' }];
 }
 
 type CheckedUrl = { readonly url: string; readonly problems: readonly InputProblem[] };
