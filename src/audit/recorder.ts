@@ -1,5 +1,6 @@
 import type { Viewer } from '../auth/viewer.ts';
 import type { AuditActorKind } from '../generated/prisma/enums.ts';
+import { isObject } from '../lib/json.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
 import type { ChangeRecorder, Queryable } from '../postgres/client.ts';
 import { differences, readSnapshot, type Snapshot } from './objects.ts';
@@ -109,8 +110,6 @@ function objectIdOf({ objectType, args }: MutationCall, result: unknown): string
 
 /** A member of an object from GraphQL or Prisma; undefined if it is not a string. */
 function textIn(value: unknown, name: string): string | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  // `as`: a member of any object may be read.
-  const member = (value as Readonly<Record<string, unknown>>)[name];
+  const member = isObject(value) ? value[name] : undefined;
   return typeof member === 'string' ? member : undefined;
 }

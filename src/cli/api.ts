@@ -4,6 +4,7 @@ import type { TypedDocumentNode } from '@graphql-typed-document-node/core';
 import { print } from 'graphql';
 import { createClient, type FormattedExecutionResult } from 'graphql-ws';
 import { WebSocket } from 'ws';
+import { isObject } from '../lib/json.ts';
 import { CommandError } from './failure.ts';
 
 type ApiOptions = {
@@ -162,16 +163,14 @@ async function* valuesOf<Data>(results: AsyncIterable<FormattedExecutionResult<D
 function explainClosed(error: unknown, url: string): Error {
   if (error instanceof CommandError) return error;
   if (Array.isArray(error)) {
-    const messages = error.map((each: unknown) => (each instanceof Error || isMessage(each) ? each.message : ''));
+    const messages = error.map((each: unknown) =>
+      isObject(each) && typeof each['message'] === 'string' ? each['message'] : '',
+    );
     return new CommandError(`The engine refused: ${messages.join('; ')}.`);
   }
-  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
+  const code = isObject(error) ? error['code'] : undefined;
   if (code === 4401 || code === 4403) return refusedKey(url);
   return new InterruptedError(`the connection to ${url} broke`, { cause: error });
-}
-
-function isMessage(value: unknown): value is { readonly message: string } {
-  return typeof value === 'object' && value !== null && 'message' in value && typeof value.message === 'string';
 }
 
 function refusedKey(url: string): CommandError {

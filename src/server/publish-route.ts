@@ -10,6 +10,7 @@ import {
 } from 'graphql';
 import type { Authenticate } from '../auth/credentials.ts';
 import { type CpuShares, type TakeOperation, waitBeforeOperation } from '../auth/quota.ts';
+import { isObject } from '../lib/json.ts';
 import type { CpuAccount } from '../lib/operation-work.ts';
 import { type Enveloped, type Graphql, MAX_BODY_BYTES, type ServerContext } from './graphql.ts';
 import { type AnswerLimits, MAX_UNSPLIT_CHARACTERS } from './plugins/answers.ts';
@@ -141,12 +142,12 @@ function parsePublishing(body: Buffer, account: CpuAccount | undefined): unknown
 
 /** Returns undefined if the JSON of a body is not an operation. */
 function readOperation(parsed: unknown): Operation | undefined {
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return undefined;
-  const { query, operationName, variables, ...rest } = parsed as Readonly<Record<string, unknown>>;
+  if (!isObject(parsed)) return undefined;
+  const { query, operationName, variables, ...rest } = parsed;
   const isValid =
     typeof query === 'string' &&
     (operationName == null || typeof operationName === 'string') &&
-    (variables == null || (typeof variables === 'object' && !Array.isArray(variables))) &&
+    (variables == null || isObject(variables)) &&
     Object.keys(rest).length === 0;
   if (!isValid) return undefined;
   return { query, operationName: operationName ?? undefined, variables: variables ?? undefined };
@@ -193,6 +194,6 @@ function send(response: ServerResponse, { data, errors }: ExecutionResult): void
 }
 
 function statusOf(http: unknown): number {
-  if (typeof http !== 'object' || http === null || !('status' in http)) return 0;
-  return typeof http.status === 'number' ? http.status : 0;
+  const status = isObject(http) ? http['status'] : undefined;
+  return typeof status === 'number' ? status : 0;
 }
