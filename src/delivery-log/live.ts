@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { LATE_AFTER_MS } from '../delivery/sending/result-writer.ts';
 import { InFlight } from '../lib/loop.ts';
-import { uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
+import { GREATEST_UUID, uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
 import { failureLevel } from '../postgres/errors.ts';
 import type { FairReads } from './fair-reads.ts';
@@ -222,12 +222,10 @@ export class LiveLog {
   }
 }
 
-const LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-
 /** The last attempt in a range of ids from each process: its id, and its source (see uuid7Source). */
 export async function latestAttempts(
   db: Queryable,
-  { sinceId, untilId = LAST_ID }: { readonly sinceId: string; readonly untilId?: string },
+  { sinceId, untilId = GREATEST_UUID }: { readonly sinceId: string; readonly untilId?: string },
 ): Promise<{ readonly source: string; readonly id: string }[]> {
   // Selected as text, which has the same order, because Postgres before 18 has no max() for UUIDs.
   const { rows } = await db.query<{ source: string; id: string }>(

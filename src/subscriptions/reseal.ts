@@ -1,3 +1,4 @@
+import { LEAST_UUID } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
 import { headersContext, type SecretBox, secretContext } from './secrets.ts';
 
@@ -52,7 +53,6 @@ const COLUMNS: readonly Column[] = [
   },
 ];
 
-const NO_ID = '00000000-0000-0000-0000-000000000000';
 /** Maximum rows of one statement. Rows are locked only while their statement runs. */
 const BATCH_SIZE = 500;
 
@@ -65,7 +65,7 @@ export async function resealSecrets(deps: Deps, options: Options = {}): Promise<
   let resealed = 0;
   let unreadable = 0;
   for (const column of COLUMNS) {
-    for (let after = NO_ID; ; ) {
+    for (let after = LEAST_UUID; ; ) {
       const rows = await selectBatch(deps, { column, after, ...options });
       if (rows.length === 0) break;
       const opened = rows.flatMap((row) => reopen(secretBox, { row, context: column.contextOf(row) }));
