@@ -16,6 +16,7 @@ import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { ApiKeyScopeEnum } from './api-key.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
+import { REQUIRED_TENANT } from './filters.ts';
 
 const DEFAULT_TTL_SECONDS = 900;
 
@@ -66,9 +67,7 @@ export const SessionType = builder.objectRef<ApiKey>('Session').implement({
 const CreateInput = builder.inputType('CreatePortalSessionInput', {
   description: 'A new session for the portal.',
   fields: (t) => ({
-    tenant: t.string({
-      description: 'The tenant. Required with the scope ADMIN; other credentials belong to a tenant.',
-    }),
+    tenant: t.string(REQUIRED_TENANT),
     scope: t.field({
       type: ApiKeyScopeEnum,
       defaultValue: 'TENANT_READ',

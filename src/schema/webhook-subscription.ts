@@ -34,7 +34,12 @@ import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import { CircuitType } from './circuit.ts';
 import { DeliveryConnection, DeliveryType } from './delivery.ts';
-import { DeactivationReasonEnum, DeliveryFilterInput, WebhookSubscriptionFilterInput } from './filters.ts';
+import {
+  DeactivationReasonEnum,
+  DeliveryFilterInput,
+  REQUIRED_TENANT,
+  WebhookSubscriptionFilterInput,
+} from './filters.ts';
 import { LOG_PAGE, PAGE } from './page.ts';
 
 type Types = typeof builder.$inferSchemaTypes;
@@ -241,9 +246,7 @@ const CreateInput = builder
   .implement({
     description: 'The settings of a new webhook subscription.',
     fields: (t) => ({
-      tenant: t.string({
-        description: 'The tenant. Required with the scope ADMIN; other credentials belong to a tenant.',
-      }),
+      tenant: t.string(REQUIRED_TENANT),
       ...inputFields<CreateSettings>(t, 'create'),
     }),
   });
