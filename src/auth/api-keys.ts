@@ -22,7 +22,7 @@ const MAX_NAME_LENGTH = 200;
 
 /** Throws InvalidInputError. */
 export async function issueApiKey(database: Database, { name, scope, tenant }: Input): Promise<IssuedApiKey> {
-  const problems = findProblems({ name, scope, tenant });
+  const problems = problemsOfApiKey({ name, scope, tenant });
   if (problems.length > 0) throw new InvalidInputError(problems);
   const key = generateSecret('whk_');
   const id = uuid7(database.clock.now());
@@ -48,18 +48,18 @@ export async function revokeApiKey(database: Database, id: string): Promise<ApiK
   });
 }
 
-function findProblems({ name, scope, tenant }: Input): InputProblem[] {
+function problemsOfApiKey({ name, scope, tenant }: Input): InputProblem[] {
   const problems: InputProblem[] = [];
   if (name.trim() === '' || name.length > MAX_NAME_LENGTH || /\p{Cc}/u.test(name)) {
     const message = `must be 1 to ${MAX_NAME_LENGTH} characters, none of them a control character`;
     problems.push({ path: 'name', message });
   }
-  const problem = findTenantProblem(scope, tenant);
+  const problem = problemOfKeyTenant(scope, tenant);
   if (problem !== undefined) problems.push({ path: 'tenant', message: problem });
   return problems;
 }
 
-function findTenantProblem(scope: ApiKeyScope, tenant: string | null | undefined): string | undefined {
+function problemOfKeyTenant(scope: ApiKeyScope, tenant: string | null | undefined): string | undefined {
   if (tenant == null) return scope === 'ADMIN' || scope === 'PUBLISH' ? undefined : `is required with ${scope}`;
   if (scope === 'ADMIN') return 'must be absent with ADMIN, which is for every tenant';
   return problemOfTenant(tenant);

@@ -44,7 +44,7 @@ export async function createPortalSession(
   input: PortalSessionInput & TenantOrProblem,
 ): Promise<IssuedSession> {
   const { scope, ttlSeconds, subject, locale } = input;
-  const problems = [...findProblems(input), ...(await problemsOfSubscriptions(database, input))];
+  const problems = [...problemsOfSession(input), ...(await problemsOfSubscriptions(database, input))];
   if (problems.length > 0) throw new InvalidInputError(problems);
   return issue(database, viewer, {
     kind: 'PORTAL',
@@ -99,7 +99,7 @@ async function issue(
   return { session: row, token, code };
 }
 
-function findProblems({
+function problemsOfSession({
   tenantProblem,
   scope,
   ttlSeconds,

@@ -2,7 +2,7 @@ import type { TenantOrProblem } from '../auth/viewer.ts';
 import { checkTargetUrl, type EgressPolicy, TargetRejectedError } from '../delivery/http/egress-policy.ts';
 import { CANCEL_LIMIT_ON_DEACTIVATION, cancelPending } from '../delivery/queue/cancel.ts';
 import { closeCircuit } from '../delivery/queue/state.ts';
-import { problemsOfEventTypes } from '../events/catalogue/service.ts';
+import { problemsOfUnknownTypes } from '../events/catalogue/service.ts';
 import { MAX_TENANT_JSON_BYTES } from '../events/matching/subscription-index.ts';
 import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
 import { DomainError, type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
@@ -20,7 +20,7 @@ import {
 } from './headers.ts';
 import { generateSigningSecret, headersContext, type SecretBox, secretContext } from './secrets.ts';
 import {
-  findProblems,
+  problemsOfSettings,
   type RequiredSettings,
   SETTING_ROWS,
   type SettingName,
@@ -57,9 +57,9 @@ export async function createWebhookSubscription(
   throwIfAny([
     ...(tenantProblem === undefined ? [] : [{ path: 'tenant', message: tenantProblem }]),
     ...problems,
-    ...findProblems(input),
+    ...problemsOfSettings(input),
     ...problemsOfHeaders(headers ?? [], NO_HEADERS),
-    ...(await problemsOfEventTypes(services.database.prisma, { eventTypes })),
+    ...(await problemsOfUnknownTypes(services.database.prisma, { eventTypes })),
   ]);
   const id = uuid7(services.database.clock.now());
   const secret = generateSigningSecret();
@@ -99,7 +99,7 @@ export async function updateWebhookSubscription(
 ): Promise<WebhookSubscription> {
   const { secretBox } = services;
   const target = settings.url == null ? undefined : checkUrl(settings.url, services.egressPolicy);
-  const ownProblems = [...(target?.problems ?? []), ...findProblems(settings)];
+  const ownProblems = [...(target?.problems ?? []), ...problemsOfSettings(settings)];
   const mayGrow = settings.eventTypes != null || settings.filter != null;
   return changeWithPrisma(services.database, async (transaction) => {
     const { id, tenant, ...old } = await lockSubscription(transaction, key);
@@ -110,7 +110,7 @@ export async function updateWebhookSubscription(
     throwIfAny([
       ...ownProblems,
       ...problemsOfHeaders(given ?? [], stored),
-      ...(await problemsOfEventTypes(transaction, { eventTypes, known: old.eventTypes })),
+      ...(await problemsOfUnknownTypes(transaction, { eventTypes, known: old.eventTypes })),
     ]);
     const subscription = await transaction.webhookSubscription.update({
       where: { id },

@@ -88,7 +88,7 @@ type EventTypesToCheck = {
 type CatalogueEntry = { readonly name: string; readonly isArchived: boolean };
 
 /** The problems of event types and prefixes that match nothing in the event catalogue. */
-export async function problemsOfEventTypes(
+export async function problemsOfUnknownTypes(
   { eventType }: Pick<Prisma.TransactionClient, 'eventType'>,
   { eventTypes, known = [] }: EventTypesToCheck,
 ): Promise<InputProblem[]> {
