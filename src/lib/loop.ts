@@ -86,7 +86,7 @@ export class IdlePause {
 }
 
 /** Waits for `ms` milliseconds, or until the signal aborts. */
-export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   await delay(ms, undefined, { signal }).catch(() => undefined);
 }
 
