@@ -16,7 +16,6 @@ import { createOperationWork, type OperationWork } from '../lib/operation-work.t
 import type { Database } from '../postgres/client.ts';
 import type { Context, SchemaServices } from '../schema/context.ts';
 import { schema } from '../schema/schema.ts';
-import { type AnswerLimits, createAnswerLimits } from './plugins/answers.ts';
 import {
   endLongQueries,
   limitStreams,
@@ -31,6 +30,7 @@ import { limitOperations } from './plugins/limits.ts';
 import { createMaskError } from './plugins/mask-error.ts';
 import type { OperationMetrics } from './plugins/metrics.ts';
 import { limitRate } from './plugins/rate-limit.ts';
+import { type AnswerLimits, createAnswerLimits } from './plugins/response-limits.ts';
 import { checkDocuments } from './plugins/validation.ts';
 
 export type GraphqlOptions = {

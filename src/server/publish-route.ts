@@ -13,8 +13,8 @@ import { type CpuShares, type TakeOperation, waitBeforeOperation } from '../auth
 import { isObject } from '../lib/json.ts';
 import type { CpuAccount } from '../lib/operation-work.ts';
 import { type Enveloped, type Graphql, MAX_BODY_BYTES, type ServerContext } from './graphql.ts';
-import { type AnswerLimits, MAX_UNSPLIT_CHARACTERS } from './plugins/answers.ts';
 import { parseBody } from './plugins/rate-limit.ts';
+import { type AnswerLimits, MAX_UNSPLIT_CHARACTERS } from './plugins/response-limits.ts';
 
 type PublishRouteOptions = {
   readonly graphql: Graphql;

@@ -9,9 +9,9 @@ import type { InFlight } from '../lib/loop.ts';
 import { parseTraceParent } from '../lib/tracing.ts';
 import type { SchemaServices } from '../schema/context.ts';
 import { createGraphql } from './graphql.ts';
-import { createAnswerLimits } from './plugins/answers.ts';
 import { createMaskError } from './plugins/mask-error.ts';
 import { createOperationMetrics } from './plugins/metrics.ts';
+import { createAnswerLimits } from './plugins/response-limits.ts';
 import { createPublishRoute } from './publish-route.ts';
 import { LiveSockets } from './websockets.ts';
 

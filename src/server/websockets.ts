@@ -11,11 +11,11 @@ import { type CpuShares, type TakeOperation, waitBeforeOperation } from '../auth
 import type { Viewer } from '../auth/viewer.ts';
 import { type InFlight, whenAborted } from '../lib/loop.ts';
 import type { Enveloped, Graphql } from './graphql.ts';
-import { type AnswerLimits, boundErrors } from './plugins/answers.ts';
 import { tooManyOperations } from './plugins/concurrency.ts';
 import { credentialEnded } from './plugins/credentials.ts';
 import { createMaskError } from './plugins/mask-error.ts';
 import { rateLimitedError } from './plugins/rate-limit.ts';
+import { type AnswerLimits, boundErrors } from './plugins/response-limits.ts';
 import { createSocketLimits, MAX_SOCKETS, type RunningOperations } from './socket-limits.ts';
 import { serveSocket } from './socket-messages.ts';
 import { refuseUpgrade } from './upgrade.ts';

@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test,
 import { WebSocket } from 'ws';
 import { InFlight } from '../../src/lib/loop.ts';
 import type { CpuAccount } from '../../src/lib/operation-work.ts';
-import { createAnswerLimits } from '../../src/server/plugins/answers.ts';
+import { createAnswerLimits } from '../../src/server/plugins/response-limits.ts';
 import { LiveSockets } from '../../src/server/websockets.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { ADMIN_KEY, type Api, startApi } from './graphql-api.ts';

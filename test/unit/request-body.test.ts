@@ -6,8 +6,8 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { Viewer } from '../../src/auth/viewer.ts';
 import type { CpuAccount } from '../../src/lib/operation-work.ts';
 import type { Graphql } from '../../src/server/graphql.ts';
-import { createAnswerLimits } from '../../src/server/plugins/answers.ts';
 import { limitRate } from '../../src/server/plugins/rate-limit.ts';
+import { createAnswerLimits } from '../../src/server/plugins/response-limits.ts';
 import { createPublishRoute } from '../../src/server/publish-route.ts';
 
 const VIEWER: Viewer = { scope: 'TENANT_WRITE', tenant: 'acme', credentialId: 'key' };

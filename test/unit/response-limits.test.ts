@@ -4,7 +4,7 @@ import { expect, test, vi } from 'vitest';
 import { createEventData, JsonText } from '../../src/delivery-log/pages.ts';
 import { yieldEventLoop } from '../../src/lib/event-loop.ts';
 import { createOperationWork, MAX_OPERATION_BYTES } from '../../src/lib/operation-work.ts';
-import { sizeOfAnswer, writeAnswer } from '../../src/server/plugins/answers.ts';
+import { sizeOfAnswer, writeAnswer } from '../../src/server/plugins/response-limits.ts';
 
 async function write(answer: unknown): Promise<{ text: string; pieces: number[] }> {
   const pieces: Uint8Array[] = [];
