@@ -82,7 +82,7 @@ type Operation<Data, Variables> = {
   readonly document: TypedDocumentNode<Data, Variables>;
   readonly variables: Variables;
 };
-type Answer<Data> = { readonly data?: Data | null; readonly errors?: readonly { readonly message: string }[] };
+type GraphqlResponse<Data> = { readonly data?: Data | null; readonly errors?: readonly { readonly message: string }[] };
 
 async function request<Data, Variables>(
   { url, key }: Target,
@@ -98,21 +98,21 @@ async function request<Data, Variables>(
     throw unreachable(url, error);
   });
   if (response.status === 401) throw refusedKey(url);
-  const answer = await readAnswer<Data>(response);
-  const message = answer?.errors?.map((error) => error.message).join('; ');
+  const body = await readBody<Data>(response);
+  const message = body?.errors?.map((error) => error.message).join('; ');
   if (message !== undefined) throw new CommandError(`The engine refused: ${message}.`);
-  if (answer?.data == null) {
+  if (body?.data == null) {
     throw new CommandError(
       `${url}/graphql answered with HTTP ${response.status} and no GraphQL: is it the engine's URL?`,
     );
   }
-  return answer.data;
+  return body.data;
 }
 
-/** Undefined if the answer is not JSON. The document's type names the shape of its data. */
-async function readAnswer<Data>(response: Response): Promise<Answer<Data> | undefined> {
+/** Undefined if the body is not JSON. The document's type names the shape of its data. */
+async function readBody<Data>(response: Response): Promise<GraphqlResponse<Data> | undefined> {
   try {
-    return (await response.json()) as Answer<Data>;
+    return (await response.json()) as GraphqlResponse<Data>;
   } catch {
     return undefined;
   }

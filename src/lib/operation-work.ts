@@ -2,9 +2,9 @@ import { DomainError } from './errors.ts';
 import { yieldEventLoop } from './event-loop.ts';
 import { pause } from './loop.ts';
 
-/** Maximum bytes that one operation reads. Also the limit of its answer. */
+/** Maximum bytes that one operation reads. Also the limit of its response. */
 export const MAX_OPERATION_BYTES = 16 * 1024 * 1024;
-/** Maximum bytes of errors in result unions per operation: the answer to a bad request has at most 64 KiB. */
+/** Maximum bytes of errors in result unions per operation: the response to a bad request has at most 64 KiB. */
 const MAX_ERROR_BYTES = 32 * 1024;
 /** Milliseconds. Maximum pause before the tenant's CPU account is checked again. */
 const MAX_PAUSE_MS = 1_000;

@@ -10,7 +10,7 @@ import { TEXT_ID } from './row-ids.ts';
 
 /** Maximum events per call. */
 const MAX_EVENTS = 1_000;
-/** Maximum bytes of all reasons in one answer, as JSON. Further refused events have only their code. */
+/** Maximum bytes of all reasons in one response, as JSON. Further refused events have only their code. */
 const MAX_REASON_BYTES = 24 * 1_024;
 /** Estimated milliseconds of the event loop for matching, writing and publishing one event, charged to the tenant. */
 const EVENT_MS = 0.1;

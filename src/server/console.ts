@@ -135,13 +135,17 @@ function etagOf(content: Buffer): string {
   return `"${createHash('sha256').update(content).digest('base64url').slice(0, 22)}"`;
 }
 
-type Answer = {
+type FileResponse = {
   readonly file: File;
   readonly cacheControl: string;
   readonly headers?: Readonly<Record<string, string>>;
 };
 
-function send(request: IncomingMessage, response: ServerResponse, { file, cacheControl, headers: own }: Answer): void {
+function send(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { file, cacheControl, headers: own }: FileResponse,
+): void {
   // A weak tag, because the compressed forms share it.
   const etag = `W/${file.etag}`;
   const headers = { ...SECURITY_HEADERS, ...own, etag, 'cache-control': cacheControl, vary: 'accept-encoding' };

@@ -30,7 +30,7 @@ import { limitOperations } from './plugins/limits.ts';
 import { createMaskError } from './plugins/mask-error.ts';
 import type { OperationMetrics } from './plugins/metrics.ts';
 import { limitRate } from './plugins/rate-limit.ts';
-import { type AnswerLimits, createAnswerLimits } from './plugins/response-limits.ts';
+import { createResponseLimits, type ResponseLimits } from './plugins/response-limits.ts';
 import { checkDocuments } from './plugins/validation.ts';
 
 export type GraphqlOptions = {
@@ -41,7 +41,7 @@ export type GraphqlOptions = {
   readonly takeOperation: TakeOperation;
   readonly cpuShares: CpuShares;
   /** Limits that are shared with other GraphQL routes. Default: separate limits. */
-  readonly answerLimits?: AnswerLimits;
+  readonly responseLimits?: ResponseLimits;
   readonly operationMetrics: Pick<OperationMetrics, 'plugin'>;
   /** Operations in flight; a stop waits for them. */
   readonly operations: InFlight;
@@ -116,7 +116,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
       requireJson(),
       limitOperations(settings, cpuShares),
       checkDocuments(),
-      (options.answerLimits ?? createAnswerLimits(cpuShares)).plugin,
+      (options.responseLimits ?? createResponseLimits(cpuShares)).plugin,
       limitTenantConcurrency(),
       endLongQueries(),
       limitTenantValues(cpuShares),

@@ -14,7 +14,7 @@ import { isObject } from '../lib/json.ts';
 import type { CpuAccount } from '../lib/operation-work.ts';
 import { type Enveloped, type Graphql, MAX_BODY_BYTES, type ServerContext } from './graphql.ts';
 import { parseBody } from './plugins/rate-limit.ts';
-import { type AnswerLimits, MAX_UNSPLIT_CHARACTERS } from './plugins/response-limits.ts';
+import { MAX_UNSPLIT_CHARACTERS, type ResponseLimits } from './plugins/response-limits.ts';
 
 type PublishRouteOptions = {
   readonly graphql: Graphql;
@@ -22,7 +22,7 @@ type PublishRouteOptions = {
   readonly authenticate: Authenticate;
   readonly takeOperation: TakeOperation;
   readonly cpuShares: CpuShares;
-  readonly answerLimits: AnswerLimits;
+  readonly responseLimits: ResponseLimits;
   readonly maskError: (error: unknown) => GraphQLError;
 };
 
@@ -48,7 +48,7 @@ const JSON_TYPE = /^application\/json *(?:;|$)/i;
  * all other requests, with its content negotiation.
  */
 export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
-  const { graphql, authenticate, cpuShares, answerLimits, maskError } = options;
+  const { graphql, authenticate, cpuShares, responseLimits, maskError } = options;
   const isPublishing = memoize(publishesOnly);
   // Plugins read the signal of this request for queries. It never aborts.
   const shared = new graphql.fetchAPI.Request('http://localhost/graphql', { method: 'POST' });
@@ -87,7 +87,7 @@ export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
       return { viewer, isAdmitted: true, parsedBody };
     }
     const result = await run(prepared).catch((error: unknown) => ({ errors: [maskError(error)] }));
-    const bounded = answerLimits.bound(result, { viewer, res: response, max: MAX_UNSPLIT_CHARACTERS }).result;
+    const bounded = responseLimits.bound(result, { viewer, res: response, max: MAX_UNSPLIT_CHARACTERS }).result;
     send(response, bounded);
     return 'answered';
   };
@@ -180,7 +180,7 @@ function memoize<Key extends object, Value>(compute: (key: Key) => Value): (key:
   };
 }
 
-/** Sends the answer as Yoga does for `application/json`: status 200, unless an error specifies another status. */
+/** Sends the response as Yoga does for `application/json`: status 200, unless an error specifies another status. */
 function send(response: ServerResponse, { data, errors }: ExecutionResult): void {
   const statuses = errors?.map(({ extensions: { http } }) => statusOf(http)) ?? [];
   const shown = errors?.map((error) => {

@@ -3,7 +3,7 @@ import type { CORSOptions, Plugin } from 'graphql-yoga';
 const JSON_TYPE = /^application\/(?:graphql\+)?json *(?:;|$)/i;
 
 /**
- * CORS: only pages of the listed origins may read answers. `credentials` is false, as there are no cookies: a page must
+ * CORS: only pages of the listed origins may read responses. `credentials` is false, as there are no cookies: a page must
  * send an API key itself.
  */
 export function createCors(origins: readonly string[]): false | ((request: Request) => CORSOptions) {
