@@ -1,4 +1,5 @@
 import { readTenant, tenantScope, tenantWhere } from '../auth/viewer.ts';
+import { findDeliveries } from '../delivery-log/delivery-search.ts';
 import { type DeliveryFilter, deliveryWhere } from '../delivery-log/filter.ts';
 import {
   checkFilter,
@@ -8,7 +9,6 @@ import {
   storedFilter,
   storeFilter,
 } from '../delivery-log/filter-input.ts';
-import { findDeliveries } from '../delivery-log/search.ts';
 import { type Delivery, type Replay, ReplayKind, ReplayStatus } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';

@@ -1,9 +1,9 @@
 import type { InputFieldsFromShape } from '@pothos/core';
 import { readOneTenant, subscriptionScope, subscriptionsWhere } from '../auth/viewer.ts';
 import { TargetRejectedError } from '../delivery/http/egress-policy.ts';
+import { findDeliveries } from '../delivery-log/delivery-search.ts';
 import { attemptWhere } from '../delivery-log/filter.ts';
 import { checkFilterOfDeliveries, readFilterOfSubscription } from '../delivery-log/filter-input.ts';
-import { findDeliveries } from '../delivery-log/search.ts';
 import type { WebhookSubscription } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { findDeliveries } from '../../src/delivery-log/delivery-search.ts';
 import {
   attemptMatches,
   attemptWhere,
@@ -7,7 +8,6 @@ import {
   type ResolvedFilter,
 } from '../../src/delivery-log/filter.ts';
 import { problemsOfFilter, storedFilter, storeFilter } from '../../src/delivery-log/filter-input.ts';
-import { findDeliveries } from '../../src/delivery-log/search.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
 import { uuid7, uuid7Time } from '../../src/lib/uuid7.ts';
 import { NEWEST_FIRST } from '../../src/postgres/keyset.ts';
