@@ -141,7 +141,7 @@ function viewerOf(row: FoundApiKey): Viewer | undefined {
           session: kind,
           subject: name === '' ? undefined : name,
           // Sessions that a console session creates end with the key, not with the console session.
-          ...(kind === 'CONSOLE' && { issuer: row.issuer ?? undefined }),
+          issuer: kind === 'CONSOLE' ? (row.issuer ?? undefined) : undefined,
           expiresAt: row.expiresAt ?? new Date(0),
           hidesPayloads: row.hidesPayloads,
           subscriptionIds: row.subscriptionIds ?? undefined,

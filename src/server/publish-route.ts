@@ -183,11 +183,9 @@ function memoize<Key extends object, Value>(compute: (key: Key) => Value): (key:
 /** Sends the response as Yoga does for `application/json`: status 200, unless an error specifies another status. */
 function send(response: ServerResponse, { data, errors }: ExecutionResult): void {
   const statuses = errors?.map(({ extensions: { http } }) => statusOf(http)) ?? [];
-  const shown = errors?.map((error) => {
-    // JSON.stringify omits undefined members.
-    return { ...error.toJSON(), extensions: { ...error.extensions, http: undefined } };
-  });
-  const body = Buffer.from(JSON.stringify({ ...(data !== undefined && { data }), ...(shown && { errors: shown }) }));
+  // JSON.stringify omits undefined members.
+  const shown = errors?.map((error) => ({ ...error.toJSON(), extensions: { ...error.extensions, http: undefined } }));
+  const body = Buffer.from(JSON.stringify({ data, errors: shown }));
   const status = Math.max(200, ...statuses);
   response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'content-length': body.length });
   response.end(body);
