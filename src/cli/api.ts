@@ -5,7 +5,8 @@ import { print } from 'graphql';
 import { createClient, type FormattedExecutionResult } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { isObject } from '../lib/json.ts';
-import { CommandError } from './failure.ts';
+import { CommandError, reasonOf } from './failure.ts';
+import { readUrl } from './options.ts';
 
 type ApiOptions = {
   readonly url?: string | undefined;
@@ -41,7 +42,7 @@ const REQUEST_MS = 60_000;
 
 /** Connects to the engine that the options or the environment specify. Throws a CommandError if there is no API key. */
 export async function connectApi(options: ApiOptions, env: Environment): Promise<Api> {
-  const url = readUrl(options.url ?? env['WEBHOOKS_ENGINE_URL'] ?? `http://127.0.0.1:${env['PORT'] ?? 4000}`);
+  const url = readEngineUrl(options.url ?? env['WEBHOOKS_ENGINE_URL'] ?? `http://127.0.0.1:${env['PORT'] ?? 4000}`);
   const key = await findKey(options['api-key-file'], env);
   return {
     url,
@@ -50,12 +51,9 @@ export async function connectApi(options: ApiOptions, env: Environment): Promise
   };
 }
 
-function readUrl(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new CommandError('The URL of the engine is not valid: give --url http://… or https://….', { exitCode: 2 });
-  }
-  return `${url.origin}${url.pathname}`.replace(/(?:\/graphql)?\/*$/, '');
+function readEngineUrl(text: string): string {
+  const { origin, pathname } = readUrl(text, 'The URL of the engine is not valid: give --url http://… or https://….');
+  return `${origin}${pathname}`.replace(/(?:\/graphql)?\/*$/, '');
 }
 
 async function findKey(path: string | undefined, env: Environment): Promise<string> {
@@ -99,8 +97,7 @@ async function request<Data, Variables>(
   });
   if (response.status === 401) throw refusedKey(url);
   const body = await readBody<Data>(response);
-  const message = body?.errors?.map((error) => error.message).join('; ');
-  if (message !== undefined) throw new CommandError(`The engine refused: ${message}.`);
+  if (body?.errors !== undefined) throw refusal(body.errors.map(({ message }) => message));
   if (body?.data == null) {
     throw new CommandError(
       `${url}/graphql answered with HTTP ${response.status} and no GraphQL: is it the engine's URL?`,
@@ -153,8 +150,7 @@ async function* watch<Data, Variables>(
 
 async function* valuesOf<Data>(results: AsyncIterable<FormattedExecutionResult<Data, unknown>>): AsyncGenerator<Data> {
   for await (const { data, errors } of results) {
-    if (errors !== undefined)
-      throw new CommandError(`The engine refused: ${errors.map(({ message }) => message).join('; ')}.`);
+    if (errors !== undefined) throw refusal(errors.map(({ message }) => message));
     if (data != null) yield data;
   }
 }
@@ -166,11 +162,15 @@ function explainClosed(error: unknown, url: string): Error {
     const messages = error.map((each: unknown) =>
       isObject(each) && typeof each['message'] === 'string' ? each['message'] : '',
     );
-    return new CommandError(`The engine refused: ${messages.join('; ')}.`);
+    return refusal(messages);
   }
   const code = isObject(error) ? error['code'] : undefined;
   if (code === 4401 || code === 4403) return refusedKey(url);
   return new InterruptedError(`the connection to ${url} broke`, { cause: error });
+}
+
+function refusal(messages: readonly string[]): CommandError {
+  return new CommandError(`The engine refused: ${messages.join('; ')}.`);
 }
 
 function refusedKey(url: string): CommandError {
@@ -180,11 +180,25 @@ function refusedKey(url: string): CommandError {
 }
 
 function unreachable(url: string, error: unknown): CommandError {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  const reason = cause instanceof Error ? cause.message || String('code' in cause ? cause.code : '') : String(cause);
-  return new CommandError(`${url} cannot be reached (${reason}): start the engine, or name its URL with --url.`, {
-    cause: error,
-  });
+  const text = `${url} cannot be reached (${reasonOf(error)}): start the engine, or name its URL with --url.`;
+  return new CommandError(text, { cause: error });
+}
+
+type Page<Node> = {
+  readonly nodes: readonly Node[];
+  readonly pageInfo: { readonly hasNextPage: boolean; readonly endCursor?: string | null };
+};
+
+/** Reads the pages of a connection one after the other. */
+export async function* pagesOf<Node>(
+  read: (after: string | null) => Promise<Page<Node>>,
+): AsyncGenerator<readonly Node[]> {
+  for (let after: string | null = null; ; ) {
+    const { nodes, pageInfo } = await read(after);
+    yield nodes;
+    after = pageInfo.endCursor ?? null;
+    if (!pageInfo.hasNextPage || after === null) return;
+  }
 }
 
 type MutationResult = { readonly __typename?: string };

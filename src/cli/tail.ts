@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Api, connectApi, InterruptedError } from './api.ts';
 import { LOG_CURSOR, TAIL } from './operations.ts';
+import { selectionOf } from './options.ts';
 import type { Context, Run } from './run.ts';
 
 const RECONNECT_MS = 1_000;
@@ -8,12 +9,7 @@ const RECONNECT_MS = 1_000;
 export const tail: Run<'tail'> = async (context, { values }) => {
   const { env, out } = context;
   const api = await connectApi(values, env);
-  const filter = {
-    tenant: values.tenant,
-    subscriptionIds: values.subscription,
-    eventTypes: values.type,
-    ...(values.failures === true && { statuses: ['FAILURE' as const] }),
-  };
+  const filter = { ...selectionOf(values), statuses: values.failures === true ? ['FAILURE' as const] : undefined };
   await follow(context, {
     begin: () => (values.after === undefined ? presentOfLog(api, context.signal) : Promise.resolve(values.after)),
     open: (after) => api.watch(TAIL, { variables: { filter, after }, signal: context.signal }),
