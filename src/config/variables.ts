@@ -38,8 +38,8 @@ import {
   parseStreamBytes,
   parseText,
   parseTracesExporter,
-} from './values.ts';
-import { listVariables, variable } from './variable.ts';
+} from './parsers.ts';
+import { listVariables, variable } from './table.ts';
 
 const GIB = 1024 ** 3;
 const MAX_DEFAULT_WORKERS = 8;

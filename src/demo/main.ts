@@ -7,7 +7,7 @@ import { createClient, type FormattedExecutionResult } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { type App, startApp } from '../app.ts';
 import { type Config, readConfig } from '../config/config.ts';
-import { ROLES } from '../config/values.ts';
+import { ROLES } from '../config/parsers.ts';
 import { lockDataDirectory } from '../embedded/data-directory.ts';
 import type { DemoWatchSubscription } from '../generated/graphql/graphql.ts';
 import { createLog } from '../lib/log.ts';

@@ -1,4 +1,4 @@
-import { ROLES, type Role } from '../config/values.ts';
+import { ROLES, type Role } from '../config/parsers.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { cachedRead } from '../lib/cached-read.ts';
 import { VERSION } from '../lib/version.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { Role } from '../../src/config/values.ts';
+import type { Role } from '../../src/config/parsers.ts';
 import { createReadiness, type ReadinessCheck } from '../../src/server/health.ts';
 
 function check(part: string, over: Partial<ReadinessCheck> = {}): ReadinessCheck {
