@@ -71,7 +71,6 @@ export function DeliveryJobsPage() {
       rowOf: ({ jobChanges }) => jobChanges.deliveryJob,
       keyOf: ({ id }) => id,
       orderKeyOf: ({ createdAt }) => createdAt,
-      matches: () => true,
     }),
   });
   const job = { tenant: filter.tenant ?? '', subscriptionId: '', onClose: () => setStarting(undefined) };

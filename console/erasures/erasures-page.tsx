@@ -89,7 +89,6 @@ export function ErasuresPage() {
       rowOf: ({ jobChanges }) => jobChanges.erasure,
       keyOf: ({ id }) => id,
       orderKeyOf: ({ createdAt }) => createdAt,
-      matches: () => true,
     }),
   });
   return (

@@ -57,7 +57,6 @@ export function EventsPage() {
       rowOf: ({ eventLog }) => eventLog.event,
       keyOf,
       orderKeyOf: ({ createdAt }) => createdAt,
-      matches: () => true,
     }),
   });
   const texts = eventsWords;

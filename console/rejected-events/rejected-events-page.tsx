@@ -84,7 +84,6 @@ export function RejectedEventsPage() {
       rowOf: ({ rejectedEventLog }) => rejectedEventLog.rejectedEvent,
       keyOf: ({ id }) => id,
       orderKeyOf: ({ createdAt }) => createdAt,
-      matches: () => true,
     }),
   });
   return (

@@ -73,7 +73,6 @@ export function ReplaysPage() {
       rowOf: ({ jobChanges }) => jobChanges.replay,
       keyOf: ({ id }) => id,
       orderKeyOf: ({ createdAt }) => createdAt,
-      matches: () => true,
     }),
   });
   return (
