@@ -4,7 +4,7 @@ import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
-import { useUrlParams } from '../shell/use-url-params.ts';
+import { readOneOf, useUrlParams } from '../shell/use-url-params.ts';
 import { Dialog } from '../ui/dialog.tsx';
 import { Diff } from '../ui/diff.tsx';
 import { Facts } from '../ui/facts.tsx';
@@ -69,7 +69,7 @@ export function AuditLogPage() {
   const [params, setParams] = useUrlParams();
   const open = params.get('entry');
   const close = () => setParams({ entry: undefined });
-  const mutation = AUDITED_MUTATIONS.find((name) => name === params.get('mutation'));
+  const mutation = readOneOf(AUDITED_MUTATIONS, params.get('mutation'));
   const object = params.get('object')?.trim() ?? '';
   const filter = {
     ...useTenantFilter(params.get('tenant')),

@@ -11,7 +11,7 @@ import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
-import { useUrlParams } from '../shell/use-url-params.ts';
+import { readOneOf, useUrlParams } from '../shell/use-url-params.ts';
 import { Endpoint } from '../ui/endpoint.tsx';
 import { FilterChip } from '../ui/filter-chip.tsx';
 import { FilterSelect } from '../ui/filter-select.tsx';
@@ -189,8 +189,9 @@ function readNames(params: URLSearchParams) {
 }
 
 function readState(params: URLSearchParams): State {
-  const status = readOneOf(DeliveryStatus, params.get('status'));
-  return { status, waiting: status === 'PENDING' ? readOneOf(WaitReason, params.get('waiting')) : undefined };
+  const status = readOneOf(Object.values(DeliveryStatus), params.get('status'));
+  const waiting = readOneOf(Object.values(WaitReason), params.get('waiting'));
+  return { status, waiting: status === 'PENDING' ? waiting : undefined };
 }
 
 function filterOf({ status, waiting }: State) {
@@ -202,8 +203,4 @@ function filterOf({ status, waiting }: State) {
 
 function isOfState(row: DeliveryRowFragment, { status, waiting }: State): boolean {
   return (status === undefined || row.status === status) && (waiting === undefined || row.waitingFor === waiting);
-}
-
-function readOneOf<Value extends string>(values: Readonly<Record<string, Value>>, text: string | null) {
-  return Object.values(values).find((value) => value === text);
 }

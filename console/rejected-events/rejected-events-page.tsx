@@ -9,7 +9,7 @@ import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
-import { useUrlParams } from '../shell/use-url-params.ts';
+import { readOneOf, useUrlParams } from '../shell/use-url-params.ts';
 import { CopyButton } from '../ui/copy.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Facts } from '../ui/facts.tsx';
@@ -70,7 +70,7 @@ const COLUMNS: readonly Column<RejectedRowFragment>[] = [
 export function RejectedEventsPage() {
   const columns = useTenantColumns(COLUMNS);
   const [params, setParams] = useUrlParams();
-  const reason = readReason(params.get('reason'));
+  const reason = readOneOf(Object.values(RejectionReason), params.get('reason'));
   const open = params.get('event');
   const close = () => setParams({ event: undefined });
   const filter = { ...useTenantFilter(params.get('tenant')), ...(reason !== undefined && { reasons: [reason] }) };
@@ -143,8 +143,4 @@ function RejectedEvent({ event, onClose }: { readonly event: RejectedRowFragment
       <CopyButton text={JSON.stringify(event, undefined, 2)}>{messages.copyJson}</CopyButton>
     </Dialog>
   );
-}
-
-function readReason(text: string | null): RejectionReason | undefined {
-  return Object.values(RejectionReason).find((reason) => reason === text);
 }
