@@ -116,13 +116,7 @@ export function ErasuresPage() {
       >
         {(erasure) => <Details erasure={erasure} onClose={close} />}
       </OpenRow>
-      {isErasing && (
-        <EraseTenant
-          tenant={filter.tenant ?? ''}
-          onClose={() => setErasing(false)}
-          onStarted={() => setErasing(false)}
-        />
-      )}
+      {isErasing && <EraseTenant tenant={filter.tenant ?? ''} onClose={() => setErasing(false)} />}
     </>
   );
 }
@@ -153,16 +147,16 @@ function Details({ erasure, onClose }: { readonly erasure: ErasureRowFragment; r
   );
 }
 
-type EraseTenantProps = { readonly tenant: string; readonly onClose: () => void; readonly onStarted: () => void };
+type EraseTenantProps = { readonly tenant: string; readonly onClose: () => void };
 
 /** The name is typed twice: an erasure cannot be undone. */
-function EraseTenant({ tenant: initial, onClose, onStarted }: EraseTenantProps) {
+function EraseTenant({ tenant: initial, onClose }: EraseTenantProps) {
   const action = useAction(EraseTenantDocument, (data) => data.eraseTenant);
   const { values, field, state } = useForm({ tenant: initial, again: '' }, action);
   const name = values.tenant.trim();
   const isDisabled = action.isRunning || name === '' || values.again.trim() !== name;
   const erase = async () => {
-    if ((await action.run({ tenant: name })) !== undefined) onStarted();
+    if ((await action.run({ tenant: name })) !== undefined) onClose();
   };
   return (
     <Dialog title={words.erase} onClose={onClose}>
