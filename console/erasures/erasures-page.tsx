@@ -32,13 +32,13 @@ import { erasuresWords as words } from './messages.ts';
 
 const ERASURES: Pick<JobFilter, 'kinds'> = { kinds: ['ERASURE'] };
 
-const names = messages.columns;
+const columnNames = messages.columns;
 const COLUMNS: readonly Column<ErasureRowFragment>[] = [
-  { key: 'created', header: names.created, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
-  { key: 'status', header: names.status, width: '112px', cell: ({ status }) => <Status status={status} /> },
+  { key: 'created', header: columnNames.created, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  { key: 'status', header: columnNames.status, width: '112px', cell: ({ status }) => <Status status={status} /> },
   {
     key: 'tenant',
-    header: names.tenant,
+    header: columnNames.tenant,
     width: 'minmax(88px, 1fr)',
     cell: ({ tenant }) => <code>{visibleLine(tenant)}</code>,
   },
@@ -127,12 +127,12 @@ function Details({ erasure, onClose }: { readonly erasure: ErasureRowFragment; r
     <Dialog title={visibleLine(tenant)} onClose={onClose}>
       <Facts
         facts={[
-          { name: names.status, value: <Status status={status} /> },
-          { name: names.created, value: <ExactTime at={createdAt} /> },
+          { name: columnNames.status, value: <Status status={status} /> },
+          { name: columnNames.created, value: <ExactTime at={createdAt} /> },
           completedAt != null && { name: words.ended, value: <ExactTime at={completedAt} /> },
           { name: words.rows, value: count(deletedRowCount) },
           { name: words.jetStream, value: count(deletedMessageCount) },
-          { name: names.id, value: <Id value={id} length={40} /> },
+          { name: columnNames.id, value: <Id value={id} length={40} /> },
         ]}
       />
       <div>
