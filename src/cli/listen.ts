@@ -7,10 +7,10 @@ import { limitSignal } from '../lib/loop.ts';
 import { VERSION } from '../lib/version.ts';
 import { type Api, connectApi, pagesOf, payloadOf } from './api.ts';
 import { reasonOf } from './failure.ts';
+import { follow, presentOfLog } from './follow.ts';
 import { CREATE_SUBSCRIPTION, DELETE_SUBSCRIPTION, RELAY, SUBSCRIPTIONS, UPDATE_SUBSCRIPTION } from './operations.ts';
 import { readUrl } from './options.ts';
 import type { Context, Run } from './run.ts';
-import { follow, presentOfLog } from './tail.ts';
 
 /** Seconds from the last renewal until the engine deactivates the temporary subscription. */
 const LIFETIME_S = 3_600;

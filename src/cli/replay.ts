@@ -1,9 +1,9 @@
 import { connectApi, payloadOf } from './api.ts';
 import { usageError } from './failure.ts';
+import { follow } from './follow.ts';
 import { REPLAY_PROGRESS, START_REPLAY } from './operations.ts';
 import { parseTime, readOneOf, selectionOf } from './options.ts';
 import type { Run } from './run.ts';
-import { follow } from './tail.ts';
 
 const STATUSES = ['SUCCESS', 'FAILURE', 'CANCELLED', 'PENDING'] as const;
 
