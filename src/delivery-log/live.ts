@@ -18,7 +18,7 @@ export type LogWatcher = {
 
 type LiveLogOptions = {
   readonly feed: Pick<AttemptFeed, 'watch'>;
-  readonly database: Pick<Database, 'pool' | 'clock'>;
+  readonly database: Pick<Database, 'pool' | 'readPool' | 'prisma' | 'clock'>;
   readonly reads: FairReads;
   readonly log: Logger;
   /** Maximum attempts that each watcher buffers. Default: see LiveBuffer. */
@@ -69,6 +69,11 @@ export class LiveLog {
     this.#options = options;
   }
 
+  /** For the reads of watchers. Unlike that of an operation it never waits for the tenant's CPU account. */
+  get database(): LiveLogOptions['database'] {
+    return this.#options.database;
+  }
+
   get maxBuffered(): number | undefined {
     return this.#options.maxBuffered;
   }
@@ -111,7 +116,10 @@ export class LiveLog {
     await this.#reading.settled();
   }
 
-  /** Runs a watcher's read of Postgres: few at a time, round-robin by tenant. */
+  /**
+   * Runs a watcher's read of Postgres: few at a time, round-robin by tenant. The read must wait for nothing but Postgres,
+   * because watchers of other tenants wait for it.
+   */
   readFairly<T>(tenant: string, read: () => Promise<T>): Promise<T> {
     return this.#options.reads.run(tenant, async () => {
       await this.#ensureOutageKnown();

@@ -152,10 +152,15 @@ function createDocumentCaches() {
   };
 }
 
-/** The database for one operation: pages count against the operation's budget of bytes. */
+/**
+ * The database for one operation: pages count against the operation's budget of bytes. Reads in a transaction do not: it
+ * holds locks and a connection, so it must not wait for the tenant's CPU account.
+ */
 function meterDatabase(database: Database, { readPage }: Pick<OperationWork, 'readPage'>): Database {
   const extend = () => {
-    const metered = database.prisma.$extends({
+    const { prisma: unmetered } = database;
+    const metered = unmetered.$extends({
+      client: { $transaction: unmetered.$transaction.bind(unmetered) },
       query: {
         $allModels: { findMany: ({ args, query }) => readPage(async () => query(args)) },
       },
