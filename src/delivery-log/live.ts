@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { LATE_AFTER_MS } from '../delivery/sending/result-writer.ts';
+import { FailureLog } from '../lib/failure-log.ts';
 import { InFlight } from '../lib/loop.ts';
 import { GREATEST_UUID, uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
@@ -63,10 +64,12 @@ export class LiveLog {
    */
   #outage = { since: 0, until: 0 };
   readonly #reading = new InFlight();
+  readonly #failures: FailureLog;
   #release: (() => void) | undefined;
 
   constructor(options: LiveLogOptions) {
     this.#options = options;
+    this.#failures = new FailureLog(options.log, { work: 'live log check', levelOf: failureLevel });
   }
 
   /** For the reads of watchers. Unlike that of an operation it never waits for the tenant's CPU account. */
@@ -193,6 +196,7 @@ export class LiveLog {
       const sinceId = uuid7Floor((this.#checkedAt ?? now) - SETTLED_AFTER_MS);
       const logged = await latestAttempts(this.#options.database.pool, { sinceId });
       this.#recordCheck(now);
+      this.#failures.succeeded();
       const overdue = logged.filter(({ source, id }) => (this.#lastIds.get(source) ?? '') < id);
       for (const last of overdue) this.#recordFound(last);
       // The announcement may be in transit: it counts as missing only at the next check.
@@ -209,7 +213,7 @@ export class LiveLog {
       }
     } catch (error) {
       // Nothing is committed while Postgres is unavailable; the next check finds earlier commits.
-      this.#options.log[failureLevel(error)]({ err: error }, 'live log check failed; retrying');
+      this.#failures.failed(error);
     }
   }
 

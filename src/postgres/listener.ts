@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
+import { FailureLog } from '../lib/failure-log.ts';
 import { pause } from '../lib/loop.ts';
 import { openSession } from './connection.ts';
 import { failureLevel } from './errors.ts';
@@ -34,11 +35,13 @@ const RETRY_MS = 1_000;
 /** Listens for the notifications of transactions, on a connection of its own. Reconnects 1 s after an error. */
 export class ChangeListener {
   readonly #options: ChangeListenerOptions;
+  readonly #failures: FailureLog;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
 
   constructor(options: ChangeListenerOptions) {
     this.#options = options;
+    this.#failures = new FailureLog(options.log, { work: 'listening for changes', levelOf: failureLevel });
   }
 
   start(): void {
@@ -56,7 +59,7 @@ export class ChangeListener {
       try {
         await this.#listen(signal);
       } catch (error) {
-        this.#options.log[failureLevel(error)]({ err: error }, 'listening for changes failed; retrying');
+        this.#failures.failed(error);
       }
       this.#options.onGap();
       await pause(RETRY_MS, signal);
@@ -84,6 +87,7 @@ export class ChangeListener {
     });
     try {
       for (const channel of Object.keys(onNotice)) await client.query(`LISTEN ${channel}`);
+      this.#failures.succeeded();
       onGap();
       const over = AbortSignal.any([signal, ended.signal]);
       for (;;) {
