@@ -5,7 +5,7 @@ import { print } from 'graphql';
 import { createClient, type FormattedExecutionResult } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { isObject } from '../lib/json.ts';
-import { CommandError, reasonOf } from './failure.ts';
+import { CommandError, inOptions, type Problem, reasonOf } from './failure.ts';
 import { readUrl } from './options.ts';
 
 type ApiOptions = {
@@ -80,7 +80,8 @@ type Operation<Data, Variables> = {
   readonly document: TypedDocumentNode<Data, Variables>;
   readonly variables: Variables;
 };
-type GraphqlResponse<Data> = { readonly data?: Data | null; readonly errors?: readonly { readonly message: string }[] };
+type ApiError = { readonly message: string; readonly extensions?: Readonly<Record<string, unknown>> | undefined };
+type GraphqlResponse<Data> = { readonly data?: Data | null; readonly errors?: readonly ApiError[] };
 
 async function request<Data, Variables>(
   { url, key }: Target,
@@ -97,7 +98,7 @@ async function request<Data, Variables>(
   });
   if (response.status === 401) throw refusedKey(url);
   const body = await readBody<Data>(response);
-  if (body?.errors !== undefined) throw refusal(body.errors.map(({ message }) => message));
+  if (body?.errors !== undefined) throw refusal(body.errors);
   if (body?.data == null) {
     throw new CommandError(
       `${url}/graphql answered with HTTP ${response.status} and no GraphQL: is it the engine's URL?`,
@@ -150,7 +151,7 @@ async function* watch<Data, Variables>(
 
 async function* valuesOf<Data>(results: AsyncIterable<FormattedExecutionResult<Data, unknown>>): AsyncGenerator<Data> {
   for await (const { data, errors } of results) {
-    if (errors !== undefined) throw refusal(errors.map(({ message }) => message));
+    if (errors !== undefined) throw refusal(errors);
     if (data != null) yield data;
   }
 }
@@ -158,19 +159,25 @@ async function* valuesOf<Data>(results: AsyncIterable<FormattedExecutionResult<D
 /** graphql-ws reports errors of the operation as a list, and a closed connection as an event with a code. */
 function explainClosed(error: unknown, url: string): Error {
   if (error instanceof CommandError) return error;
-  if (Array.isArray(error)) {
-    const messages = error.map((each: unknown) =>
-      isObject(each) && typeof each['message'] === 'string' ? each['message'] : '',
-    );
-    return refusal(messages);
-  }
+  if (Array.isArray(error)) return refusal(error.filter(isApiError));
   const code = isObject(error) ? error['code'] : undefined;
   if (code === 4401 || code === 4403) return refusedKey(url);
   return new InterruptedError(`the connection to ${url} broke`, { cause: error });
 }
 
-function refusal(messages: readonly string[]): CommandError {
+function refusal(errors: readonly ApiError[]): CommandError {
+  const messages = errors.map(({ message, extensions }) => inOptions(message, problemsIn(extensions)));
   return new CommandError(`The engine refused: ${messages.join('; ')}.`);
+}
+
+/** The engine writes `problems` in this shape; a proxy in front of it writes none. */
+function problemsIn(extensions: ApiError['extensions']): readonly Problem[] {
+  // `as`: see above.
+  return Array.isArray(extensions?.['problems']) ? (extensions['problems'] as Problem[]) : [];
+}
+
+function isApiError(value: unknown): value is ApiError {
+  return isObject(value) && typeof value['message'] === 'string';
 }
 
 function refusedKey(url: string): CommandError {
@@ -203,16 +210,14 @@ export async function* pagesOf<Node>(
 
 type MutationResult = { readonly __typename?: string };
 type MutationError = { readonly code: string; readonly message: string; readonly problems?: readonly Problem[] };
-type Problem = { readonly path: string; readonly message: string };
 
-/** The payload of a mutation; throws a CommandError with the message and the problems of an error. */
+/** The payload of a mutation; throws a CommandError with the message of an error. */
 export function payloadOf<Result extends MutationResult | MutationError>(
   result: Result,
 ): Exclude<Result, MutationError> {
   if (!isMutationError(result)) return result as Exclude<Result, MutationError>;
-  const { code, message, problems = [] } = result;
-  const details = problems.map(({ path, message: text }) => `${path} ${text}`).join('; ');
-  throw new CommandError(`${message} (${code})${details === '' || message.includes(details) ? '' : `: ${details}`}`);
+  const { code, message, problems } = result;
+  throw new CommandError(`${inOptions(message, problems)} (${code})`);
 }
 
 function isMutationError(result: object): result is MutationError {

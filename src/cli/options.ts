@@ -1,3 +1,4 @@
+import { isUuid } from '../lib/uuid7.ts';
 import { usageError } from './failure.ts';
 
 /** Returns the name that the value of the option has in any case. Throws a usage error. */
@@ -20,8 +21,14 @@ type Selection = {
   readonly type?: string[] | undefined;
 };
 
-/** The DeliveryFilter of the options that select attempts or deliveries. */
+/**
+ * The DeliveryFilter of the options that select attempts or deliveries. Throws a usage error for a text that is no UUID: the
+ * engine takes it like the id of another tenant's subscription, which matches nothing.
+ */
 export function selectionOf({ tenant, subscription: subscriptionIds, type: eventTypes }: Selection) {
+  if (subscriptionIds?.every(isUuid) === false) {
+    throw usageError('--subscription must be the id of a webhook subscription, a UUID.');
+  }
   return { tenant, subscriptionIds, eventTypes };
 }
 

@@ -40,8 +40,12 @@ const KNOWN_FIELDS: ReadonlySet<string> = new Set([
 ]);
 
 const Payload = builder.objectRef<PublishedEvent>('PublishEventPayload').implement({
-  description: 'The event and its deliveries were recorded.',
+  description: 'The event and its deliveries are recorded.',
   fields: (t) => ({
+    isKnown: t.boolean({
+      description: 'Whether the id was already known, so that this call recorded nothing.',
+      resolve: ({ isKnown }) => isKnown,
+    }),
     event: t.field({
       type: EventType,
       description: 'The event. If the id was already known, the event published first, even if its data differs.',

@@ -17,6 +17,8 @@ type Options = {
   /** Called after each batch with the total number of values sealed again. */
   readonly onProgress?: (resealed: number) => void;
   readonly batchSize?: number;
+  /** Whether values are only opened, and none is sealed again. */
+  readonly isDryRun?: boolean;
 };
 
 type Sealed = { readonly id: string; readonly tenant: string; readonly sealed: string };
@@ -71,7 +73,7 @@ export async function resealSecrets(deps: Deps, options: Options = {}): Promise<
       const opened = rows.flatMap((row) => reopen(secretBox, { row, context: column.contextOf(row) }));
       unreadable += rows.length - opened.length;
       const values = [opened.map(({ id }) => id), opened.map(({ old }) => old), opened.map(({ sealed }) => sealed)];
-      resealed += (await db.query(column.update, values)).rows.length;
+      if (options.isDryRun !== true) resealed += (await db.query(column.update, values)).rows.length;
       options.onProgress?.(resealed);
       after = rows.at(-1)?.id ?? after;
     }
