@@ -38,6 +38,7 @@ export class AuditRecorder implements ChangeRecorder {
   }
 
   async end(db: Queryable, result: unknown): Promise<void> {
+    if (this.#isOmitted) return;
     const { mutation, objectType, viewer } = this.#call;
     const objectId = objectIdOf(this.#call, result);
     const after = await this.#read(db, objectId);
@@ -61,7 +62,7 @@ export class AuditRecorder implements ChangeRecorder {
 
   /** Records a mutation that has changed something outside a transaction of `change`. */
   async finish(db: Queryable, result: unknown): Promise<void> {
-    if (!this.#isWritten && !this.#isOmitted) await this.end(db, result);
+    if (!this.#isWritten) await this.end(db, result);
   }
 
   omit(): void {

@@ -112,14 +112,16 @@ export async function updateWebhookSubscription(
       ...problemsOfHeaders(given ?? [], stored),
       ...(await problemsOfUnknownTypes(transaction, { eventTypes, known: old.eventTypes })),
     ]);
-    const subscription = await transaction.webhookSubscription.update({
-      where: { id },
-      data: {
-        ...storedSettings({ ...settings, url: target?.url }),
-        ...(given !== undefined && sealHeaders(secretBox, { id, tenant, headers: completeHeaders(given, stored) })),
-        ...(settings.isActive === true && { deactivationReason: null }),
-      },
-    });
+    const data = {
+      ...storedSettings({ ...settings, url: target?.url }),
+      ...(given !== undefined && sealHeaders(secretBox, { id, tenant, headers: completeHeaders(given, stored) })),
+      ...(settings.isActive === true && { deactivationReason: null }),
+    };
+    if (Object.keys(data).length === 0) {
+      services.database.recorder?.omit();
+      return transaction.webhookSubscription.findUniqueOrThrow({ where: { id } });
+    }
+    const subscription = await transaction.webhookSubscription.update({ where: { id }, data });
     if (mayGrow) await checkTenantSize(transaction, tenant);
     const { isActive } = subscription;
     if (old.isActive && !isActive) await endDeliveries(transaction, id);

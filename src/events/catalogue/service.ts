@@ -30,13 +30,19 @@ export async function putEventType(services: CatalogueServices, input: EventType
   const { database } = services;
   const { name } = input;
   const values = await checkEventType(services, input);
-  return changeWithPrisma(database, (transaction) =>
-    transaction.eventType.upsert({
+  return changeWithPrisma(database, async (transaction) => {
+    const unchanged =
+      Object.keys(values).length === 0 ? await transaction.eventType.findUnique({ where: { name } }) : null;
+    if (unchanged !== null) {
+      database.recorder?.omit();
+      return unchanged;
+    }
+    return transaction.eventType.upsert({
       where: { name },
       create: { name, ...values },
       update: { ...values, version: { increment: 1 }, updatedAt: new Date(database.clock.now()) },
-    }),
-  );
+    });
+  });
 }
 
 /** Validates the input and returns the columns to store. Throws an InvalidInputError with every problem. */
