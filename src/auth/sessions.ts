@@ -169,7 +169,8 @@ export async function exchangeCode(
     },
     data: { keyHash: new Uint8Array(hashApiKey(token)), codeHash: null, codeExpiresAt: null },
   });
-  if (session === undefined) throw new NotFoundError('code');
+  if (session === undefined)
+    throw new NotFoundError('code', 'it is unknown, was used, or is older than 60 s; request a new one');
   return { session, token };
 }
 
@@ -184,15 +185,19 @@ type SessionKey = {
 /** Revoking a revoked session changes nothing. Throws a NotFoundError. */
 export async function revokeSession(database: Database, key: SessionKey): Promise<ApiKey> {
   const { id, kind, tenant } = key;
-  if (!isUuid(id)) throw new NotFoundError('session');
+  if (!isUuid(id)) throw sessionNotFound();
   const where = { id, kind: kind ?? { not: 'KEY' as const }, ...(tenant !== undefined && { tenant }) } as const;
   const revokedAt = new Date(database.clock.now());
   return changeWithPrisma(database, async (transaction) => {
     await transaction.apiKey.updateMany({ where: { ...where, revokedAt: null }, data: { revokedAt } });
     const session = await transaction.apiKey.findFirst({ where });
-    if (session === null) throw new NotFoundError('session');
+    if (session === null) throw sessionNotFound();
     return session;
   });
+}
+
+function sessionNotFound(): NotFoundError {
+  return new NotFoundError('session', 'check its id; a session that has ended is deleted and needs no revocation');
 }
 
 /** Deletes up to `limit` sessions that have expired or were revoked, and returns their number. */
