@@ -117,11 +117,7 @@ export async function updateWebhookSubscription(
       ...(given !== undefined && sealHeaders(secretBox, { id, tenant, headers: completeHeaders(given, stored) })),
       ...(settings.isActive === true && { deactivationReason: null }),
     };
-    if (Object.keys(data).length === 0) {
-      services.database.recorder?.omit();
-      return transaction.webhookSubscription.findUniqueOrThrow({ where: { id } });
-    }
-    const subscription = await transaction.webhookSubscription.update({ where: { id }, data });
+    const subscription = await save(services.database, transaction, { id, data });
     if (mayGrow) await checkTenantSize(transaction, tenant);
     const { isActive } = subscription;
     if (old.isActive && !isActive) await endDeliveries(transaction, id);
@@ -130,6 +126,20 @@ export async function updateWebhookSubscription(
     }
     return subscription;
   });
+}
+
+type Columns = { readonly id: string; readonly data: Prisma.WebhookSubscriptionUncheckedUpdateInput };
+
+/** Updates the row, or leaves it and the audit log as they are if there is nothing to change. */
+function save(
+  { recorder }: Pick<Database, 'recorder'>,
+  { webhookSubscription }: Prisma.TransactionClient,
+  { id, data }: Columns,
+): Promise<WebhookSubscription> {
+  const where = { id };
+  if (Object.keys(data).length > 0) return webhookSubscription.update({ where, data });
+  recorder?.omit();
+  return webhookSubscription.findUniqueOrThrow({ where });
 }
 
 /**
