@@ -24,7 +24,7 @@ import {
   trackStreams,
 } from './plugins/concurrency.ts';
 import { endWithCredential, requireViewer } from './plugins/credentials.ts';
-import { createCors, requireJson } from './plugins/cross-origin.ts';
+import { createCors, requireAccept, requireJson } from './plugins/cross-origin.ts';
 import { GRAPHIQL, renderGraphiql } from './plugins/graphiql.ts';
 import { limitOperations } from './plugins/limits.ts';
 import { createMaskError } from './plugins/mask-error.ts';
@@ -114,6 +114,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
       requireViewer(credentials.authenticate, maskError),
       limitRate(takeOperation, cpuShares),
       requireJson(),
+      requireAccept(),
       limitOperations(settings, cpuShares),
       checkDocuments(),
       (options.responseLimits ?? createResponseLimits(cpuShares)).plugin,
