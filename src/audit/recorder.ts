@@ -1,5 +1,6 @@
 import type { Viewer } from '../auth/viewer.ts';
 import type { AuditActorKind } from '../generated/prisma/enums.ts';
+import { isObject } from '../lib/json.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
 import type { MutationRecorder, Queryable } from '../postgres/client.ts';
 import { differences, readSnapshot, type Snapshot } from './objects.ts';
@@ -37,6 +38,7 @@ export class AuditRecorder implements MutationRecorder {
   }
 
   async end(db: Queryable, result: unknown): Promise<void> {
+    if (this.#isOmitted) return;
     const { mutation, objectType, viewer } = this.#call;
     const objectId = objectIdOf(this.#call, result);
     const after = await this.#read(db, objectId);
@@ -60,7 +62,7 @@ export class AuditRecorder implements MutationRecorder {
 
   /** Records a mutation that has changed something outside a transaction of `mutate`. */
   async finish(db: Queryable, result: unknown): Promise<void> {
-    if (!this.#isWritten && !this.#isOmitted) await this.end(db, result);
+    if (!this.#isWritten) await this.end(db, result);
   }
 
   omit(): void {
@@ -109,8 +111,6 @@ function objectIdOf({ objectType, args }: MutationCall, result: unknown): string
 
 /** A member of an object from GraphQL or Prisma; undefined if it is not a string. */
 function textIn(value: unknown, name: string): string | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  // `as`: a member of any object may be read.
-  const member = (value as Readonly<Record<string, unknown>>)[name];
+  const member = isObject(value) ? value[name] : undefined;
   return typeof member === 'string' ? member : undefined;
 }

@@ -1,4 +1,4 @@
-import { isTenant, matchTenant, requireWholeTenant, type Viewer } from '../auth/viewer.ts';
+import { matchTenant, problemOfTenant, requireWholeTenant, type Viewer } from '../auth/viewer.ts';
 import { isEventTypePattern } from '../events/event-type.ts';
 import { eventRowIds } from '../events/store.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
@@ -50,17 +50,17 @@ export function problemsOfFilter(
 ): InputProblem[] {
   const problems: InputProblem[] = [];
   const refuse = (field: string, message: string) => problems.push({ path: `filter.${field}`, message });
-  if (tenantProblem !== undefined) refuse('tenant', tenantProblem);
-  else if (filter.tenant != null && !isTenant(filter.tenant)) refuse('tenant', 'is not the name of a tenant');
+  const message = tenantProblem ?? problemOfTenant(filter.tenant);
+  if (message !== undefined) refuse('tenant', message);
   for (const [field, value] of Object.entries(filter)) {
     if (Array.isArray(value) && value.length > MAX_LIST_LENGTH) {
       refuse(field, `may have at most ${MAX_LIST_LENGTH} entries`);
     }
   }
   const refused: Partial<Record<keyof DeliveryFilter, string>> = use === undefined ? {} : REFUSED[use];
-  for (const [field, message] of Object.entries(refused)) {
+  for (const [field, reason] of Object.entries(refused)) {
     // `as`: REFUSED has only these names.
-    if (filter[field as keyof DeliveryFilter] != null) refuse(field, message);
+    if (filter[field as keyof DeliveryFilter] != null) refuse(field, reason);
   }
   return [...problems, ...problemsOfValues(filter)];
 }

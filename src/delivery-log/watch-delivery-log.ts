@@ -1,7 +1,6 @@
 import type { Viewer } from '../auth/viewer.ts';
-import type { Attempt, Prisma, PrismaClient } from '../generated/prisma/client.ts';
+import type { Attempt, Prisma } from '../generated/prisma/client.ts';
 import { uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
-import type { Database } from '../postgres/client.ts';
 import type { CommittedAttempt } from './attempt-feed.ts';
 import { attemptMatches, attemptWhere, type ResolvedFilter } from './filter.ts';
 import { type Emission, emissionsOf, LiveBuffer } from './live-buffer.ts';
@@ -11,10 +10,8 @@ import { LogPosition } from './log-position.ts';
 /** `position`: the position to resume from, with the last seen attempt of every process. */
 type LiveAttempt = Attempt & { readonly position: string };
 
-type LogServices = { readonly liveLog: LiveLog; readonly database: Database };
-
 type WatchContext = {
-  readonly services: LogServices;
+  readonly services: { readonly liveLog: LiveLog };
   readonly viewer: Viewer;
   /** Aborts when the server stops. */
   readonly stopping: AbortSignal;
@@ -36,7 +33,7 @@ export function watchDeliveryLog(
   options: WatchOptions,
 ): AsyncIterableIterator<Emission<LiveAttempt>> {
   const stream = new AttemptStream(context.services.liveLog, attemptMatches(options.filter), context.stopping);
-  const startedAt = context.services.database.clock.now();
+  const startedAt = context.services.liveLog.database.clock.now();
   return emissionsOf({ buffer: stream, values: attemptsOf(context, { ...options, stream, startedAt }) });
 }
 
@@ -44,9 +41,9 @@ type AttemptsOptions = WatchOptions & { readonly stream: AttemptStream; readonly
 
 async function* attemptsOf(context: WatchContext, options: AttemptsOptions): AsyncGenerator<LiveAttempt, void> {
   const { stream, filter, after, startedAt } = options;
-  const { liveLog, database } = context.services;
+  const { liveLog } = context.services;
   const readFairly = createFairRead(context, stream);
-  const position = after ?? (await readFairly(() => endOfLog(context.services, startedAt)));
+  const position = after ?? (await readFairly(() => endOfLog(liveLog, startedAt)));
   const show = (attempt: Attempt): LiveAttempt => {
     position.add(attempt.id, liveLog.settledId);
     return { ...attempt, position: position.toString() };
@@ -54,7 +51,7 @@ async function* attemptsOf(context: WatchContext, options: AttemptsOptions): Asy
   let taken = after === undefined ? await stream.take() : 'gap';
   for (; taken !== undefined; taken = await stream.take()) {
     if (taken === 'gap') {
-      for await (const attempt of catchUp(database.prisma, { liveLog, stream, filter, position, readFairly })) {
+      for await (const attempt of catchUp({ liveLog, stream, filter, position, readFairly })) {
         yield show(attempt);
       }
     } else for (const attempt of unseenOf(taken, position)) yield show(attempt);
@@ -79,9 +76,9 @@ function* unseenOf(items: readonly StreamItem[], position: LogPosition): Generat
 
 /** The position of the present. A stream that continues after it misses no attempt that is committed after this call. */
 export async function presentOfLog({ services, viewer }: Pick<WatchContext, 'services' | 'viewer'>): Promise<string> {
-  const { liveLog, database } = services;
-  const startedAt = database.clock.now();
-  const position = await liveLog.readFairly(viewer.tenant ?? viewer.credentialId, () => endOfLog(services, startedAt));
+  const { liveLog } = services;
+  const startedAt = liveLog.database.clock.now();
+  const position = await liveLog.readFairly(viewer.tenant ?? viewer.credentialId, () => endOfLog(liveLog, startedAt));
   return position.toString();
 }
 
@@ -95,10 +92,10 @@ function createFairRead({ services, viewer }: WatchContext, stream: AttemptStrea
 }
 
 /** The position after all attempts before `timeMs`. Attempts made while this read is queued may be part of a gap. */
-async function endOfLog({ database, liveLog }: LogServices, timeMs: number): Promise<LogPosition> {
+async function endOfLog(liveLog: LiveLog, timeMs: number): Promise<LogPosition> {
   const base = uuid7Floor(Math.min(timeMs - SETTLED_AFTER_MS, uuid7Time(liveLog.settledId)));
   const position = new LogPosition(base);
-  const latest = await latestAttempts(database.readPool, { sinceId: base, untilId: uuid7Floor(timeMs) });
+  const latest = await latestAttempts(liveLog.database.readPool, { sinceId: base, untilId: uuid7Floor(timeMs) });
   for (const { id } of latest) position.add(id, base);
   return position;
 }
@@ -144,7 +141,7 @@ function isLate(item: StreamItem): item is StreamItem & { readonly kind: 'attemp
 }
 
 type CatchUpOptions = {
-  readonly liveLog: Pick<LiveLog, 'settledId'>;
+  readonly liveLog: Pick<LiveLog, 'settledId' | 'database'>;
   readonly stream: AttemptStream;
   readonly filter: ResolvedFilter;
   readonly position: LogPosition;
@@ -162,9 +159,9 @@ const OLDEST_FIRST = { id: 'asc' } as const;
  * Yields the attempts in the log after the position, up to the present; the caller adds each to the position. Each
  * statement is a separate fair read, so that a slow client does not block others.
  */
-async function* catchUp(prisma: PrismaClient, options: CatchUpOptions): AsyncGenerator<Attempt, void> {
+async function* catchUp(options: CatchUpOptions): AsyncGenerator<Attempt, void> {
   const { liveLog, stream, filter, position, readFairly } = options;
-  const { attempt: attempts } = prisma;
+  const { attempt: attempts } = liveLog.database.prisma;
   const where = attemptWhere(filter);
   const isUnseen = ({ id }: { readonly id: string }) => !position.has(id);
   stream.discardReadable(position.base);

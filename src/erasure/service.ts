@@ -1,4 +1,4 @@
-import { isTenant } from '../auth/viewer.ts';
+import { problemOfTenant } from '../auth/viewer.ts';
 import { markCancelled, notifyCancelled } from '../delivery/queue/cancel.ts';
 import type { Erasure } from '../generated/prisma/client.ts';
 import { DomainError, InvalidInputError, NotFoundError } from '../lib/errors.ts';
@@ -11,7 +11,8 @@ import { eraseResponseBodies } from './rows.ts';
  * InvalidInputError.
  */
 export async function eraseTenant(database: Database, tenant: string): Promise<Erasure> {
-  if (!isTenant(tenant)) throw new InvalidInputError([{ path: 'tenant', message: 'is not the name of a tenant' }]);
+  const message = problemOfTenant(tenant);
+  if (message !== undefined) throw new InvalidInputError([{ path: 'tenant', message }]);
   return mutateWithPrisma(database, async (transaction) => {
     await transaction.$executeRaw`
       INSERT INTO erasures (id, tenant) VALUES (${uuid7(database.clock.now())}::uuid, ${tenant}) ON CONFLICT DO NOTHING`;

@@ -1,9 +1,10 @@
 import type { Logger } from 'pino';
+import { FailureLog } from './failure-log.ts';
 import { pause } from './waiting.ts';
 
 type LoopOptions = {
   readonly log: Logger;
-  /** The subject of the log line of a failed round: "<work> failed; retrying". */
+  /** The subject of the log lines of a failed round, see FailureLog. */
   readonly work: string;
   /** Pause after a failed round, in milliseconds. */
   readonly retryMs: number;
@@ -11,14 +12,16 @@ type LoopOptions = {
   readonly levelOf: (error: unknown) => 'debug' | 'error';
 };
 
-/** Runs rounds of work one after the other, from start() until stop(). A failed round is logged and repeated. */
+/** Runs rounds of work one after the other, from start() until stop(). A failed round is logged (FailureLog) and repeated. */
 export abstract class Loop {
-  readonly #loopOptions: LoopOptions;
+  readonly #retryMs: number;
+  readonly #failures: FailureLog;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
 
-  constructor(options: LoopOptions) {
-    this.#loopOptions = options;
+  constructor({ log, retryMs, ...options }: LoopOptions) {
+    this.#retryMs = retryMs;
+    this.#failures = new FailureLog(log, options);
   }
 
   start(): void {
@@ -46,11 +49,12 @@ export abstract class Loop {
 
   async #try(signal: AbortSignal): Promise<number> {
     try {
-      return await this.round(signal);
+      const waitMs = await this.round(signal);
+      this.#failures.succeeded();
+      return waitMs;
     } catch (error) {
-      const { log, work, retryMs, levelOf } = this.#loopOptions;
-      log[levelOf(error)]({ err: error }, `${work} failed; retrying`);
-      return retryMs;
+      this.#failures.failed(error);
+      return this.#retryMs;
     }
   }
 }

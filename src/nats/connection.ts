@@ -155,9 +155,13 @@ export class NatsClient {
     return this.#connected ? [] : ['NATS is not connected'];
   }
 
-  /** Conditions that need an operator's attention although NATS can be used: streams that are nearly full. */
+  /**
+   * Conditions that need an operator's attention although NATS can be used: streams that are nearly full, and a missing
+   * permission that only roll calls need.
+   */
   get warnings(): readonly string[] {
-    return this.#connected ? (this.#check?.warnings ?? []) : [];
+    const denied = this.#link.warning;
+    return this.#connected ? [...(this.#check?.warnings ?? []), ...(denied === undefined ? [] : [denied])] : [];
   }
 
   /** Whether EVENTS is nearly full, so that it may soon reject publications. */

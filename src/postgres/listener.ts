@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
+import { FailureLog } from '../lib/failure-log.ts';
 import { pause } from '../lib/waiting.ts';
 import { openSession } from './connection.ts';
 import { failureLevel } from './errors.ts';
@@ -34,11 +35,13 @@ const RETRY_MS = 1_000;
 /** Listens for the notifications of transactions, on a connection of its own. Reconnects 1 s after an error. */
 export class NotificationListener {
   readonly #options: NotificationListenerOptions;
+  readonly #failures: FailureLog;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
 
   constructor(options: NotificationListenerOptions) {
     this.#options = options;
+    this.#failures = new FailureLog(options.log, { work: 'listening for changes', levelOf: failureLevel });
   }
 
   start(): void {
@@ -56,7 +59,7 @@ export class NotificationListener {
       try {
         await this.#listen(signal);
       } catch (error) {
-        this.#options.log[failureLevel(error)]({ err: error }, 'listening for changes failed; retrying');
+        this.#failures.failed(error);
       }
       this.#options.onGap();
       await pause(RETRY_MS, signal);
@@ -84,6 +87,7 @@ export class NotificationListener {
     });
     try {
       for (const channel of Object.keys(onNotification)) await client.query(`LISTEN ${channel}`);
+      this.#failures.succeeded();
       onGap();
       const over = AbortSignal.any([signal, ended.signal]);
       for (;;) {

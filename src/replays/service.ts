@@ -1,7 +1,7 @@
 import type { Prisma, Replay } from '../generated/prisma/client.ts';
 import type { ReplayKind, ReplayStatus } from '../generated/prisma/enums.ts';
 import { DomainError, type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
-import { isUuid, uuid7 } from '../lib/uuid7.ts';
+import { isUuid, LEAST_UUID, uuid7 } from '../lib/uuid7.ts';
 import { type Database, mutateWithPrisma, type Queryable, queryableOf } from '../postgres/client.ts';
 import { readClock } from '../postgres/connection.ts';
 import { isTimeout } from '../postgres/errors.ts';
@@ -62,7 +62,7 @@ const UNPROCESSED = {
   skippedCount: 0,
   skippedWithoutEventCount: 0,
   skippedInactiveCount: 0,
-  afterId: '00000000-0000-0000-0000-000000000000',
+  afterId: LEAST_UUID,
   failureCount: 0,
 };
 

@@ -8,7 +8,7 @@ import type { Delivery, RejectedEvent, WebhookSubscription } from '../generated/
 import { builder } from './builder.ts';
 import { DeliveryType } from './delivery.ts';
 import { EventType, RejectedEventType } from './event.ts';
-import { DeliveryFilterInput, EventFilterInput, RejectedEventFilterInput } from './filters.ts';
+import { DeliveryFilterInput, EventFilterInput, RejectedEventFilterInput, TENANT } from './filters.ts';
 import { readChangePosition } from './page.ts';
 import { WebhookSubscriptionType } from './webhook-subscription.ts';
 
@@ -70,9 +70,7 @@ const LoggedRejectionType = builder.objectRef<LiveChange<RejectedEvent>>('Logged
 const SubscriptionChangeFilter = builder.inputType('SubscriptionChangeFilter', {
   description: 'A filter for changes of webhook subscriptions. Every given field must match.',
   fields: (t) => ({
-    tenant: t.string({
-      description: 'The tenant. Only the scope ADMIN can name any tenant; other credentials see only their own.',
-    }),
+    tenant: t.string(TENANT),
     subscriptionIds: t.idList({ description: 'Any of these webhook subscriptions, at most 250.' }),
   }),
 });

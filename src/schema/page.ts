@@ -37,7 +37,7 @@ function pageOptions<Cursor extends string>(cursor: Cursor, isCursor: (value: st
     cursor,
     defaultSize: DEFAULT_PAGE_SIZE,
     maxSize: (args: PageArguments & FilterArgument): number => {
-      const problems = findProblems(args, isCursor);
+      const problems = problemsOfPage(args, isCursor);
       // If the page arguments are valid, the filter is validated where it is read.
       if (problems.length > 0) throw new InvalidInputError([...problems, ...problemsOfFilter(args.filter ?? {})]);
       return MAX_PAGE_SIZE;
@@ -94,7 +94,7 @@ const CONTRADICTIONS = [
   ['after', 'before'],
 ] as const;
 
-function findProblems(args: PageArguments, isCursor: (value: string) => boolean): InputProblem[] {
+function problemsOfPage(args: PageArguments, isCursor: (value: string) => boolean): InputProblem[] {
   const { first, last, before, after } = args;
   const problems: InputProblem[] = [];
   for (const [one, path] of CONTRADICTIONS) {

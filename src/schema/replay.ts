@@ -28,7 +28,7 @@ import { builder } from './builder.ts';
 import type { Context } from './context.ts';
 import { DeliveryType } from './delivery.ts';
 import { DeliveryCountsType } from './delivery-counts.ts';
-import { DeliveryFilterInput } from './filters.ts';
+import { DeliveryFilterInput, TENANT } from './filters.ts';
 import { PAGE } from './page.ts';
 
 const ReplayStatusEnum = builder.enumType('ReplayStatus', {
@@ -134,9 +134,7 @@ async function sampleOf({ services, signal }: Context, { query, replay }: Sample
 const ReplayFilterInput = builder.inputType('ReplayFilter', {
   description: 'A filter for replays.',
   fields: (t) => ({
-    tenant: t.string({
-      description: 'The tenant. Only the scope ADMIN can name any tenant; other credentials see only their own.',
-    }),
+    tenant: t.string(TENANT),
   }),
 });
 
@@ -144,7 +142,7 @@ const ReplayEdge = builder.edgeObject({ name: 'ReplayEdge', type: ReplayType });
 const ReplayConnection = builder.connectionObject({ name: 'ReplayConnection', type: ReplayType }, ReplayEdge);
 
 /** The other jobs on deliveries have a type of their own (delivery-job.ts). */
-const REPLAYS = { kind: ReplayKind.REPLAY };
+export const WHERE_REPLAY = { kind: ReplayKind.REPLAY };
 
 builder.queryFields((t) => ({
   replay: t.prismaField({
@@ -154,7 +152,10 @@ builder.queryFields((t) => ({
     args: { id: t.arg.id({ required: true, description: 'The id of the replay.' }) },
     resolve: (query, _root, { id }, { services, viewer }) =>
       isUuid(id)
-        ? services.database.prisma.replay.findFirst({ ...query, where: { id, ...REPLAYS, ...tenantWhere(viewer) } })
+        ? services.database.prisma.replay.findFirst({
+            ...query,
+            where: { id, ...WHERE_REPLAY, ...tenantWhere(viewer) },
+          })
         : null,
   }),
   replays: t.prismaConnection(
@@ -164,7 +165,7 @@ builder.queryFields((t) => ({
       description: 'The replays, newest first, without dry runs.',
       args: { filter: t.arg({ type: ReplayFilterInput, description: 'The replays to return. Default: all.' }) },
       resolve: (query, _root, { filter }, { services, viewer }) =>
-        services.database.prisma.replay.findMany(pageOf(query, { ...REPLAYS, ...checkFilter(viewer, filter) })),
+        services.database.prisma.replay.findMany(pageOf(query, { ...WHERE_REPLAY, ...checkFilter(viewer, filter) })),
     },
     ReplayConnection,
   ),
@@ -286,7 +287,7 @@ builder.subscriptionField('replayProgress', (t) =>
     description: 'The current state of the replay, then each change, at most one per second. Ends with the replay.',
     args: { id: t.arg.id({ required: true, description: 'The id of the replay.' }) },
     subscribe: async (_root, { id }, { services, viewer, stopping }) => {
-      const where = { id, ...REPLAYS, ...tenantWhere(viewer) };
+      const where = { id, ...WHERE_REPLAY, ...tenantWhere(viewer) };
       const replay = isUuid(id) ? await services.database.prisma.replay.findFirst({ where }) : null;
       if (replay === null) throw new NotFoundError('replay');
       return watchReplay(services.replayFeed, { replay, stopping });

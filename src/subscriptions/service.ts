@@ -1,8 +1,8 @@
-import { isTenant } from '../auth/viewer.ts';
+import type { TenantOrProblem } from '../auth/viewer.ts';
 import { checkTargetUrl, type EgressPolicy, TargetRejectedError } from '../delivery/http/egress-policy.ts';
 import { CANCEL_LIMIT_ON_DEACTIVATION, cancelPending } from '../delivery/queue/cancel.ts';
 import { closeCircuit } from '../delivery/queue/state.ts';
-import { problemsOfEventTypes } from '../events/catalogue/service.ts';
+import { problemsOfUnknownTypes } from '../events/catalogue/service.ts';
 import { MAX_TENANT_JSON_BYTES } from '../events/matching/subscription-index.ts';
 import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
 import { DomainError, type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
@@ -20,7 +20,7 @@ import {
 } from './headers.ts';
 import { generateSigningSecret, headersContext, type SecretBox, secretContext } from './secrets.ts';
 import {
-  findProblems,
+  problemsOfSettings,
   type RequiredSettings,
   SETTING_ROWS,
   type SettingName,
@@ -41,12 +41,7 @@ export type SubscriptionKey = { readonly id: string; readonly tenant: string | u
 /** The subscription, and its new signing secret, which cannot be read later. */
 export type SubscriptionWithSecret = { readonly subscription: WebhookSubscription; readonly secret: string };
 
-type CreateInput = WebhookSubscriptionSettings &
-  RequiredSettings & {
-    readonly tenant: string | undefined;
-    /** The reason why the caller may not use this tenant. */
-    readonly tenantProblem?: string | undefined;
-  };
+type CreateInput = WebhookSubscriptionSettings & RequiredSettings & TenantOrProblem;
 
 const MAX_OLD_SECRETS = 10;
 const MAX_OVERLAP_SECONDS = 604_800;
@@ -56,15 +51,15 @@ export async function createWebhookSubscription(
   services: WebhookSubscriptionServices,
   input: CreateInput,
 ): Promise<SubscriptionWithSecret> {
-  const { eventTypes, headers } = input;
+  const { eventTypes, headers, tenantProblem } = input;
   const { url, problems } = checkUrl(input.url, services.egressPolicy);
   const tenant = input.tenant ?? '';
   throwIfAny([
-    ...problemsOfTenant(input),
+    ...(tenantProblem === undefined ? [] : [{ path: 'tenant', message: tenantProblem }]),
     ...problems,
-    ...findProblems(input),
+    ...problemsOfSettings(input),
     ...problemsOfHeaders(headers ?? [], NO_HEADERS),
-    ...(await problemsOfEventTypes(services.database.prisma, { eventTypes })),
+    ...(await problemsOfUnknownTypes(services.database.prisma, { eventTypes })),
   ]);
   const id = uuid7(services.database.clock.now());
   const secret = generateSigningSecret();
@@ -104,7 +99,7 @@ export async function updateWebhookSubscription(
 ): Promise<WebhookSubscription> {
   const { secretBox } = services;
   const target = settings.url == null ? undefined : checkUrl(settings.url, services.egressPolicy);
-  const ownProblems = [...(target?.problems ?? []), ...findProblems(settings)];
+  const ownProblems = [...(target?.problems ?? []), ...problemsOfSettings(settings)];
   const mayGrow = settings.eventTypes != null || settings.filter != null;
   return mutateWithPrisma(services.database, async (transaction) => {
     const { id, tenant, ...old } = await lockSubscription(transaction, key);
@@ -115,16 +110,14 @@ export async function updateWebhookSubscription(
     throwIfAny([
       ...ownProblems,
       ...problemsOfHeaders(given ?? [], stored),
-      ...(await problemsOfEventTypes(transaction, { eventTypes, known: old.eventTypes })),
+      ...(await problemsOfUnknownTypes(transaction, { eventTypes, known: old.eventTypes })),
     ]);
-    const subscription = await transaction.webhookSubscription.update({
-      where: { id },
-      data: {
-        ...storedSettings({ ...settings, url: target?.url }),
-        ...(given !== undefined && sealHeaders(secretBox, { id, tenant, headers: completeHeaders(given, stored) })),
-        ...(settings.isActive === true && { deactivationReason: null }),
-      },
-    });
+    const data = {
+      ...storedSettings({ ...settings, url: target?.url }),
+      ...(given !== undefined && sealHeaders(secretBox, { id, tenant, headers: completeHeaders(given, stored) })),
+      ...(settings.isActive === true && { deactivationReason: null }),
+    };
+    const subscription = await save(services.database, transaction, { id, data });
     if (mayGrow) await checkTenantSize(transaction, tenant);
     const { isActive } = subscription;
     if (old.isActive && !isActive) await endDeliveries(transaction, id);
@@ -133,6 +126,20 @@ export async function updateWebhookSubscription(
     }
     return subscription;
   });
+}
+
+type Columns = { readonly id: string; readonly data: Prisma.WebhookSubscriptionUncheckedUpdateInput };
+
+/** Updates the row, or leaves it and the audit log as they are if there is nothing to change. */
+function save(
+  { recorder }: Pick<Database, 'recorder'>,
+  { webhookSubscription }: Prisma.TransactionClient,
+  { id, data }: Columns,
+): Promise<WebhookSubscription> {
+  const where = { id };
+  if (Object.keys(data).length > 0) return webhookSubscription.update({ where, data });
+  recorder?.omit();
+  return webhookSubscription.findUniqueOrThrow({ where });
 }
 
 /**
@@ -314,13 +321,6 @@ function throwIfAny(problems: readonly InputProblem[]): void {
   if (areAll('TARGET_REJECTED')) throw new TargetRejectedError(problems);
   if (areAll('INVALID_HEADERS')) throw new InvalidHeadersError(problems);
   throw new InvalidInputError(problems);
-}
-
-function problemsOfTenant({ tenant, tenantProblem }: CreateInput): InputProblem[] {
-  const path = 'tenant';
-  if (tenantProblem !== undefined) return [{ path, message: tenantProblem }];
-  if (tenant === undefined) return [{ path, message: 'is required' }];
-  return isTenant(tenant) ? [] : [{ path, message: 'must be 1 to 64 letters, digits, _ or -' }];
 }
 
 type CheckedUrl = { readonly url: string; readonly problems: readonly InputProblem[] };

@@ -30,13 +30,19 @@ export async function putEventType(services: CatalogueServices, input: EventType
   const { database } = services;
   const { name } = input;
   const values = await checkEventType(services, input);
-  return mutateWithPrisma(database, (transaction) =>
-    transaction.eventType.upsert({
+  return mutateWithPrisma(database, async (transaction) => {
+    const unchanged =
+      Object.keys(values).length === 0 ? await transaction.eventType.findUnique({ where: { name } }) : null;
+    if (unchanged !== null) {
+      database.recorder?.omit();
+      return unchanged;
+    }
+    return transaction.eventType.upsert({
       where: { name },
       create: { name, ...values },
       update: { ...values, version: { increment: 1 }, updatedAt: new Date(database.clock.now()) },
-    }),
-  );
+    });
+  });
 }
 
 /** Validates the input and returns the columns to store. Throws an InvalidInputError with every problem. */
@@ -88,7 +94,7 @@ type EventTypesToCheck = {
 type CatalogueEntry = { readonly name: string; readonly isArchived: boolean };
 
 /** The problems of event types and prefixes that match nothing in the event catalogue. */
-export async function problemsOfEventTypes(
+export async function problemsOfUnknownTypes(
   { eventType }: Pick<Prisma.TransactionClient, 'eventType'>,
   { eventTypes, known = [] }: EventTypesToCheck,
 ): Promise<InputProblem[]> {

@@ -91,7 +91,7 @@ function endedBy(
   };
 }
 
-/** The answer, over every transport, to operations with an ended credential. */
+/** The response, over every transport, to operations with an ended credential. */
 export function credentialEnded() {
   return createGraphQLError('these credentials have expired or been revoked', {
     extensions: { code: 'UNAUTHENTICATED' },
