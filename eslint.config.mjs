@@ -122,7 +122,7 @@ export default defineConfig(
         {
           selector: `${callOf('AbortSignal', 'any')} ${callOf('AbortSignal', 'timeout')}`,
           message:
-            'The time limit may vanish with a garbage collection (nodejs/node#57867). Use limitSignal of src/lib/loop.ts.',
+            'The time limit may vanish with a garbage collection (nodejs/node#57867). Use limitSignal of src/lib/waiting.ts.',
         },
         {
           selector: `BinaryExpression[operator="-"] > ${callOf('Date', 'now')}.left`,

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { countsOf } from '../src/delivery-log/stats-counter.ts';
+import { countsOf } from '../src/delivery-log/attempt-counter.ts';
 import type { Report } from '../src/embedded/report.ts';
 import { withConnection } from '../src/postgres/connection.ts';
 import { createPartitions } from '../src/retention/partitions.ts';

@@ -1,4 +1,4 @@
-import { type Result, writeResults } from '../src/delivery/sending/result-writer.ts';
+import { type Result, writeResults } from '../src/delivery/sending/write-results.ts';
 import { insertBatch } from '../src/events/insert-batch.ts';
 import type { NewEvent } from '../src/events/store.ts';
 import { uuid7 } from '../src/lib/uuid7.ts';

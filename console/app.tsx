@@ -1,4 +1,4 @@
-import { Component, lazy, type ReactNode, Suspense } from 'react';
+import { Component, type FunctionComponent, lazy, type ReactNode, Suspense } from 'react';
 import { Route, Router, Switch, useLocation } from 'wouter';
 import { useStore } from './graphql/store.ts';
 import { ClientsProvider } from './graphql/use-clients.tsx';
@@ -11,41 +11,36 @@ import { IS_PORTAL } from './shell/front-end.ts';
 import { Layout, PageTitle } from './shell/layout.tsx';
 import { EmptyState, SkeletonRows } from './ui/states.tsx';
 
-const LiveLogPage = lazy(async () => ({ default: (await import('./live-log/live-log-page.tsx')).LiveLogPage }));
-const EventPage = lazy(async () => ({ default: (await import('./events/event-page.tsx')).EventPage }));
-const EventsPage = lazy(async () => ({ default: (await import('./events/events-page.tsx')).EventsPage }));
-const DeliveryPage = lazy(async () => ({ default: (await import('./deliveries/delivery-page.tsx')).DeliveryPage }));
-const DeliveriesPage = lazy(async () => ({
-  default: (await import('./deliveries/deliveries-page.tsx')).DeliveriesPage,
-}));
-const OverviewPage = lazy(async () => ({ default: (await import('./overview/overview-page.tsx')).OverviewPage }));
-const SubscriptionsPage = lazy(async () => ({
-  default: (await import('./subscriptions/subscriptions-page.tsx')).SubscriptionsPage,
-}));
-const SubscriptionPage = lazy(async () => ({
-  default: (await import('./subscriptions/subscription-page.tsx')).SubscriptionPage,
-}));
-const FilterPlaygroundPage = lazy(async () => ({
-  default: (await import('./filter-playground/filter-playground-page.tsx')).FilterPlaygroundPage,
-}));
-const ReplaysPage = lazy(async () => ({ default: (await import('./replays/replays-page.tsx')).ReplaysPage }));
-const ReplayPage = lazy(async () => ({ default: (await import('./replays/replay-page.tsx')).ReplayPage }));
-const EventTypesPage = lazy(async () => ({
-  default: (await import('./event-types/event-types-page.tsx')).EventTypesPage,
-}));
-const RejectedEventsPage = lazy(async () => ({
-  default: (await import('./rejected-events/rejected-events-page.tsx')).RejectedEventsPage,
-}));
-const TenantsPage = lazy(async () => ({ default: (await import('./tenants/tenants-page.tsx')).TenantsPage }));
-const DeliveryJobsPage = lazy(async () => ({
-  default: (await import('./delivery-jobs/delivery-jobs-page.tsx')).DeliveryJobsPage,
-}));
-const DeliveryJobPage = lazy(async () => ({
-  default: (await import('./delivery-jobs/delivery-job-page.tsx')).DeliveryJobPage,
-}));
-const AuditLogPage = lazy(async () => ({ default: (await import('./audit-log/audit-log-page.tsx')).AuditLogPage }));
-const ErasuresPage = lazy(async () => ({ default: (await import('./erasures/erasures-page.tsx')).ErasuresPage }));
-const KeysPage = lazy(async () => ({ default: (await import('./keys/keys-page.tsx')).KeysPage }));
+/** A page, perhaps of one object, whose code is loaded when it is first shown. `name`: the export of the page. */
+function page<Name extends string, Module extends Readonly<Record<Name, FunctionComponent<{ readonly id: string }>>>>(
+  load: () => Promise<Module>,
+  name: Name,
+) {
+  return lazy(async () => ({ default: (await load())[name] }));
+}
+
+const LiveLogPage = page(() => import('./live-log/live-log-page.tsx'), 'LiveLogPage');
+const EventPage = page(() => import('./events/event-page.tsx'), 'EventPage');
+const EventsPage = page(() => import('./events/events-page.tsx'), 'EventsPage');
+const DeliveryPage = page(() => import('./deliveries/delivery-page.tsx'), 'DeliveryPage');
+const DeliveriesPage = page(() => import('./deliveries/deliveries-page.tsx'), 'DeliveriesPage');
+const OverviewPage = page(() => import('./overview/overview-page.tsx'), 'OverviewPage');
+const SubscriptionsPage = page(() => import('./subscriptions/subscriptions-page.tsx'), 'SubscriptionsPage');
+const SubscriptionPage = page(() => import('./subscriptions/subscription-page.tsx'), 'SubscriptionPage');
+const FilterPlaygroundPage = page(
+  () => import('./filter-playground/filter-playground-page.tsx'),
+  'FilterPlaygroundPage',
+);
+const ReplaysPage = page(() => import('./replays/replays-page.tsx'), 'ReplaysPage');
+const ReplayPage = page(() => import('./replays/replay-page.tsx'), 'ReplayPage');
+const EventTypesPage = page(() => import('./event-types/event-types-page.tsx'), 'EventTypesPage');
+const RejectedEventsPage = page(() => import('./rejected-events/rejected-events-page.tsx'), 'RejectedEventsPage');
+const TenantsPage = page(() => import('./tenants/tenants-page.tsx'), 'TenantsPage');
+const DeliveryJobsPage = page(() => import('./delivery-jobs/delivery-jobs-page.tsx'), 'DeliveryJobsPage');
+const DeliveryJobPage = page(() => import('./delivery-jobs/delivery-job-page.tsx'), 'DeliveryJobPage');
+const AuditLogPage = page(() => import('./audit-log/audit-log-page.tsx'), 'AuditLogPage');
+const ErasuresPage = page(() => import('./erasures/erasures-page.tsx'), 'ErasuresPage');
+const KeysPage = page(() => import('./keys/keys-page.tsx'), 'KeysPage');
 
 export function App() {
   const current = useStore(session);

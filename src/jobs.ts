@@ -4,17 +4,17 @@ import { OmittedNotices } from './delivery/circuit/notices.ts';
 import { EgressAgents } from './delivery/http/agents.ts';
 import { Cancellations } from './delivery/queue/cancel.ts';
 import { Sweeper } from './delivery/queue/sweeper.ts';
-import { SenderPeers } from './delivery/sending/peers.ts';
 import { guardRedeliveries } from './delivery/sending/redelivery.ts';
 import { Sender } from './delivery/sending/sender.ts';
+import { SenderPeers } from './delivery/sending/sender-peers.ts';
+import { AttemptCounter } from './delivery-log/attempt-counter.ts';
 import { deliveryWhere } from './delivery-log/filter.ts';
-import { resolveFilter, storedFilter } from './delivery-log/filter-input.ts';
-import { AttemptCounter } from './delivery-log/stats-counter.ts';
+import { parseStoredFilter, resolveFilter } from './delivery-log/filter-input.ts';
 import { ErasureJob } from './erasure/job.ts';
 import { Dispatcher } from './events/dispatcher.ts';
 import { VERSION } from './lib/version.ts';
 import { ClockWatch } from './postgres/clock.ts';
-import { ChangeListener } from './postgres/listener.ts';
+import { NotificationListener } from './postgres/listener.ts';
 import { ReplayJob } from './replays/job.ts';
 import { RetentionJob } from './retention/job.ts';
 import type { Services } from './services.ts';
@@ -92,10 +92,10 @@ function createSenderJobs(config: Config, services: Services, limits: JobLimits)
     sendsTraceParent,
     ...limits,
   });
-  const changes = new ChangeListener({
+  const notifications = new NotificationListener({
     url: databaseUrl,
     log,
-    onNotice: {
+    onNotification: {
       webhook_subscription_changed: (id) => {
         subscriptions.forget(id);
       },
@@ -123,13 +123,13 @@ function createSenderJobs(config: Config, services: Services, limits: JobLimits)
     log,
     whereOf: async (filter, db) => {
       const references = { db, nowMs: database.clock.now(), takesDeliveries: deliveries.takesDeliveries };
-      return deliveryWhere(await resolveFilter(references, storedFilter(filter)));
+      return deliveryWhere(await resolveFilter(references, parseStoredFilter(filter)));
     },
   });
   const erasureJob = new ErasureJob({ database, databaseUrl, nats, log });
   const counter = new AttemptCounter({ database, log });
   return [
-    changes,
+    notifications,
     replayJob,
     new OmittedNotices({ database, deliveries, log }),
     new Sweeper({ database, deliveries, log, metrics, waitingToBegin: () => sender.waiting }),

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { type App, startApp } from './app.ts';
 import { type Config, readConfig } from './config/config.ts';
 import { createLog } from './lib/log.ts';
-import { waitAtMost } from './lib/loop.ts';
+import { waitAtMost } from './lib/waiting.ts';
 import { firstStopSignal } from './relaunch.ts';
 import { divideWork } from './workers/divide-work.ts';
 

@@ -1,18 +1,18 @@
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
 import type { Config } from './config/config.ts';
-import { watchQueues } from './delivery/queue/metrics.ts';
+import { registerQueueMetrics } from './delivery/queue/metrics.ts';
 import { DeliveryStream } from './delivery/queue/stream.ts';
-import { AttemptFeed } from './delivery-log/feed.ts';
+import { AttemptFeed } from './delivery-log/attempt-feed.ts';
 import { SchemaThread } from './events/catalogue/schema-thread.ts';
 import type { Infrastructure } from './infrastructure.ts';
 import type { Tracing } from './lib/tracing.ts';
 import { NatsClient } from './nats/connection.ts';
-import { watchConnection, watchStreams } from './nats/metrics.ts';
+import { registerConnectionMetrics, registerStreamMetrics } from './nats/metrics.ts';
 import { createMessageSeal, natsNames } from './nats/names.ts';
 import { createDatabase, type Database } from './postgres/client.ts';
 import type { DatabaseUrls } from './postgres/connection.ts';
-import { watchPools } from './postgres/pool.ts';
+import { registerPoolMetrics } from './postgres/pool.ts';
 import { createSecretBox, type SecretBox } from './subscriptions/secrets.ts';
 
 /** The parts that the roles of a process share. */
@@ -83,10 +83,10 @@ type MetricsDeps = Pick<Services, 'database' | 'nats'> & Pick<ServiceDeps, 'isWo
 /** The gauges of queues and streams describe shared state: only the main process registers them, whatever its roles are. */
 function createMetrics({ database, nats, isWorker }: MetricsDeps): Registry {
   const metrics = new Registry();
-  watchPools(metrics, database);
-  watchConnection(metrics, nats);
+  registerPoolMetrics(metrics, database);
+  registerConnectionMetrics(metrics, nats);
   if (isWorker) return metrics;
-  watchQueues(metrics, database);
-  watchStreams(metrics, nats);
+  registerQueueMetrics(metrics, database);
+  registerStreamMetrics(metrics, nats);
   return metrics;
 }

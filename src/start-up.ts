@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
-import { unlessAborted, waitAtMost } from './lib/loop.ts';
 import { StartError } from './lib/start-error.ts';
+import { unlessAborted, waitAtMost } from './lib/waiting.ts';
 import type { NatsClient } from './nats/connection.ts';
 import { checkServer } from './postgres/check-server.ts';
 import type { Database } from './postgres/client.ts';

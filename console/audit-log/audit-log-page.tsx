@@ -4,7 +4,7 @@ import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
-import { useUrlParams } from '../shell/use-url-params.ts';
+import { readOneOf, useUrlParams } from '../shell/use-url-params.ts';
 import { Dialog } from '../ui/dialog.tsx';
 import { Diff } from '../ui/diff.tsx';
 import { Facts } from '../ui/facts.tsx';
@@ -24,9 +24,9 @@ import { changedNames, settingsText } from './changed-settings.ts';
 import { AUDITED_MUTATIONS, auditWords as words } from './messages.ts';
 import { objectPath } from './object-path.ts';
 
-const names = messages.columns;
+const columnNames = messages.columns;
 const COLUMNS: readonly Column<AuditRowFragment>[] = [
-  { key: 'time', header: names.time, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  { key: 'time', header: columnNames.time, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
   {
     key: 'mutation',
     header: words.mutation,
@@ -56,7 +56,7 @@ const COLUMNS: readonly Column<AuditRowFragment>[] = [
   },
   {
     key: 'tenant',
-    header: names.tenant,
+    header: columnNames.tenant,
     width: 'minmax(72px, 112px)',
     from: 900,
     cell: ({ tenant }) => (tenant == null ? messages.none : visibleLine(tenant)),
@@ -69,7 +69,7 @@ export function AuditLogPage() {
   const [params, setParams] = useUrlParams();
   const open = params.get('entry');
   const close = () => setParams({ entry: undefined });
-  const mutation = AUDITED_MUTATIONS.find((name) => name === params.get('mutation'));
+  const mutation = readOneOf(AUDITED_MUTATIONS, params.get('mutation'));
   const object = params.get('object')?.trim() ?? '';
   const filter = {
     ...useTenantFilter(params.get('tenant')),
@@ -121,11 +121,11 @@ function Entry({ entry, onClose }: { readonly entry: AuditRowFragment; readonly 
     <Dialog title={visibleLine(mutation)} onClose={onClose}>
       <Facts
         facts={[
-          { name: names.time, value: <ExactTime at={createdAt} /> },
+          { name: columnNames.time, value: <ExactTime at={createdAt} /> },
           { name: words.actor, value: <Actor actor={actor} /> },
           { name: words.object, value: <ChangedObject entry={entry} /> },
-          objectId != null && { name: names.id, value: <Id value={objectId} length={40} /> },
-          tenant != null && { name: names.tenant, value: visibleLine(tenant) },
+          objectId != null && { name: columnNames.id, value: <Id value={objectId} length={40} /> },
+          tenant != null && { name: columnNames.tenant, value: visibleLine(tenant) },
         ]}
       />
       {before === after ? (

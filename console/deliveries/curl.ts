@@ -1,3 +1,5 @@
+import { isObject } from '../ui/json-text.ts';
+
 type Request = {
   readonly url: string;
   /** The headers of the delivery log, with redacted secret values. */
@@ -28,7 +30,7 @@ export type HeaderLine = { readonly name: string; readonly value: string };
 
 /** Headers from the JSON object of the API; a header that was sent several times has a list. */
 export function headerLines(headers: unknown): readonly HeaderLine[] {
-  if (typeof headers !== 'object' || headers === null) return [];
+  if (!isObject(headers)) return [];
   return Object.entries(headers).flatMap(([name, value]) => {
     const values: readonly unknown[] = Array.isArray(value) ? value : [value];
     return values.map((each) => ({ name, value: String(each) }));

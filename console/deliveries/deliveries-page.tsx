@@ -11,7 +11,7 @@ import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
-import { useUrlParams } from '../shell/use-url-params.ts';
+import { readOneOf, useUrlParams } from '../shell/use-url-params.ts';
 import { Endpoint } from '../ui/endpoint.tsx';
 import { FilterChip } from '../ui/filter-chip.tsx';
 import { FilterSelect } from '../ui/filter-select.tsx';
@@ -26,36 +26,47 @@ import { useIsWide } from '../ui/use-is-wide.ts';
 import { liveRows, usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { OpenDelivery } from './delivery-panel.tsx';
-import { deliveriesWords } from './messages.ts';
+import { deliveriesWords as words } from './messages.ts';
 import { StartMany } from './start-many.tsx';
 
-const words = messages.columns;
+const columnNames = messages.columns;
 const COLUMNS: readonly Column<DeliveryRowFragment>[] = [
-  { key: 'created', header: words.created, width: '96px', from: 340, cell: ({ createdAt }) => <Time at={createdAt} /> },
-  { key: 'status', header: words.status, width: 'minmax(120px, 240px)', cell: (row) => <DeliveryOutcome {...row} /> },
+  {
+    key: 'created',
+    header: columnNames.created,
+    width: '96px',
+    from: 340,
+    cell: ({ createdAt }) => <Time at={createdAt} />,
+  },
+  {
+    key: 'status',
+    header: columnNames.status,
+    width: 'minmax(120px, 240px)',
+    cell: (row) => <DeliveryOutcome {...row} />,
+  },
   {
     key: 'type',
-    header: words.type,
+    header: columnNames.type,
     width: 'minmax(100px, 1fr)',
     cell: ({ event }) => <code>{event == null ? messages.none : visibleLine(event.type)}</code>,
   },
   {
     key: 'endpoint',
-    header: words.endpoint,
+    header: columnNames.endpoint,
     width: 'minmax(120px, 1.6fr)',
     from: 620,
     cell: ({ subscription }) => <Endpoint url={subscription.url} />,
   },
   {
     key: 'tenant',
-    header: words.tenant,
+    header: columnNames.tenant,
     width: 'minmax(72px, 112px)',
     from: 760,
     cell: ({ tenant }) => visibleLine(tenant),
   },
   {
     key: 'next',
-    header: words.next,
+    header: columnNames.next,
     width: '88px',
     align: 'end',
     from: 900,
@@ -63,7 +74,7 @@ const COLUMNS: readonly Column<DeliveryRowFragment>[] = [
   },
   {
     key: 'attempts',
-    header: words.attempts,
+    header: columnNames.attempts,
     width: '64px',
     align: 'end',
     from: 520,
@@ -106,10 +117,9 @@ export function DeliveriesPage() {
     }),
   });
   const open = params.get('delivery') ?? undefined;
-  const texts = deliveriesWords;
   return (
     <>
-      <PageTitle title={texts.title}>
+      <PageTitle title={words.title}>
         {/* Jobs cannot select deliveries by event. */}
         {event === null && (
           <StartMany
@@ -120,11 +130,11 @@ export function DeliveriesPage() {
           />
         )}
         {event !== null && (
-          <FilterChip name={texts.event} value={event} onRemove={() => setParams({ event: undefined })} />
+          <FilterChip name={words.event} value={event} onRemove={() => setParams({ event: undefined })} />
         )}
         {subscription !== null && (
           <FilterChip
-            name={words.subscription}
+            name={columnNames.subscription}
             value={subscription}
             onRemove={() => setParams({ subscription: undefined })}
           />
@@ -132,12 +142,12 @@ export function DeliveriesPage() {
         <SearchField label={messages.typeFilter} value={type} onChange={(text) => setParams({ type: text })} />
         {status === 'PENDING' && (
           <FilterSelect
-            label={texts.waitsFor}
+            label={words.waitsFor}
             value={waiting ?? ''}
             onChange={(next) => setParams({ waiting: next, delivery: undefined })}
             options={[
-              { value: '', name: texts.anything },
-              ...Object.values(WaitReason).map((value) => ({ value, name: texts.waits[value] })),
+              { value: '', name: words.anything },
+              ...Object.values(WaitReason).map((value) => ({ value, name: words.waits[value] })),
             ]}
           />
         )}
@@ -146,14 +156,14 @@ export function DeliveriesPage() {
           value={status ?? ''}
           onChange={(next) => setParams({ status: next, waiting: undefined, delivery: undefined })}
           options={[
-            { value: '', name: texts.all },
+            { value: '', name: words.all },
             ...Object.values(DeliveryStatus).map((value) => ({ value, name: messages.deliveryStatuses[value] })),
           ]}
         />
       </PageTitle>
       <div className={styles.split}>
         <PagedGrid
-          label={texts.label}
+          label={words.label}
           columns={columns}
           pages={pages}
           rowKey={({ id }) => id}
@@ -161,7 +171,7 @@ export function DeliveriesPage() {
           onOpen={({ id }) => (isWide ? setParams({ delivery: id, attempt: undefined }) : navigate(paths.delivery(id)))}
           empty={
             status === undefined && Object.keys(named).length === 0 ? (
-              <EmptyState title={texts.empty}>{texts.emptyHint}</EmptyState>
+              <EmptyState title={words.empty}>{words.emptyHint}</EmptyState>
             ) : (
               <EmptyState title={messages.noMatch} />
             )
@@ -189,8 +199,9 @@ function readNames(params: URLSearchParams) {
 }
 
 function readState(params: URLSearchParams): State {
-  const status = readOneOf(DeliveryStatus, params.get('status'));
-  return { status, waiting: status === 'PENDING' ? readOneOf(WaitReason, params.get('waiting')) : undefined };
+  const status = readOneOf(Object.values(DeliveryStatus), params.get('status'));
+  const waiting = readOneOf(Object.values(WaitReason), params.get('waiting'));
+  return { status, waiting: status === 'PENDING' ? waiting : undefined };
 }
 
 function filterOf({ status, waiting }: State) {
@@ -202,8 +213,4 @@ function filterOf({ status, waiting }: State) {
 
 function isOfState(row: DeliveryRowFragment, { status, waiting }: State): boolean {
   return (status === undefined || row.status === status) && (waiting === undefined || row.waitingFor === waiting);
-}
-
-function readOneOf<Value extends string>(values: Readonly<Record<string, Value>>, text: string | null) {
-  return Object.values(values).find((value) => value === text);
 }

@@ -12,7 +12,7 @@ export function DeliveryPage({ id }: { readonly id: string }) {
       id={id}
       attemptId={params.get('attempt') ?? undefined}
       onAttempt={(attempt) => setParams({ attempt })}
-      heading={(_, actions) => (
+      heading={(actions) => (
         <PageTitle title={messages.delivery.title} after={<CopyIcon text={id} label={messages.copyId(id)} />}>
           {actions}
         </PageTitle>

@@ -40,7 +40,7 @@ function DeliveryPanel({ id, onClose, ...rest }: DeliveryPanelProps) {
       <DeliveryView
         id={id}
         {...rest}
-        heading={(_, actions) => (
+        heading={(actions) => (
           <div className={styles.head}>
             <h2>
               <Link to={paths.delivery(id)}>{messages.delivery.title}</Link>

@@ -49,7 +49,7 @@ type DeliveryViewProps = {
   readonly attemptId: string | undefined;
   readonly onAttempt: (id: string) => void;
   /** The heading, which differs between the page and the panel. */
-  readonly heading: (delivery: DeliveryDetails | undefined, actions: ReactNode) => ReactNode;
+  readonly heading: (actions: ReactNode) => ReactNode;
 };
 
 /** One delivery: its state, its attempts, and the request and response of one of them. Pushed updates keep it current. */
@@ -66,7 +66,7 @@ export function DeliveryView({ id, attemptId, onAttempt, heading }: DeliveryView
   if (delivery === undefined) {
     return (
       <>
-        {heading(undefined, null)}
+        {heading(null)}
         <ObjectState
           error={data === undefined ? error : undefined}
           isLoading={fetching || data === undefined}
@@ -81,7 +81,6 @@ export function DeliveryView({ id, attemptId, onAttempt, heading }: DeliveryView
   return (
     <div className={styles.view}>
       {heading(
-        delivery,
         <>
           {attempt !== undefined && <CopyCurl attempt={attempt} />}
           {attempt !== undefined && <CompareAttempts attempts={attempts} selected={attempt} />}

@@ -1,4 +1,4 @@
-import { parseJsonText } from '../ui/json-text.ts';
+import { isObject, parseJsonText } from '../ui/json-text.ts';
 
 /** The headers for the verification, by their fields in the input of the query. */
 const NEEDED = {
@@ -29,7 +29,7 @@ export function readReceivedHeaders(text: string): Read {
 
 function readJson(text: string): Map<string, string> | undefined {
   const value = parseJsonText(text)?.value;
-  if (typeof value !== 'object' || value === null) return undefined;
+  if (!isObject(value)) return undefined;
   // Some frameworks have a list of values for each name.
   const asText = (each: unknown) => (Array.isArray(each) ? each.join(' ') : String(each));
   return new Map(Object.entries(value).map(([name, each]) => [name.toLowerCase(), asText(each).trim()]));

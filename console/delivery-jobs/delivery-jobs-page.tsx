@@ -22,11 +22,16 @@ import { CancelMany, RetryMany } from './start-job.tsx';
 
 const JOBS: Pick<JobFilter, 'kinds'> = { kinds: ['RETRY', 'CANCEL'] };
 
-const names = messages.columns;
+const columnNames = messages.columns;
 const COLUMNS: readonly Column<JobRowFragment>[] = [
-  { key: 'created', header: names.created, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  { key: 'created', header: columnNames.created, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
   { key: 'kind', header: words.kind, width: '72px', cell: ({ kind }) => words.kinds[kind] },
-  { key: 'status', header: names.status, width: '112px', cell: ({ status }) => <ReplayOutcome status={status} /> },
+  {
+    key: 'status',
+    header: columnNames.status,
+    width: '112px',
+    cell: ({ status }) => <ReplayOutcome status={status} />,
+  },
   {
     key: 'filter',
     header: replaysWords.deliveries,
@@ -46,7 +51,7 @@ const COLUMNS: readonly Column<JobRowFragment>[] = [
   },
   {
     key: 'tenant',
-    header: names.tenant,
+    header: columnNames.tenant,
     width: 'minmax(72px, 180px)',
     from: 760,
     cell: ({ tenant }) => visibleLine(tenant),
@@ -71,7 +76,6 @@ export function DeliveryJobsPage() {
       rowOf: ({ jobChanges }) => jobChanges.deliveryJob,
       keyOf: ({ id }) => id,
       orderKeyOf: ({ createdAt }) => createdAt,
-      matches: () => true,
     }),
   });
   const job = { tenant: filter.tenant ?? '', subscriptionId: '', onClose: () => setStarting(undefined) };

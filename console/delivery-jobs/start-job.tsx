@@ -1,7 +1,6 @@
 import { useLocation } from 'wouter';
 import { CancelDeliveriesDocument, RetryDeliveriesDocument } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
-import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { JobForm } from '../replays/job-form.tsx';
 import { jobsWords as words } from './messages.ts';
@@ -24,7 +23,7 @@ export function RetryMany({ tenant, subscriptionId, types = '', onClose }: Start
       title={words.retry}
       hint={words.retryHint}
       startCounted={words.retryCounted}
-      statuses={[statusOption('FAILURE'), statusOption('PENDING')]}
+      statuses={['FAILURE', 'PENDING']}
       initial={{ tenant, subscription: subscriptionId, types, status: 'FAILURE', rate: '50' }}
       action={action}
       run={async (input) => (await action.run({ input }))?.job}
@@ -44,7 +43,7 @@ export function CancelMany({ tenant, subscriptionId, onClose }: StartJobProps) {
       hint={words.cancelHint}
       startCounted={words.cancelCounted}
       kind="danger"
-      statuses={[statusOption('PENDING')]}
+      statuses={['PENDING']}
       initial={{ tenant, subscription: subscriptionId, types: '', status: 'PENDING', rate: '500' }}
       action={action}
       run={async (input) => (await action.run({ input }))?.job}
@@ -52,8 +51,4 @@ export function CancelMany({ tenant, subscriptionId, onClose }: StartJobProps) {
       onClose={onClose}
     />
   );
-}
-
-function statusOption(value: 'FAILURE' | 'PENDING') {
-  return { value, name: messages.deliveryStatuses[value] };
 }

@@ -32,13 +32,13 @@ import { erasuresWords as words } from './messages.ts';
 
 const ERASURES: Pick<JobFilter, 'kinds'> = { kinds: ['ERASURE'] };
 
-const names = messages.columns;
+const columnNames = messages.columns;
 const COLUMNS: readonly Column<ErasureRowFragment>[] = [
-  { key: 'created', header: names.created, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
-  { key: 'status', header: names.status, width: '112px', cell: ({ status }) => <Status status={status} /> },
+  { key: 'created', header: columnNames.created, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  { key: 'status', header: columnNames.status, width: '112px', cell: ({ status }) => <Status status={status} /> },
   {
     key: 'tenant',
-    header: names.tenant,
+    header: columnNames.tenant,
     width: 'minmax(88px, 1fr)',
     cell: ({ tenant }) => <code>{visibleLine(tenant)}</code>,
   },
@@ -89,7 +89,6 @@ export function ErasuresPage() {
       rowOf: ({ jobChanges }) => jobChanges.erasure,
       keyOf: ({ id }) => id,
       orderKeyOf: ({ createdAt }) => createdAt,
-      matches: () => true,
     }),
   });
   return (
@@ -117,13 +116,7 @@ export function ErasuresPage() {
       >
         {(erasure) => <Details erasure={erasure} onClose={close} />}
       </OpenRow>
-      {isErasing && (
-        <EraseTenant
-          tenant={filter.tenant ?? ''}
-          onClose={() => setErasing(false)}
-          onStarted={() => setErasing(false)}
-        />
-      )}
+      {isErasing && <EraseTenant tenant={filter.tenant ?? ''} onClose={() => setErasing(false)} />}
     </>
   );
 }
@@ -134,12 +127,12 @@ function Details({ erasure, onClose }: { readonly erasure: ErasureRowFragment; r
     <Dialog title={visibleLine(tenant)} onClose={onClose}>
       <Facts
         facts={[
-          { name: names.status, value: <Status status={status} /> },
-          { name: names.created, value: <ExactTime at={createdAt} /> },
+          { name: columnNames.status, value: <Status status={status} /> },
+          { name: columnNames.created, value: <ExactTime at={createdAt} /> },
           completedAt != null && { name: words.ended, value: <ExactTime at={completedAt} /> },
           { name: words.rows, value: count(deletedRowCount) },
           { name: words.jetStream, value: count(deletedMessageCount) },
-          { name: names.id, value: <Id value={id} length={40} /> },
+          { name: columnNames.id, value: <Id value={id} length={40} /> },
         ]}
       />
       <div>
@@ -154,16 +147,16 @@ function Details({ erasure, onClose }: { readonly erasure: ErasureRowFragment; r
   );
 }
 
-type EraseTenantProps = { readonly tenant: string; readonly onClose: () => void; readonly onStarted: () => void };
+type EraseTenantProps = { readonly tenant: string; readonly onClose: () => void };
 
 /** The name is typed twice: an erasure cannot be undone. */
-function EraseTenant({ tenant: initial, onClose, onStarted }: EraseTenantProps) {
+function EraseTenant({ tenant: initial, onClose }: EraseTenantProps) {
   const action = useAction(EraseTenantDocument, (data) => data.eraseTenant);
   const { values, field, state } = useForm({ tenant: initial, again: '' }, action);
   const name = values.tenant.trim();
   const isDisabled = action.isRunning || name === '' || values.again.trim() !== name;
   const erase = async () => {
-    if ((await action.run({ tenant: name })) !== undefined) onStarted();
+    if ((await action.run({ tenant: name })) !== undefined) onClose();
   };
   return (
     <Dialog title={words.erase} onClose={onClose}>

@@ -1,3 +1,5 @@
+import { isObject } from '../ui/json-text.ts';
+
 const MAX_DEPTH = 8;
 /** With more members, the names of an object count as data, such as the ids of a map, and are not part of the schema. */
 const MAX_PROPERTIES = 100;
@@ -42,8 +44,4 @@ function typeOf(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'array';
   return Number.isInteger(value) ? 'integer' : typeof value;
-}
-
-function isObject(value: unknown): value is Schema {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

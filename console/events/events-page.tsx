@@ -13,27 +13,27 @@ import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { liveRows, usePages } from '../ui/use-pages.ts';
 import { shortened, visibleLine } from '../ui/visible-text.ts';
-import { eventsWords } from './messages.ts';
+import { eventsWords as words } from './messages.ts';
 
-const words = messages.columns;
+const columnNames = messages.columns;
 const COLUMNS: readonly Column<EventRowFragment>[] = [
-  { key: 'created', header: words.created, width: '96px', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  { key: 'created', header: columnNames.created, width: '96px', cell: ({ createdAt }) => <Time at={createdAt} /> },
   {
     key: 'type',
-    header: words.type,
+    header: columnNames.type,
     width: 'minmax(120px, 1fr)',
     cell: ({ type }) => <code>{visibleLine(type)}</code>,
   },
   {
     key: 'id',
-    header: words.id,
+    header: columnNames.id,
     width: 'minmax(120px, 1fr)',
     from: 520,
     cell: ({ id }) => <code title={visibleLine(id)}>{shortened(visibleLine(id), 40)}</code>,
   },
   {
     key: 'tenant',
-    header: words.tenant,
+    header: columnNames.tenant,
     width: 'minmax(72px, 180px)',
     from: 420,
     cell: ({ tenant }) => visibleLine(tenant),
@@ -57,25 +57,23 @@ export function EventsPage() {
       rowOf: ({ eventLog }) => eventLog.event,
       keyOf,
       orderKeyOf: ({ createdAt }) => createdAt,
-      matches: () => true,
     }),
   });
-  const texts = eventsWords;
   return (
     <>
-      <PageTitle title={texts.title}>
+      <PageTitle title={words.title}>
         <SearchField label={messages.typeFilter} value={type} onChange={(text) => setParams({ type: text })} />
       </PageTitle>
       <PagedGrid
-        label={texts.label}
+        label={words.label}
         columns={columns}
         pages={pages}
         rowKey={keyOf}
         onOpen={(row) => navigate(paths.event(row.tenant, row.id))}
         empty={
           type === '' ? (
-            <EmptyState title={texts.empty} command={PUBLISH_EXAMPLE}>
-              {texts.emptyHint}
+            <EmptyState title={words.empty} command={PUBLISH_EXAMPLE}>
+              {words.emptyHint}
             </EmptyState>
           ) : (
             <EmptyState title={messages.noMatch} />

@@ -1,3 +1,4 @@
+import { isObject } from '../ui/json-text.ts';
 import { eventWords as words } from './messages.ts';
 
 /** `filter.user.age.$gt` as `user.age $gt`: the path in the data, and the condition. */
@@ -30,10 +31,9 @@ function placeIn(data: unknown, names: readonly string[]): string {
   const found: string[] = [];
   let value = data;
   for (const name of names) {
-    if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, name)) break;
+    if (!isObject(value) || !Object.hasOwn(value, name)) break;
     found.push(name);
-    // `as`: an object, as checked above.
-    value = (value as Record<string, unknown>)[name];
+    value = value[name];
   }
   return found.join('.');
 }

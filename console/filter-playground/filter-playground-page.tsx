@@ -31,7 +31,7 @@ import styles from './filter-playground-page.module.css';
 import { filterPlaygroundWords as words } from './messages.ts';
 import { SaveFilter } from './save-filter.tsx';
 
-const names = messages.columns;
+const columnNames = messages.columns;
 
 const COLUMNS: readonly Column<EventResult>[] = [
   {
@@ -52,14 +52,14 @@ const COLUMNS: readonly Column<EventResult>[] = [
   },
   {
     key: 'type',
-    header: names.type,
+    header: columnNames.type,
     width: 'minmax(88px, 1fr)',
     from: 420,
     cell: ({ event }) => <code>{visibleLine(event.type)}</code>,
   },
   {
     key: 'created',
-    header: names.created,
+    header: columnNames.created,
     width: '84px',
     align: 'end',
     from: 560,

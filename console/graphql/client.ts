@@ -15,44 +15,48 @@ export type Clients = {
   readonly live: LiveClient;
 };
 
-/** Types without an id are cached as a part of their parent object. */
-const NONE = () => null;
+/** Types without an id. The cache keeps them as a part of their parent object, like the types of pages. */
 const EMBEDDED = [
+  'AttemptTiming',
+  'AuditActor',
   'Circuit',
-  'SigningSecretUsage',
+  'ConsideredSubscription',
+  'DeliverEventsPayload',
+  'DeliveryCounts',
   'DeliveryStats',
   'DeliveryStatsBucket',
-  'ResponseTimes',
-  'InputProblem',
-  'DeliveryCounts',
   'DeliveryStatsGroup',
-  'SubscriptionHealth',
-  'AttemptTiming',
-  'TestFilterEventResult',
-  'TenantFigures',
-  'DeliverEventsPayload',
-  'AuditActor',
   'EventTypeTrial',
+  'InputProblem',
   'RejectedSample',
   'ReplaySkips',
+  'ResponseTimes',
+  'SearchResult',
   'Server',
   'ServerHealth',
   'ServerHealthPart',
   'SignatureFailure',
+  'SigningSecretUsage',
+  'SubscriptionHealth',
+  'TenantFigures',
+  'TestFilterEventResult',
+  'TestFilterResult',
   'VerifySignatureResult',
 ];
-const PAGES = [
+/** Types whose rows are read in pages. */
+const PAGED = [
+  'ApiKey',
   'Attempt',
   'AuditEntry',
-  'DeliveryJob',
-  'Erasure',
-  'ApiKey',
   'ConsideredSubscription',
   'Delivery',
+  'DeliveryJob',
+  'Erasure',
   'Event',
   'EventType',
   'RejectedEvent',
   'Replay',
+  'WebhookSubscription',
 ];
 
 /** The clients of one person, with the current token. Another person gets new clients, so no cached answer is shared. */
@@ -88,11 +92,7 @@ export function createClients(getKey: () => string): Clients {
             Event: ({ tenant, id }) =>
               typeof tenant === 'string' && typeof id === 'string' ? `${tenant}\n${id}` : null,
             EventType: ({ name }) => (typeof name === 'string' ? name : null),
-            ...Object.fromEntries(connectionTypes().map((name) => [name, NONE])),
-            ...Object.fromEntries(EMBEDDED.map((name) => [name, NONE])),
-            ConsideredSubscription: NONE,
-            TestFilterResult: NONE,
-            SearchResult: NONE,
+            ...keysOfEmbedded(),
             Tenant: ({ name }) => (typeof name === 'string' ? name : null),
           },
         }),
@@ -115,6 +115,7 @@ export function createClients(getKey: () => string): Clients {
   return { urql, live };
 }
 
-function connectionTypes(): string[] {
-  return [...PAGES, 'WebhookSubscription'].flatMap((name) => [`${name}Connection`, `${name}Edge`]).concat('PageInfo');
+function keysOfEmbedded() {
+  const ofPages = PAGED.flatMap((name) => [`${name}Connection`, `${name}Edge`]);
+  return Object.fromEntries([...EMBEDDED, ...ofPages, 'PageInfo'].map((name) => [name, () => null]));
 }

@@ -25,11 +25,11 @@ import { CreateKey } from './create-key.tsx';
 import styles from './keys-page.module.css';
 import { keysWords as words } from './messages.ts';
 
-const names = messages.columns;
+const columnNames = messages.columns;
 const COLUMNS: readonly Column<KeyRowFragment>[] = [
   {
     key: 'state',
-    header: names.status,
+    header: columnNames.status,
     width: '92px',
     cell: (row) => <State apiKey={row} />,
   },
@@ -37,7 +37,7 @@ const COLUMNS: readonly Column<KeyRowFragment>[] = [
   { key: 'scope', header: words.scope, width: 'minmax(110px, 150px)', cell: ({ scope }) => <code>{scope}</code> },
   {
     key: 'tenant',
-    header: names.tenant,
+    header: columnNames.tenant,
     width: 'minmax(72px, 180px)',
     from: 520,
     cell: ({ tenant }) => (tenant == null ? words.everyTenant : visibleLine(tenant)),
@@ -52,7 +52,7 @@ const COLUMNS: readonly Column<KeyRowFragment>[] = [
   },
   {
     key: 'created',
-    header: names.created,
+    header: columnNames.created,
     width: '92px',
     align: 'end',
     from: 760,
@@ -104,7 +104,7 @@ export function KeysPage() {
     <>
       <PageTitle title={words.title}>
         <Segments
-          label={names.status}
+          label={columnNames.status}
           value={includeRevoked ? 'yes' : ''}
           onChange={(revoked) => setParams({ revoked })}
           options={[
@@ -160,13 +160,13 @@ function Details({ apiKey, onClose, onRevoke }: DetailsProps) {
     <Dialog title={visibleLine(name)} onClose={onClose}>
       <Facts
         facts={[
-          { name: names.status, value: <State apiKey={apiKey} /> },
+          { name: columnNames.status, value: <State apiKey={apiKey} /> },
           { name: words.scope, value: <code>{scope}</code> },
-          { name: names.tenant, value: tenant == null ? words.everyTenant : visibleLine(tenant) },
-          { name: names.created, value: <ExactTime at={createdAt} /> },
+          { name: columnNames.tenant, value: tenant == null ? words.everyTenant : visibleLine(tenant) },
+          { name: columnNames.created, value: <ExactTime at={createdAt} /> },
           { name: words.lastUsed, value: lastUsedAt == null ? words.never : <ExactTime at={lastUsedAt} /> },
           revokedAt != null && { name: words.revoked, value: <ExactTime at={revokedAt} /> },
-          { name: names.id, value: <Id value={id} length={40} /> },
+          { name: columnNames.id, value: <Id value={id} length={40} /> },
         ]}
       />
       <div className={styles.actions}>

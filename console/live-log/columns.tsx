@@ -12,29 +12,29 @@ import type { FilterKey, KnownValues } from './filter.ts';
 import styles from './live-log-page.module.css';
 import type { LogRow } from './live-log-store.ts';
 
-const words = messages.columns;
+const columnNames = messages.columns;
 
 /** Width of a phone in pixels. On narrower screens, milliseconds would leave no space for the outcome. */
 const NARROW = 420;
 
 export const COLUMNS: readonly Column<LogRow>[] = [
-  { key: 'time', header: words.time, width: '92px', from: NARROW, cell: (row) => <Clock at={row.startedAt} /> },
+  { key: 'time', header: columnNames.time, width: '92px', from: NARROW, cell: (row) => <Clock at={row.startedAt} /> },
   {
     key: 'shortTime',
-    header: words.time,
+    header: columnNames.time,
     width: '60px',
     below: NARROW,
     cell: (row) => <Clock at={row.startedAt} isShort />,
   },
   {
     key: 'outcome',
-    header: words.outcome,
+    header: columnNames.outcome,
     width: 'minmax(128px, 168px)',
     cell: (row) => <AttemptOutcome {...row} />,
   },
   {
     key: 'type',
-    header: words.type,
+    header: columnNames.type,
     width: 'minmax(88px, 1fr)',
     cell: (row) => (
       <span className={styles.type} title={visibleLine(row.eventType)}>
@@ -45,23 +45,30 @@ export const COLUMNS: readonly Column<LogRow>[] = [
   },
   {
     key: 'endpoint',
-    header: words.endpoint,
+    header: columnNames.endpoint,
     width: 'minmax(160px, 2fr)',
     from: 620,
     cell: (row) => <Endpoint url={row.url} />,
   },
   {
     key: 'tenant',
-    header: words.tenant,
+    header: columnNames.tenant,
     width: 'minmax(72px, 112px)',
     from: 760,
     cell: (row) => visibleLine(row.tenant),
   },
-  { key: 'attempt', header: words.attempt, width: '56px', align: 'end', from: 900, cell: (row) => row.number },
-  { key: 'ms', header: words.ms, width: '56px', align: 'end', from: 520, cell: (row) => count(row.responseTimeMs) },
+  { key: 'attempt', header: columnNames.attempt, width: '56px', align: 'end', from: 900, cell: (row) => row.number },
+  {
+    key: 'ms',
+    header: columnNames.ms,
+    width: '56px',
+    align: 'end',
+    from: 520,
+    cell: (row) => count(row.responseTimeMs),
+  },
   {
     key: 'size',
-    header: words.size,
+    header: columnNames.size,
     width: '64px',
     align: 'end',
     from: 980,

@@ -9,7 +9,7 @@ import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
-import { useUrlParams } from '../shell/use-url-params.ts';
+import { readOneOf, useUrlParams } from '../shell/use-url-params.ts';
 import { CopyButton } from '../ui/copy.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Facts } from '../ui/facts.tsx';
@@ -27,12 +27,12 @@ import { visibleLine, visibleText } from '../ui/visible-text.ts';
 import { rejectedEventsWords as words } from './messages.ts';
 import { mismatchOf } from './mismatch.ts';
 
-const names = messages.columns;
+const columnNames = messages.columns;
 const COLUMNS: readonly Column<RejectedRowFragment>[] = [
-  { key: 'created', header: names.time, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  { key: 'created', header: columnNames.time, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
   {
     key: 'reason',
-    header: names.reason,
+    header: columnNames.reason,
     width: 'minmax(120px, 200px)',
     cell: ({ reason }) => <Mark tone="failure">{words.reasons[reason]}</Mark>,
   },
@@ -51,14 +51,14 @@ const COLUMNS: readonly Column<RejectedRowFragment>[] = [
   },
   {
     key: 'tenant',
-    header: names.tenant,
+    header: columnNames.tenant,
     width: 'minmax(72px, 140px)',
     from: 760,
     cell: ({ tenant }) => (tenant == null ? messages.none : visibleLine(tenant)),
   },
   {
     key: 'size',
-    header: names.size,
+    header: columnNames.size,
     width: '80px',
     align: 'end',
     from: 900,
@@ -70,7 +70,7 @@ const COLUMNS: readonly Column<RejectedRowFragment>[] = [
 export function RejectedEventsPage() {
   const columns = useTenantColumns(COLUMNS);
   const [params, setParams] = useUrlParams();
-  const reason = readReason(params.get('reason'));
+  const reason = readOneOf(Object.values(RejectionReason), params.get('reason'));
   const open = params.get('event');
   const close = () => setParams({ event: undefined });
   const filter = { ...useTenantFilter(params.get('tenant')), ...(reason !== undefined && { reasons: [reason] }) };
@@ -84,14 +84,13 @@ export function RejectedEventsPage() {
       rowOf: ({ rejectedEventLog }) => rejectedEventLog.rejectedEvent,
       keyOf: ({ id }) => id,
       orderKeyOf: ({ createdAt }) => createdAt,
-      matches: () => true,
     }),
   });
   return (
     <>
       <PageTitle title={words.title}>
         <FilterSelect
-          label={names.reason}
+          label={columnNames.reason}
           value={reason ?? ''}
           onChange={(value) => setParams({ reason: value })}
           options={[
@@ -130,9 +129,9 @@ function RejectedEvent({ event, onClose }: { readonly event: RejectedRowFragment
       <Facts
         facts={[
           { name: words.subject, value: <code>{visibleLine(event.subject)}</code> },
-          event.tenant != null && { name: names.tenant, value: visibleLine(event.tenant) },
+          event.tenant != null && { name: columnNames.tenant, value: visibleLine(event.tenant) },
           { name: words.size, value: bytes(event.sizeBytes) },
-          { name: names.time, value: <ExactTime at={event.createdAt} /> },
+          { name: columnNames.time, value: <ExactTime at={event.createdAt} /> },
         ]}
       />
       {mismatch !== undefined && (
@@ -144,8 +143,4 @@ function RejectedEvent({ event, onClose }: { readonly event: RejectedRowFragment
       <CopyButton text={JSON.stringify(event, undefined, 2)}>{messages.copyJson}</CopyButton>
     </Dialog>
   );
-}
-
-function readReason(text: string | null): RejectionReason | undefined {
-  return Object.values(RejectionReason).find((reason) => reason === text);
 }

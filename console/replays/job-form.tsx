@@ -1,4 +1,5 @@
 import { type ReactNode, useState } from 'react';
+import type { DeliveryStatus } from '../generated/graphql.ts';
 import type { Action } from '../graphql/use-action.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
@@ -16,7 +17,8 @@ type JobFormProps<Job extends Counted> = {
   /** The text of the button after the deliveries were counted. */
   readonly startCounted: (deliveries: number) => string;
   readonly kind?: 'primary' | 'danger';
-  readonly statuses: readonly { readonly value: string; readonly name: string }[];
+  /** The statuses to choose from; an empty one means all. */
+  readonly statuses: readonly (DeliveryStatus | '')[];
   readonly initial: Omit<JobFormValues, 'hours'>;
   /** Shown if no delivery was counted. */
   readonly noneHint?: string;
@@ -63,7 +65,14 @@ export function JobForm<Job extends Counted>(props: JobFormProps<Job>) {
       >
         <p>{hint}</p>
         {isAdmin && <TextField {...field('tenant', 'filter.tenant')} label={messages.columns.tenant} />}
-        <SelectField {...field('status', 'filter.statuses')} label={messages.columns.status} options={statuses} />
+        <SelectField
+          {...field('status', 'filter.statuses')}
+          label={messages.columns.status}
+          options={statuses.map((value) => ({
+            value,
+            name: value === '' ? words.all : messages.deliveryStatuses[value],
+          }))}
+        />
         <SelectField
           {...field('hours', 'filter.from')}
           label={words.period}

@@ -26,10 +26,15 @@ import { StartReplay } from './start-replay.tsx';
 
 const REPLAYS: Pick<JobFilter, 'kinds'> = { kinds: ['REPLAY'] };
 
-const names = messages.columns;
+const columnNames = messages.columns;
 const COLUMNS: readonly Column<ReplayRowFragment>[] = [
-  { key: 'created', header: names.created, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
-  { key: 'status', header: names.status, width: '112px', cell: ({ status }) => <ReplayOutcome status={status} /> },
+  { key: 'created', header: columnNames.created, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  {
+    key: 'status',
+    header: columnNames.status,
+    width: '112px',
+    cell: ({ status }) => <ReplayOutcome status={status} />,
+  },
   {
     key: 'filter',
     header: words.deliveries,
@@ -48,7 +53,7 @@ const COLUMNS: readonly Column<ReplayRowFragment>[] = [
   },
   {
     key: 'tenant',
-    header: names.tenant,
+    header: columnNames.tenant,
     width: 'minmax(72px, 180px)',
     from: 760,
     cell: ({ tenant }) => visibleLine(tenant),
@@ -73,7 +78,6 @@ export function ReplaysPage() {
       rowOf: ({ jobChanges }) => jobChanges.replay,
       keyOf: ({ id }) => id,
       orderKeyOf: ({ createdAt }) => createdAt,
-      matches: () => true,
     }),
   });
   return (

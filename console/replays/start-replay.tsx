@@ -1,7 +1,6 @@
 import { useLocation } from 'wouter';
 import { StartReplayDocument } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
-import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { CountedReplay } from './counted-replay.tsx';
 import { JobForm } from './job-form.tsx';
@@ -26,7 +25,7 @@ export function StartReplay(props: StartReplayProps) {
       title={words.start}
       hint={words.startHint}
       startCounted={words.startCounted}
-      statuses={[...(['FAILURE', 'CANCELLED', 'SUCCESS'] as const).map(statusOption), { value: '', name: words.all }]}
+      statuses={['FAILURE', 'CANCELLED', 'SUCCESS', '']}
       initial={{ tenant, subscription: subscriptionId, types, status, rate: '50' }}
       noneHint={words.noneHint}
       action={action}
@@ -36,8 +35,4 @@ export function StartReplay(props: StartReplayProps) {
       onClose={onClose}
     />
   );
-}
-
-function statusOption(value: 'FAILURE' | 'CANCELLED' | 'SUCCESS') {
-  return { value, name: messages.deliveryStatuses[value] };
 }

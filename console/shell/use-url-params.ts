@@ -24,3 +24,8 @@ export function useUrlParams(): readonly [URLSearchParams, (change: Change) => v
   );
   return [params, change];
 }
+
+/** The value that a parameter names; undefined if it is none of them. */
+export function readOneOf<Value extends string>(values: readonly Value[], text: string | null): Value | undefined {
+  return values.find((value) => value === text);
+}

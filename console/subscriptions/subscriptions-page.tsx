@@ -27,17 +27,17 @@ import { subscriptionsWords as words } from './messages.ts';
 import { readState, STATES, subscriptionMatches } from './subscription-filter.ts';
 import { SubscriptionState } from './subscription-state.tsx';
 
-const names = messages.columns;
+const columnNames = messages.columns;
 const COLUMNS: readonly Column<SubscriptionRowFragment>[] = [
   {
     key: 'state',
-    header: names.status,
+    header: columnNames.status,
     width: 'minmax(110px, 272px)',
     cell: (row) => <SubscriptionState subscription={row} />,
   },
   {
     key: 'endpoint',
-    header: names.endpoint,
+    header: columnNames.endpoint,
     width: 'minmax(140px, 2fr)',
     cell: ({ url }) => <Endpoint url={url} />,
   },
@@ -57,7 +57,7 @@ const COLUMNS: readonly Column<SubscriptionRowFragment>[] = [
   },
   {
     key: 'tenant',
-    header: names.tenant,
+    header: columnNames.tenant,
     width: 'minmax(72px, 112px)',
     from: 760,
     cell: ({ tenant }) => visibleLine(tenant),
@@ -107,14 +107,18 @@ export function SubscriptionsPage() {
     <>
       <PageTitle title={words.title}>
         {params.has('tenant') && ofTenant.tenant !== undefined && (
-          <FilterChip name={names.tenant} value={ofTenant.tenant} onRemove={() => setParams({ tenant: undefined })} />
+          <FilterChip
+            name={columnNames.tenant}
+            value={ofTenant.tenant}
+            onRemove={() => setParams({ tenant: undefined })}
+          />
         )}
         {eventType !== null && (
-          <FilterChip name={names.type} value={eventType} onRemove={() => setParams({ type: undefined })} />
+          <FilterChip name={columnNames.type} value={eventType} onRemove={() => setParams({ type: undefined })} />
         )}
         <SearchField label={words.search} value={search} onChange={(text) => setParams({ search: text })} />
         <Segments
-          label={names.status}
+          label={columnNames.status}
           value={state}
           onChange={(next) => setParams({ state: next })}
           options={[

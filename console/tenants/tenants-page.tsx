@@ -84,7 +84,6 @@ export function TenantsPage() {
       rowOf: ({ tenantChanges }) => tenantChanges.tenant,
       keyOf: ({ name }) => name,
       orderKeyOf: ({ name }) => name,
-      matches: () => true,
       isAscending: true,
     }),
   });

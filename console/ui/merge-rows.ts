@@ -5,8 +5,8 @@ export type RowRules<Row> = {
   readonly orderKeyOf: (row: Row) => string;
   /** Whether the list begins with the least text. */
   readonly isAscending?: boolean;
-  /** Whether a changed row belongs to the list. */
-  readonly matches: (row: Row) => boolean;
+  /** Whether a changed row belongs to the list. Left out: each one does. */
+  readonly matches?: (row: Row) => boolean;
 };
 
 type Merge<Row> = RowRules<Row> & {
@@ -18,7 +18,7 @@ type Merge<Row> = RowRules<Row> & {
 
 /** The rows in their order, after changes: known rows keep their place, those that do not match any more are left out, new ones are inserted. */
 export function mergeRows<Row>(rows: readonly Row[], options: Merge<Row>): readonly Row[] {
-  const { changes, hasMore, keyOf, orderKeyOf, matches, isAscending = false } = options;
+  const { changes, hasMore, keyOf, orderKeyOf, matches = () => true, isAscending = false } = options;
   const order = (one: Row, other: Row) => compare(orderKeyOf(one), orderKeyOf(other)) * (isAscending ? 1 : -1);
   if (changes.size === 0) return rows;
   const unknown = new Map(changes);

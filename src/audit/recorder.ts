@@ -1,7 +1,8 @@
 import type { Viewer } from '../auth/viewer.ts';
 import type { AuditActorKind } from '../generated/prisma/enums.ts';
+import { isObject } from '../lib/json.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
-import type { ChangeRecorder, Queryable } from '../postgres/client.ts';
+import type { MutationRecorder, Queryable } from '../postgres/client.ts';
 import { differences, readSnapshot, type Snapshot } from './objects.ts';
 
 /** One call of a mutation. */
@@ -16,10 +17,10 @@ export type MutationCall = {
 };
 
 /**
- * Writes one row of the audit log for a call of a mutation, in the transaction that changes something (`change` and
- * `changeWithPrisma` in postgres/client.ts). A call whose transaction is rolled back leaves no row.
+ * Writes one row of the audit log for a call of a mutation, in the transaction that changes something (`mutate` and
+ * `mutateWithPrisma` in postgres/client.ts). A call whose transaction is rolled back leaves no row.
  */
-export class AuditRecorder implements ChangeRecorder {
+export class AuditRecorder implements MutationRecorder {
   readonly #call: MutationCall;
   /** The id of the row. All transactions of the call use the same id, so that the call has one row. */
   readonly #id: string;
@@ -37,6 +38,7 @@ export class AuditRecorder implements ChangeRecorder {
   }
 
   async end(db: Queryable, result: unknown): Promise<void> {
+    if (this.#isOmitted) return;
     const { mutation, objectType, viewer } = this.#call;
     const objectId = objectIdOf(this.#call, result);
     const after = await this.#read(db, objectId);
@@ -58,9 +60,9 @@ export class AuditRecorder implements ChangeRecorder {
     this.#isWritten = true;
   }
 
-  /** Records a mutation that has changed something outside a transaction of `change`. */
+  /** Records a mutation that has changed something outside a transaction of `mutate`. */
   async finish(db: Queryable, result: unknown): Promise<void> {
-    if (!this.#isWritten && !this.#isOmitted) await this.end(db, result);
+    if (!this.#isWritten) await this.end(db, result);
   }
 
   omit(): void {
@@ -109,8 +111,6 @@ function objectIdOf({ objectType, args }: MutationCall, result: unknown): string
 
 /** A member of an object from GraphQL or Prisma; undefined if it is not a string. */
 function textIn(value: unknown, name: string): string | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  // `as`: a member of any object may be read.
-  const member = (value as Readonly<Record<string, unknown>>)[name];
+  const member = isObject(value) ? value[name] : undefined;
   return typeof member === 'string' ? member : undefined;
 }

@@ -3,11 +3,11 @@ import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { ApiKey, ApiKeyScope } from '../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
-import { InFlight } from '../lib/loop.ts';
+import { InFlight } from '../lib/in-flight.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
 import { Batcher } from '../postgres/batcher.ts';
-import { changeWithPrisma, type Database, type Queryable } from '../postgres/client.ts';
-import { isTenant, type Viewer } from './viewer.ts';
+import { type Database, mutateWithPrisma, type Queryable } from '../postgres/client.ts';
+import { problemOfTenant, type Viewer } from './viewer.ts';
 
 /** The row, and the key itself, which cannot be read later. */
 export type IssuedApiKey = { readonly apiKey: ApiKey; readonly key: string };
@@ -22,11 +22,11 @@ const MAX_NAME_LENGTH = 200;
 
 /** Throws InvalidInputError. */
 export async function issueApiKey(database: Database, { name, scope, tenant }: Input): Promise<IssuedApiKey> {
-  const problems = findProblems({ name, scope, tenant });
+  const problems = problemsOfApiKey({ name, scope, tenant });
   if (problems.length > 0) throw new InvalidInputError(problems);
   const key = generateSecret('whk_');
   const id = uuid7(database.clock.now());
-  const apiKey = await changeWithPrisma(database, (transaction) =>
+  const apiKey = await mutateWithPrisma(database, (transaction) =>
     transaction.apiKey.create({
       // A copy, because Prisma requires bytes in a buffer of their own.
       data: { id, name, scope, tenant: tenant ?? null, keyHash: new Uint8Array(hashApiKey(key)) },
@@ -40,7 +40,7 @@ export async function revokeApiKey(database: Database, id: string): Promise<ApiK
   if (!isUuid(id)) throw new NotFoundError('API key');
   const where = { id, kind: 'KEY' } as const;
   const revokedAt = new Date(database.clock.now());
-  return changeWithPrisma(database, async (transaction) => {
+  return mutateWithPrisma(database, async (transaction) => {
     await transaction.apiKey.updateMany({ where: { ...where, revokedAt: null }, data: { revokedAt } });
     const apiKey = await transaction.apiKey.findFirst({ where });
     if (apiKey === null) throw new NotFoundError('API key');
@@ -48,21 +48,21 @@ export async function revokeApiKey(database: Database, id: string): Promise<ApiK
   });
 }
 
-function findProblems({ name, scope, tenant }: Input): InputProblem[] {
+function problemsOfApiKey({ name, scope, tenant }: Input): InputProblem[] {
   const problems: InputProblem[] = [];
   if (name.trim() === '' || name.length > MAX_NAME_LENGTH || /\p{Cc}/u.test(name)) {
     const message = `must be 1 to ${MAX_NAME_LENGTH} characters, none of them a control character`;
     problems.push({ path: 'name', message });
   }
-  const problem = findTenantProblem(scope, tenant);
+  const problem = problemOfKeyTenant(scope, tenant);
   if (problem !== undefined) problems.push({ path: 'tenant', message: problem });
   return problems;
 }
 
-function findTenantProblem(scope: ApiKeyScope, tenant: string | null | undefined): string | undefined {
+function problemOfKeyTenant(scope: ApiKeyScope, tenant: string | null | undefined): string | undefined {
   if (tenant == null) return scope === 'ADMIN' || scope === 'PUBLISH' ? undefined : `is required with ${scope}`;
   if (scope === 'ADMIN') return 'must be absent with ADMIN, which is for every tenant';
-  return isTenant(tenant) ? undefined : 'must be 1 to 64 letters, digits, _ or -';
+  return problemOfTenant(tenant);
 }
 
 /** API keys, tokens of sessions, and one-time codes of sessions. Scanners for leaked secrets recognise the prefixes. */
@@ -141,7 +141,7 @@ function viewerOf(row: FoundApiKey): Viewer | undefined {
           session: kind,
           subject: name === '' ? undefined : name,
           // Sessions that a console session creates end with the key, not with the console session.
-          ...(kind === 'CONSOLE' && { issuer: row.issuer ?? undefined }),
+          issuer: kind === 'CONSOLE' ? (row.issuer ?? undefined) : undefined,
           expiresAt: row.expiresAt ?? new Date(0),
           hidesPayloads: row.hidesPayloads,
           subscriptionIds: row.subscriptionIds ?? undefined,

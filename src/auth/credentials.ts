@@ -1,11 +1,11 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Logger } from 'pino';
-import { InFlight } from '../lib/loop.ts';
+import { InFlight } from '../lib/in-flight.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import type { Database } from '../postgres/client.ts';
 import type { Clock } from '../postgres/clock.ts';
 import { failureLevel } from '../postgres/errors.ts';
-import { ChangeListener } from '../postgres/listener.ts';
+import { NotificationListener } from '../postgres/listener.ts';
 import { ApiKeyLookup, type ApiKeyUse, createApiKeyUse, isApiKey, liveApiKeys } from './api-keys.ts';
 import { createVerifyJwt, type JwtConfig } from './jwt.ts';
 import type { Viewer } from './viewer.ts';
@@ -82,7 +82,7 @@ export class Credentials {
   readonly #adminIssuers: readonly string[];
   readonly #lookup: ApiKeyLookup;
   readonly #live = new LiveCredentials();
-  readonly #listener: ChangeListener;
+  readonly #listener: NotificationListener;
   readonly #use: ApiKeyUse;
   readonly #checks = new InFlight();
   #timer: NodeJS.Timeout | undefined;
@@ -105,10 +105,10 @@ export class Credentials {
       },
       verifyJwt: jwt && createVerifyJwt(jwt, log),
     });
-    this.#listener = new ChangeListener({
+    this.#listener = new NotificationListener({
       url: databaseUrl,
       log,
-      onNotice: { api_key_revoked: this.revoked },
+      onNotification: { api_key_revoked: this.revoked },
       onGap: () => {
         this.#lookup.forgetAll();
         void this.#checks.track(this.#check());

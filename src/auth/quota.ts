@@ -102,8 +102,8 @@ export const CPU_ESTIMATES_MS = {
   message: 0.1,
   /** Receiving; parsing is measured. */
   characterOfRequest: 0.000002,
-  valueOfAnswer: 0.002,
-  characterOfAnswer: 0.00001,
+  valueOfResponse: 0.002,
+  characterOfResponse: 0.00001,
 } as const;
 
 /** The account of a viewer's tenant; undefined for administrators, who have no limit. */

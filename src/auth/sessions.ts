@@ -1,9 +1,9 @@
 import type { ApiKey } from '../generated/prisma/client.ts';
 import { DomainError, type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
-import { changeWithPrisma, type Database, type Queryable } from '../postgres/client.ts';
+import { type Database, mutateWithPrisma, type Queryable } from '../postgres/client.ts';
 import { generateSecret, hashApiKey } from './api-keys.ts';
-import { isTenant, type Viewer } from './viewer.ts';
+import type { TenantOrProblem, Viewer } from './viewer.ts';
 
 // Sessions are rows of api_keys that expire, and that end when the key that created them is revoked. A session has one token
 // and a one-time code, which may be part of a link. Exchanging the code creates a new token and invalidates the first token.
@@ -37,16 +37,14 @@ export class TooManySessionsError extends DomainError {
   }
 }
 
-type Tenant = { readonly tenant: string | undefined; readonly tenantProblem?: string | undefined };
-
 /** Creates a session for the front end of a tenant. Throws an InvalidInputError or a TooManySessionsError. */
 export async function createPortalSession(
   database: Database,
   viewer: Viewer,
-  input: PortalSessionInput & Tenant,
+  input: PortalSessionInput & TenantOrProblem,
 ): Promise<IssuedSession> {
   const { scope, ttlSeconds, subject, locale } = input;
-  const problems = [...findProblems(input), ...(await problemsOfSubscriptions(database, input))];
+  const problems = [...problemsOfSession(input), ...(await problemsOfSubscriptions(database, input))];
   if (problems.length > 0) throw new InvalidInputError(problems);
   return issue(database, viewer, {
     kind: 'PORTAL',
@@ -97,19 +95,23 @@ async function issue(
     codeHash: new Uint8Array(hashApiKey(code)),
     codeExpiresAt: new Date(nowMs + CODE_TTL_MS),
   };
-  const row = await changeWithPrisma(database, (transaction) => transaction.apiKey.create({ data }));
+  const row = await mutateWithPrisma(database, (transaction) => transaction.apiKey.create({ data }));
   return { session: row, token, code };
 }
 
-function findProblems({ tenant, tenantProblem, ...input }: PortalSessionInput & Tenant): InputProblem[] {
-  const { scope, ttlSeconds, subject, locale } = input;
+function problemsOfSession({
+  tenantProblem,
+  scope,
+  ttlSeconds,
+  subject,
+  locale,
+}: PortalSessionInput & TenantOrProblem): InputProblem[] {
   const problem = (path: string, message: string | undefined) => (message === undefined ? [] : [{ path, message }]);
-  const problemOfName = isTenant(tenant ?? '') ? undefined : 'must be 1 to 64 letters, digits, _ or -';
   const isReading = scope === 'TENANT_READ' || scope === 'TENANT_WRITE';
   const hasTtl = ttlSeconds >= MIN_TTL_SECONDS && ttlSeconds <= MAX_TTL_SECONDS;
   const hasSubject = subject == null || (subject.length <= MAX_SUBJECT_LENGTH && !/\p{Cc}/u.test(subject));
   return [
-    ...problem('tenant', tenantProblem ?? (tenant === undefined ? 'is required' : problemOfName)),
+    ...problem('tenant', tenantProblem),
     ...problem('scope', isReading ? undefined : 'must be TENANT_READ or TENANT_WRITE'),
     ...problem('ttlSeconds', hasTtl ? undefined : `must be from ${MIN_TTL_SECONDS} to ${MAX_TTL_SECONDS}`),
     ...problem(
@@ -134,9 +136,9 @@ function isLocale(text: string): boolean {
 /** The problem is the same for an id of another tenant and for an id that does not exist. */
 async function problemsOfSubscriptions(
   { prisma }: Database,
-  { tenant, subscriptionIds }: PortalSessionInput & Tenant,
+  { tenant, subscriptionIds }: PortalSessionInput & TenantOrProblem,
 ): Promise<InputProblem[]> {
-  if (subscriptionIds == null || tenant === undefined || !isTenant(tenant)) return [];
+  if (subscriptionIds == null || tenant === undefined) return [];
   if (subscriptionIds.length === 0 || subscriptionIds.length > MAX_SUBSCRIPTION_IDS) {
     return [{ path: 'subscriptionIds', message: `must have 1 to ${MAX_SUBSCRIPTION_IDS} ids; absent means all` }];
   }
@@ -167,7 +169,8 @@ export async function exchangeCode(
     },
     data: { keyHash: new Uint8Array(hashApiKey(token)), codeHash: null, codeExpiresAt: null },
   });
-  if (session === undefined) throw new NotFoundError('code');
+  if (session === undefined)
+    throw new NotFoundError('code', 'it is unknown, was used, or is older than 60 s; request a new one');
   return { session, token };
 }
 
@@ -182,15 +185,19 @@ type SessionKey = {
 /** Revoking a revoked session changes nothing. Throws a NotFoundError. */
 export async function revokeSession(database: Database, key: SessionKey): Promise<ApiKey> {
   const { id, kind, tenant } = key;
-  if (!isUuid(id)) throw new NotFoundError('session');
+  if (!isUuid(id)) throw sessionNotFound();
   const where = { id, kind: kind ?? { not: 'KEY' as const }, ...(tenant !== undefined && { tenant }) } as const;
   const revokedAt = new Date(database.clock.now());
-  return changeWithPrisma(database, async (transaction) => {
+  return mutateWithPrisma(database, async (transaction) => {
     await transaction.apiKey.updateMany({ where: { ...where, revokedAt: null }, data: { revokedAt } });
     const session = await transaction.apiKey.findFirst({ where });
-    if (session === null) throw new NotFoundError('session');
+    if (session === null) throw sessionNotFound();
     return session;
   });
+}
+
+function sessionNotFound(): NotFoundError {
+  return new NotFoundError('session', 'check its id; a session that has ended is deleted and needs no revocation');
 }
 
 /** Deletes up to `limit` sessions that have expired or were revoked, and returns their number. */

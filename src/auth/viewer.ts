@@ -88,30 +88,37 @@ export function tenantScope(viewer: Viewer, requestedTenant?: string | null): st
 }
 
 /** Like tenantScope, but returns the problem, so that it can be reported with the other problems of an input. */
-export function readTenant(viewer: Viewer, requestedTenant: string | null | undefined): TenantOrProblem {
+export function readTenant(viewer: Viewer, requestedTenant: string | null | undefined): ScopeOrProblem {
   requireWholeTenant(viewer);
   return matchTenant(viewer, requestedTenant);
 }
 
-type TenantOrProblem = { readonly tenant: string | undefined; readonly tenantProblem?: string };
+type Problem = { readonly tenant: undefined; readonly tenantProblem: string };
+type ScopeOrProblem = { readonly tenant: string | undefined; readonly tenantProblem?: undefined } | Problem;
+/** A tenant that the viewer may use, or the reason why it may not. */
+export type TenantOrProblem = { readonly tenant: string; readonly tenantProblem?: undefined } | Problem;
+
+/** Like readTenant, for an input about one tenant: an administrator must name it. */
+export function readOneTenant(viewer: Viewer, requestedTenant: string | null | undefined): TenantOrProblem {
+  const { tenant, tenantProblem = 'is required' } = readTenant(viewer, requestedTenant);
+  return tenant === undefined ? { tenant, tenantProblem } : { tenant };
+}
 
 /** Like readTenant, but without requireWholeTenant: the caller must restrict itself to the subscriptions of a session. */
-export function matchTenant(viewer: Viewer, requestedTenant: string | null | undefined): TenantOrProblem {
-  if (viewer.scope === 'ADMIN') return { tenant: requestedTenant ?? undefined };
+export function matchTenant(viewer: Viewer, requestedTenant: string | null | undefined): ScopeOrProblem {
   const tenant = viewer.tenant ?? requestedTenant ?? undefined;
-  if (tenant === undefined) return { tenant, tenantProblem: 'is required' };
+  if (tenant === undefined) return viewer.scope === 'ADMIN' ? { tenant } : { tenant, tenantProblem: 'is required' };
   if (requestedTenant != null && requestedTenant !== tenant) {
     return { tenant: undefined, tenantProblem: 'is not the one your credentials belong to' };
   }
-  return { tenant };
+  const tenantProblem = problemOfTenant(tenant);
+  return tenantProblem === undefined ? { tenant } : { tenant: undefined, tenantProblem };
 }
 
-/** The result of tenantScope as a condition on a table with tenants. Throws an InvalidInputError for an invalid name. */
+/** The result of tenantScope as a condition on a table with tenants. */
 export function tenantWhere(viewer: Viewer, requestedTenant?: string | null): { readonly tenant?: string } {
   const tenant = tenantScope(viewer, requestedTenant);
-  if (tenant === undefined) return {};
-  if (!isTenant(tenant)) throw new InvalidInputError([{ path: 'tenant', message: 'is not the name of a tenant' }]);
-  return { tenant };
+  return tenant === undefined ? {} : { tenant };
 }
 
 /** The webhook subscriptions that the viewer may see, as a condition on their table. */
@@ -140,4 +147,9 @@ const TENANT = /^[A-Za-z0-9_-]{1,64}$/;
 /** Whether `text` is a tenant's name: `[A-Za-z0-9_-]{1,64}`. */
 export function isTenant(text: string): boolean {
   return TENANT.test(text);
+}
+
+/** Returns the reason why the text is no tenant's name; undefined if it is one, or if there is no text. */
+export function problemOfTenant(text: string | null | undefined): string | undefined {
+  return text == null || isTenant(text) ? undefined : 'must be 1 to 64 letters, digits, _ or -';
 }

@@ -4,7 +4,9 @@ import type { TypedDocumentNode } from '@graphql-typed-document-node/core';
 import { print } from 'graphql';
 import { createClient, type FormattedExecutionResult } from 'graphql-ws';
 import { WebSocket } from 'ws';
-import { CommandError } from './failure.ts';
+import { isObject } from '../lib/json.ts';
+import { CommandError, inOptions, type Problem, reasonOf } from './failure.ts';
+import { readUrl } from './options.ts';
 
 type ApiOptions = {
   readonly url?: string | undefined;
@@ -40,7 +42,7 @@ const REQUEST_MS = 60_000;
 
 /** Connects to the engine that the options or the environment specify. Throws a CommandError if there is no API key. */
 export async function connectApi(options: ApiOptions, env: Environment): Promise<Api> {
-  const url = readUrl(options.url ?? env['WEBHOOKS_ENGINE_URL'] ?? `http://127.0.0.1:${env['PORT'] ?? 4000}`);
+  const url = readEngineUrl(options.url ?? env['WEBHOOKS_ENGINE_URL'] ?? `http://127.0.0.1:${env['PORT'] ?? 4000}`);
   const key = await findKey(options['api-key-file'], env);
   return {
     url,
@@ -49,12 +51,9 @@ export async function connectApi(options: ApiOptions, env: Environment): Promise
   };
 }
 
-function readUrl(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new CommandError('The URL of the engine is not valid: give --url http://… or https://….', { exitCode: 2 });
-  }
-  return `${url.origin}${url.pathname}`.replace(/(?:\/graphql)?\/*$/, '');
+function readEngineUrl(text: string): string {
+  const { origin, pathname } = readUrl(text, 'The URL of the engine is not valid: give --url http://… or https://….');
+  return `${origin}${pathname}`.replace(/(?:\/graphql)?\/*$/, '');
 }
 
 async function findKey(path: string | undefined, env: Environment): Promise<string> {
@@ -81,7 +80,8 @@ type Operation<Data, Variables> = {
   readonly document: TypedDocumentNode<Data, Variables>;
   readonly variables: Variables;
 };
-type Answer<Data> = { readonly data?: Data | null; readonly errors?: readonly { readonly message: string }[] };
+type ApiError = { readonly message: string; readonly extensions?: Readonly<Record<string, unknown>> | undefined };
+type GraphqlResponse<Data> = { readonly data?: Data | null; readonly errors?: readonly ApiError[] };
 
 async function request<Data, Variables>(
   { url, key }: Target,
@@ -97,21 +97,20 @@ async function request<Data, Variables>(
     throw unreachable(url, error);
   });
   if (response.status === 401) throw refusedKey(url);
-  const answer = await readAnswer<Data>(response);
-  const message = answer?.errors?.map((error) => error.message).join('; ');
-  if (message !== undefined) throw new CommandError(`The engine refused: ${message}.`);
-  if (answer?.data == null) {
+  const body = await readBody<Data>(response);
+  if (body?.errors !== undefined) throw refusal(body.errors);
+  if (body?.data == null) {
     throw new CommandError(
       `${url}/graphql answered with HTTP ${response.status} and no GraphQL: is it the engine's URL?`,
     );
   }
-  return answer.data;
+  return body.data;
 }
 
-/** Undefined if the answer is not JSON. The document's type names the shape of its data. */
-async function readAnswer<Data>(response: Response): Promise<Answer<Data> | undefined> {
+/** Undefined if the body is not JSON. The document's type names the shape of its data. */
+async function readBody<Data>(response: Response): Promise<GraphqlResponse<Data> | undefined> {
   try {
-    return (await response.json()) as Answer<Data>;
+    return (await response.json()) as GraphqlResponse<Data>;
   } catch {
     return undefined;
   }
@@ -152,8 +151,7 @@ async function* watch<Data, Variables>(
 
 async function* valuesOf<Data>(results: AsyncIterable<FormattedExecutionResult<Data, unknown>>): AsyncGenerator<Data> {
   for await (const { data, errors } of results) {
-    if (errors !== undefined)
-      throw new CommandError(`The engine refused: ${errors.map(({ message }) => message).join('; ')}.`);
+    if (errors !== undefined) throw refusal(errors);
     if (data != null) yield data;
   }
 }
@@ -161,17 +159,25 @@ async function* valuesOf<Data>(results: AsyncIterable<FormattedExecutionResult<D
 /** graphql-ws reports errors of the operation as a list, and a closed connection as an event with a code. */
 function explainClosed(error: unknown, url: string): Error {
   if (error instanceof CommandError) return error;
-  if (Array.isArray(error)) {
-    const messages = error.map((each: unknown) => (each instanceof Error || isMessage(each) ? each.message : ''));
-    return new CommandError(`The engine refused: ${messages.join('; ')}.`);
-  }
-  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
+  if (Array.isArray(error)) return refusal(error.filter(isApiError));
+  const code = isObject(error) ? error['code'] : undefined;
   if (code === 4401 || code === 4403) return refusedKey(url);
   return new InterruptedError(`the connection to ${url} broke`, { cause: error });
 }
 
-function isMessage(value: unknown): value is { readonly message: string } {
-  return typeof value === 'object' && value !== null && 'message' in value && typeof value.message === 'string';
+function refusal(errors: readonly ApiError[]): CommandError {
+  const messages = errors.map(({ message, extensions }) => inOptions(message, problemsIn(extensions)));
+  return new CommandError(`The engine refused: ${messages.join('; ')}.`);
+}
+
+/** The engine writes `problems` in this shape; a proxy in front of it writes none. */
+function problemsIn(extensions: ApiError['extensions']): readonly Problem[] {
+  // `as`: see above.
+  return Array.isArray(extensions?.['problems']) ? (extensions['problems'] as Problem[]) : [];
+}
+
+function isApiError(value: unknown): value is ApiError {
+  return isObject(value) && typeof value['message'] === 'string';
 }
 
 function refusedKey(url: string): CommandError {
@@ -181,25 +187,37 @@ function refusedKey(url: string): CommandError {
 }
 
 function unreachable(url: string, error: unknown): CommandError {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  const reason = cause instanceof Error ? cause.message || String('code' in cause ? cause.code : '') : String(cause);
-  return new CommandError(`${url} cannot be reached (${reason}): start the engine, or name its URL with --url.`, {
-    cause: error,
-  });
+  const text = `${url} cannot be reached (${reasonOf(error)}): start the engine, or name its URL with --url.`;
+  return new CommandError(text, { cause: error });
+}
+
+type Page<Node> = {
+  readonly nodes: readonly Node[];
+  readonly pageInfo: { readonly hasNextPage: boolean; readonly endCursor?: string | null };
+};
+
+/** Reads the pages of a connection one after the other. */
+export async function* pagesOf<Node>(
+  read: (after: string | null) => Promise<Page<Node>>,
+): AsyncGenerator<readonly Node[]> {
+  for (let after: string | null = null; ; ) {
+    const { nodes, pageInfo } = await read(after);
+    yield nodes;
+    after = pageInfo.endCursor ?? null;
+    if (!pageInfo.hasNextPage || after === null) return;
+  }
 }
 
 type MutationResult = { readonly __typename?: string };
 type MutationError = { readonly code: string; readonly message: string; readonly problems?: readonly Problem[] };
-type Problem = { readonly path: string; readonly message: string };
 
-/** The payload of a mutation; throws a CommandError with the message and the problems of an error. */
+/** The payload of a mutation; throws a CommandError with the message of an error. */
 export function payloadOf<Result extends MutationResult | MutationError>(
   result: Result,
 ): Exclude<Result, MutationError> {
   if (!isMutationError(result)) return result as Exclude<Result, MutationError>;
-  const { code, message, problems = [] } = result;
-  const details = problems.map(({ path, message: text }) => `${path} ${text}`).join('; ');
-  throw new CommandError(`${message} (${code})${details === '' || message.includes(details) ? '' : `: ${details}`}`);
+  const { code, message, problems } = result;
+  throw new CommandError(`${inOptions(message, problems)} (${code})`);
 }
 
 function isMutationError(result: object): result is MutationError {

@@ -82,7 +82,8 @@ export const COMMANDS = {
     options: { json: JSON_OUTPUT },
   },
   doctor: {
-    summary: 'Checks configuration, Postgres, NATS, clock, DNS and versions, and prints remedies. Changes nothing.',
+    summary:
+      'Checks configuration, Postgres, SECRETS_KEY, NATS, clock, DNS and versions, and prints remedies. Changes nothing.',
     positionals: '',
     maxPositionals: 0,
     notes: ['Run it with the environment of the engine. The exit code is 1 if a check failed; warnings do not count.'],
@@ -105,7 +106,11 @@ export const COMMANDS = {
     options: {
       tenant: TENANT,
       id: { type: 'string', value: '<id>', meaning: 'The id of the event. The same id twice is one event.' },
-      'occurred-at': { type: 'string', value: '<time>', meaning: 'When it occurred, in ISO 8601. Default: now.' },
+      'occurred-at': {
+        type: 'string',
+        value: '<time>',
+        meaning: 'When it occurred: ISO 8601, or a duration before now such as 6h. Default: now.',
+      },
       ...API,
     },
   },

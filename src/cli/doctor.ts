@@ -18,7 +18,9 @@ import { natsNames } from '../nats/names.ts';
 import { probeNats } from '../nats/probe.ts';
 import { checkServer } from '../postgres/check-server.ts';
 import { databaseUrls, readClock, withConnection } from '../postgres/connection.ts';
-import type { Output } from './output.ts';
+import { resealSecrets } from '../subscriptions/reseal.ts';
+import { createSecretBox } from '../subscriptions/secrets.ts';
+import { countOf, type Output } from './output.ts';
 import type { Run } from './run.ts';
 
 /** The result of one check. `text` is the observation and, for a problem, the remedy. */
@@ -37,7 +39,7 @@ export const runDoctor: Run<'doctor'> = async ({ out, env }, { values }) => {
   printFindings(out, findings);
   const failed = findings.filter(({ result }) => result === 'failed').length;
   const warnings = findings.filter(({ result }) => result === 'warning').length;
-  out.note(failed + warnings === 0 ? 'Everything is in order.' : `${failed} failed, ${warnings} warnings.`);
+  out.note(failed + warnings === 0 ? 'Everything is in order.' : `${failed} failed, ${countOf(warnings, 'warning')}.`);
   return failed === 0 ? 0 : 1;
 };
 
@@ -91,7 +93,32 @@ async function examineDatabase(config: Config): Promise<Finding[]> {
     });
   });
   if (usable.result === 'failed') return [usable];
-  return [usable, await attempt('clock', () => compareClocks(urls.directUrl))];
+  const others = await Promise.all([
+    attempt('clock', () => compareClocks(urls.directUrl)),
+    attempt('SECRETS_KEY', () => openSecrets(config, urls.directUrl)),
+  ]);
+  return [usable, ...others];
+}
+
+/** Opens every stored value that the first key did not seal. */
+async function openSecrets({ secretsKeys }: Config, url: string): Promise<Omit<Finding, 'subject'>> {
+  // A configuration with DATABASE_URL and without SECRETS_KEY is not valid.
+  if (secretsKeys === undefined) throw new Error('SECRETS_KEY is not set');
+  const secretBox = createSecretBox(...secretsKeys);
+  return withConnection(url, async (db) => {
+    const { rows } = await db.query<{ isMigrated: boolean }>(
+      `SELECT to_regclass('signing_secrets') IS NOT NULL AS "isMigrated"`,
+    );
+    if (rows[0]?.isMigrated !== true) return { result: 'ok', text: 'the database stores no secrets yet' };
+    const { unreadable, remaining } = await resealSecrets({ db, secretBox }, { isDryRun: true });
+    if (unreadable > 0) {
+      const text = `cannot open ${countOf(unreadable, 'stored value')} (signing secrets and headers): set it to the key that sealed them, or add that key`;
+      return { result: 'failed', text };
+    }
+    const text =
+      remaining === 0 ? '' : `; the older keys are needed for ${remaining} of them until webhooks-engine reseal`;
+    return { result: 'ok', text: `opens the stored secrets and headers${text}` };
+  });
 }
 
 async function examineDataDir(dataDir: string): Promise<Finding> {

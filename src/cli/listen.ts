@@ -3,13 +3,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { webhookBody } from '../delivery/sending/attempt.ts';
 import { signingHeaders } from '../delivery/sending/request-auth.ts';
 import type { CliRelaySubscription } from '../generated/graphql/graphql.ts';
-import { limitSignal } from '../lib/loop.ts';
 import { VERSION } from '../lib/version.ts';
-import { type Api, connectApi, payloadOf } from './api.ts';
-import { CommandError, usageError } from './failure.ts';
+import { limitSignal } from '../lib/waiting.ts';
+import { type Api, connectApi, pagesOf, payloadOf } from './api.ts';
+import { reasonOf } from './failure.ts';
+import { follow, presentOfLog } from './follow.ts';
 import { CREATE_SUBSCRIPTION, DELETE_SUBSCRIPTION, RELAY, SUBSCRIPTIONS, UPDATE_SUBSCRIPTION } from './operations.ts';
+import { readUrl } from './options.ts';
 import type { Context, Run } from './run.ts';
-import { follow, presentOfLog } from './tail.ts';
 
 /** Seconds from the last renewal until the engine deactivates the temporary subscription. */
 const LIFETIME_S = 3_600;
@@ -24,7 +25,7 @@ const MAX_RELAYED = 10_000;
  * sends it to the local URL.
  */
 export const listen: Run<'listen'> = async (context, { values }) => {
-  const target = readTarget(values['forward-to']);
+  const target = readUrl(values['forward-to'] ?? '', 'Name the local URL: --forward-to http://localhost:3000/hooks.');
   const api = await connectApi(values, context.env);
   const sink = new URL(values['sink-url'] ?? `${api.url}/sink`);
   const name = `webhooks-engine listen: ${values.name ?? `${userInfo().username}@${hostname()} to ${target.href}`}`;
@@ -54,18 +55,10 @@ export const listen: Run<'listen'> = async (context, { values }) => {
     over.abort();
     await renewing;
     await api.request(DELETE_SUBSCRIPTION, { id }).catch((error: unknown) => {
-      context.out.note(`The temporary subscription could not be deleted, and ends within an hour: ${messageOf(error)}`);
+      context.out.note(`The temporary subscription could not be deleted, and ends within an hour: ${reasonOf(error)}`);
     });
   }
 };
-
-function readTarget(text: string | undefined): URL {
-  const url = text !== undefined && URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw usageError('Name the local URL: --forward-to http://localhost:3000/hooks.');
-  }
-  return url;
-}
 
 /** The sink answers 410 after this time, with which the engine deactivates the subscription. */
 function sinkUrl(sink: URL): string {
@@ -79,12 +72,11 @@ async function deleteEarlier(
   api: Api,
   { name, tenant }: { readonly name: string; readonly tenant: string | undefined },
 ): Promise<void> {
-  for (let after: string | null | undefined; after !== null; ) {
-    const { webhookSubscriptions: page } = await api.request(SUBSCRIPTIONS, { tenant, after });
-    for (const { id, description } of page.nodes) {
+  const pages = pagesOf(async (after) => (await api.request(SUBSCRIPTIONS, { tenant, after })).webhookSubscriptions);
+  for await (const page of pages) {
+    for (const { id, description } of page) {
       if (description === name) await api.request(DELETE_SUBSCRIPTION, { id });
     }
-    after = page.pageInfo.hasNextPage ? (page.pageInfo.endCursor ?? null) : null;
   }
 }
 
@@ -96,7 +88,7 @@ async function renew({ api, sink, id }: Lease, { out, signal }: Context): Promis
       await delay(RENEW_MS, undefined, { signal });
       // The lifetime is three intervals, so a failed renewal can be repeated before the subscription ends.
       await api.request(UPDATE_SUBSCRIPTION, { id, input: { url: sinkUrl(sink) } }).catch((error: unknown) => {
-        out.note(`The temporary subscription could not be renewed: ${messageOf(error)}`);
+        out.note(`The temporary subscription could not be renewed: ${reasonOf(error)}`);
       });
     }
   } catch (error) {
@@ -178,12 +170,13 @@ export function relayedRequest({ delivery, number }: Attempt, secret: string, no
   return { headers, body };
 }
 
-type Answer = { readonly status?: number; readonly problem?: string };
+/** The status of the local response, or why there is none. */
+type RelayResult = { readonly status?: number; readonly problem?: string };
 
 async function post(
   target: URL,
   { headers, body, signal }: RelayedRequest & { readonly signal: AbortSignal },
-): Promise<Answer> {
+): Promise<RelayResult> {
   const init = { method: 'POST', headers, body: new Uint8Array(body), redirect: 'manual' } as const;
   const limit = limitSignal(signal, FORWARD_MS);
   try {
@@ -191,14 +184,8 @@ async function post(
     await response.body?.cancel();
     return { status: response.status };
   } catch (error) {
-    return { problem: messageOf(error) };
+    return { problem: reasonOf(error) };
   } finally {
     limit.clear();
   }
-}
-
-function messageOf(error: unknown): string {
-  if (error instanceof CommandError) return error.message;
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  return cause instanceof Error ? cause.message || cause.name : String(cause);
 }

@@ -5,6 +5,7 @@ import { databaseUrls } from '../postgres/connection.ts';
 import { prepareDatabase } from '../start-up.ts';
 import { createSecretBox } from '../subscriptions/secrets.ts';
 import { usageError } from './failure.ts';
+import { countOf } from './output.ts';
 import { usePostgres } from './postgres.ts';
 import type { Run } from './run.ts';
 
@@ -27,7 +28,7 @@ export const migrateDatabase: Run<'migrate'> = async ({ env, out }) => {
     const services = { databaseUrls: urls, database, secretBox: createSecretBox(...config.secretsKeys), log };
     const applied = await usePostgres(() => prepareDatabase(services, config.retention.days));
     out.rows(applied.map((migration) => ({ migration, result: 'applied' })));
-    out.note(applied.length === 0 ? 'The database is up to date.' : `${applied.length} migrations applied.`);
+    out.note(applied.length === 0 ? 'The database is up to date.' : `${countOf(applied.length, 'migration')} applied.`);
     return 0;
   } finally {
     await database.close();

@@ -3,7 +3,7 @@ import { graphql } from '../generated/graphql/gql.ts';
 export const PUBLISH = graphql(`
   mutation CliPublish($input: PublishEventInput!) {
     publishEvent(input: $input) {
-      ... on PublishEventPayload { event { id tenant type createdAt } }
+      ... on PublishEventPayload { isKnown event { id tenant type createdAt } }
       ... on Error { code message }
       ... on InputError { problems { path message } }
     }

@@ -32,6 +32,11 @@ export function createOutput(json: boolean, streams: Streams = { out: process.st
   };
 }
 
+/** A number with its noun: `1 warning`, `2 warnings`. */
+export function countOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
 /** Columns as wide as their widest cell, separated by two spaces; the names of the columns first. */
 export function renderTable(rows: readonly Row[]): string {
   const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];

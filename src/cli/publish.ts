@@ -4,6 +4,7 @@ import { text } from 'node:stream/consumers';
 import { connectApi, payloadOf } from './api.ts';
 import { CommandError, usageError } from './failure.ts';
 import { PUBLISH } from './operations.ts';
+import { parseTime } from './options.ts';
 import type { Run } from './run.ts';
 
 export const publishEvent: Run<'publish'> = async ({ env, out }, { values, positionals }) => {
@@ -14,11 +15,12 @@ export const publishEvent: Run<'publish'> = async ({ env, out }, { values, posit
     data: parse(await read(data)),
     tenant: values.tenant,
     id: values.id,
-    occurredAt: values['occurred-at'],
+    occurredAt: parseTime('--occurred-at', values['occurred-at']),
   };
   const api = await connectApi(values, env);
-  const { event } = payloadOf((await api.request(PUBLISH, { input })).publishEvent);
-  out.rows([{ id: event.id, tenant: event.tenant, type: event.type, createdAt: event.createdAt }]);
+  const { event, isKnown } = payloadOf((await api.request(PUBLISH, { input })).publishEvent);
+  out.rows([{ id: event.id, tenant: event.tenant, type: event.type, createdAt: event.createdAt, isKnown }]);
+  if (isKnown) out.note(`Not published again: the id ${event.id} is that of the event above.`);
   return 0;
 };
 

@@ -3,6 +3,7 @@ import { databaseUrls, withConnection } from '../postgres/connection.ts';
 import { resealSecrets } from '../subscriptions/reseal.ts';
 import { createSecretBox } from '../subscriptions/secrets.ts';
 import { usageError } from './failure.ts';
+import { countOf } from './output.ts';
 import { usePostgres } from './postgres.ts';
 import type { Run } from './run.ts';
 
@@ -14,14 +15,14 @@ export const reseal: Run<'reseal'> = async ({ env, out }) => {
   const { directUrl } = databaseUrls(databaseUrl, databaseDirectUrl);
   const secretBox = createSecretBox(...secretsKeys);
   const onProgress = (resealed: number) => {
-    out.note(`${resealed} values sealed again`);
+    out.note(`${countOf(resealed, 'value')} sealed again`);
   };
   const result = await usePostgres(() =>
     withConnection(directUrl, (db) => resealSecrets({ db, secretBox }, { onProgress })),
   );
   out.rows([result]);
   if (result.unreadable > 0) {
-    out.note(`None of the keys opens ${result.unreadable} values: add the key that sealed them to SECRETS_KEY.`);
+    out.note(`None of the keys opens ${countOf(result.unreadable, 'value')}: add the missing key to SECRETS_KEY.`);
     return 1;
   }
   if (result.remaining > 0) {

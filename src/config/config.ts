@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import type { JwtConfig } from '../auth/jwt.ts';
 import { StartError } from '../lib/start-error.ts';
-import { readTable, type Values, type Variable } from './variable.ts';
+import { readTable, type Values, type Variable } from './table.ts';
 import { TABLE } from './variables.ts';
 
 type TableValues = Values<typeof TABLE>;

@@ -25,9 +25,12 @@ function namesOf(flag: 'canBeEmpty' | 'isSecret', format: (name: string) => stri
   return [names.slice(0, -1).join(', '), ...names.slice(-1)].join(' and ');
 }
 
-/** Removes the code marks of Markdown and the targets of links. */
+/** Removes the code marks of Markdown, and writes a link as its text and its page. */
 function plain(markdown: string): string {
-  return markdown.replaceAll('`', '').replaceAll(/\[([^\]]+)\]\([^)]+\)/g, '$1');
+  return markdown
+    .replaceAll('`', '')
+    .replaceAll(/\(\[[^\]]+\]\(([^)]+)\)\)/g, '(docs/$1)')
+    .replaceAll(/\[([^\]]+)\]\(([^)]+)\)/g, '$1 (docs/$2)');
 }
 
 /** The lines of a text, at most 100 characters wide. */

@@ -1,47 +1,31 @@
 import { availableParallelism } from 'node:os';
-import { DEFAULT_DENY_PORTS } from '../delivery/http/egress-policy.ts';
-import { DELIVERIES_MAX_BYTES, EVENTS_MAX_BYTES } from '../nats/streams.ts';
+import { ALERT_FORMATS } from '../alerts/message.ts';
+import { LOG_ATTEMPTS } from '../delivery/sending/attempt-metrics.ts';
 import { DEFAULT_POOL_SIZE } from '../postgres/connection.ts';
+import { EGRESS } from './egress.ts';
+import { NATS, parseNatsServers } from './nats.ts';
 import {
   countOf,
+  oneOf,
   parseAdminApiKeys,
-  parseAlertFormat,
-  parseAllowHttp,
   parseBoolean,
-  parseCidrs,
-  parseCredentialsFile,
   parseDatabaseUrl,
-  parseDnsServers,
   parseHttpUrl,
   parseJwksUrl,
-  parseLogAttempts,
-  parseLogLevel,
-  parseNatsPrefix,
-  parseNatsServers,
   parseOrigins,
-  parseOtlpProtocol,
-  parsePairs,
-  parsePemFile,
   parsePort,
-  parsePorts,
-  parseProxy,
   parsePublicUrl,
-  parseRatio,
-  parseReplicas,
   parseRoles,
-  parseSampler,
   parseSchedule,
   parseSecret,
   parseSecretsKeys,
   parseSigningSecret,
-  parseSourceAddresses,
-  parseStreamBytes,
   parseText,
-  parseTracesExporter,
-} from './values.ts';
-import { listVariables, variable } from './variable.ts';
+} from './parsers.ts';
+import { listVariables, variable } from './table.ts';
+import { TRACING } from './tracing.ts';
 
-const GIB = 1024 ** 3;
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
 const MAX_DEFAULT_WORKERS = 8;
 
 /** The number of worker processes: 0 with one or two processors; otherwise one processor is left to Postgres and NATS. */
@@ -94,55 +78,7 @@ export const TABLE = {
     meaning:
       'The loopback port of the embedded nats-server; 0: any free port. Unset: a free port at the first start, and the same port after each restart unless another program uses it.',
   }),
-  nats: {
-    prefix: variable('NATS_PREFIX', {
-      parse: parseNatsPrefix,
-      shownDefault: 'empty',
-      fallback: () => '',
-      meaning:
-        'The prefix of all streams (`<prefix>_EVENTS`), consumers and subjects (`<prefix>.events.<tenant>.<type>`), so that several installations can share a NATS account: 1 to 32 letters, digits, `_` or `-`. The same in every process. After a change, messages in the streams of the old prefix stay there.',
-    }),
-    streams: {
-      replicas: variable('NATS_REPLICAS', {
-        parse: parseReplicas,
-        default: '1',
-        meaning:
-          'Replicas of the streams when they are created: 1, or 3 or 5 in a cluster. Existing streams are not changed.',
-      }),
-      eventsMaxBytes: variable('NATS_EVENTS_MAX_BYTES', {
-        parse: parseStreamBytes,
-        default: `${EVENTS_MAX_BYTES / GIB}GiB`,
-        meaning:
-          'The size of the stream EVENTS when it is created, at least `4MiB`, in `MiB` or `GiB`. It is smaller if JetStream has [less space](nats-server.md#room). An existing stream is not changed.',
-      }),
-      deliveriesMaxBytes: variable('NATS_DELIVERIES_MAX_BYTES', {
-        parse: parseStreamBytes,
-        default: `${DELIVERIES_MAX_BYTES / GIB}GiB`,
-        meaning: 'The size of the stream DELIVERIES when it is created, in the format of `NATS_EVENTS_MAX_BYTES`.',
-      }),
-    },
-    login: {
-      credentialsFile: variable('NATS_CREDS', {
-        parse: parseCredentialsFile,
-        meaning:
-          "A credentials file (a user's JWT and seed), in place of a password in `NATS_URL`. Read again at each connection.",
-      }),
-      caFile: variable('NATS_CA_FILE', {
-        parse: parsePemFile,
-        meaning:
-          'The certificates (PEM) with which the servers are verified. If it is set, connections without TLS are rejected.',
-      }),
-      certFile: variable('NATS_CERT_FILE', {
-        parse: parsePemFile,
-        meaning:
-          'A client certificate (PEM) to log in with; requires `NATS_KEY_FILE`. Both are read again at each connection.',
-      }),
-      keyFile: variable('NATS_KEY_FILE', {
-        parse: parsePemFile,
-        meaning: 'The private key of `NATS_CERT_FILE` (PEM).',
-      }),
-    },
-  },
+  nats: NATS,
   dataDir: variable('DATA_DIR', {
     parse: parseText,
     default: '.data',
@@ -230,53 +166,7 @@ export const TABLE = {
         'Maximum GraphQL operations per second, 1 to 100000, that each credential may start at each process; after a pause, twice this number at once. The admin key is not limited.',
     }),
   },
-  egress: {
-    allowCidrs: variable('EGRESS_ALLOW_CIDRS', {
-      parse: parseCidrs,
-      shownDefault: 'empty',
-      canBeEmpty: true,
-      fallback: ({ isEmbedded }) => (isEmbedded ? ['127.0.0.0/8', '::1/128'] : []),
-      meaning:
-        'Private address ranges that targets may use, comma-separated. With the embedded Postgres the default is `127.0.0.0/8,::1/128`; a value, even an empty one, replaces the default.',
-    }),
-    allowHttp: variable('EGRESS_ALLOW_HTTP', {
-      parse: parseAllowHttp,
-      shownDefault: '`false`',
-      fallback: ({ isEmbedded }) => (isEmbedded ? 'loopback' : 'never'),
-      meaning:
-        '`true` allows `http://` to every permitted address; otherwise only `https://`. Unset with the embedded Postgres: `http://` to loopback is allowed.',
-    }),
-    denyPorts: variable('EGRESS_DENY_PORTS', {
-      parse: parsePorts,
-      default: DEFAULT_DENY_PORTS,
-      canBeEmpty: true,
-      meaning:
-        'Ports that no target may use, comma-separated, with ranges such as `6000-6063`. The default contains the ports of other protocols. A value replaces the default; an empty value allows every port.',
-    }),
-    dnsServers: variable('EGRESS_DNS_SERVERS', {
-      parse: parseDnsServers,
-      shownDefault: "the machine's",
-      meaning: 'Name servers that resolve targets, comma-separated `address` or `address:port`.',
-    }),
-    proxy: variable('EGRESS_PROXY', {
-      parse: parseProxy,
-      isSecret: true,
-      meaning:
-        'A [forward proxy](deployment.md#egress-through-a-proxy) for all webhooks: `http://user:password@proxy:3128` or `https://…` (by `CONNECT`), or `socks5://…`. The proxy receives the IP address that the engine has checked.',
-    }),
-    proxyResolves: variable('EGRESS_PROXY_RESOLVES', {
-      parse: parseBoolean,
-      default: 'false',
-      meaning:
-        '`true`: `EGRESS_PROXY` receives the host names of targets and resolves them. The rules about addresses then apply only to targets that are written as addresses: the proxy must reject private addresses.',
-    }),
-    sourceAddresses: variable('EGRESS_SOURCE_ADDRESS', {
-      parse: parseSourceAddresses,
-      fallback: () => [],
-      meaning:
-        'The local address from which webhooks are sent (with `EGRESS_PROXY`: from which the proxy is reached): an IPv4 address, an IPv6 address, or one of each. Targets of the other address family are unreachable.',
-    }),
-  },
+  egress: EGRESS,
   maxSubscriptionsPerTenant: variable('MAX_SUBSCRIPTIONS_PER_TENANT', {
     parse: countOf(10_000),
     default: '1000',
@@ -308,12 +198,12 @@ export const TABLE = {
     }),
   },
   logLevel: variable('LOG_LEVEL', {
-    parse: parseLogLevel,
+    parse: oneOf(LOG_LEVELS),
     default: 'info',
     meaning: '`trace`, `debug`, `info`, `warn`, `error` or `silent`; the log is JSON lines on standard output.',
   }),
   logAttempts: variable('LOG_ATTEMPTS', {
-    parse: parseLogAttempts,
+    parse: oneOf(LOG_ATTEMPTS),
     default: 'all',
     meaning:
       'The attempts that get a log line `delivery.attempted`: `all`, `failures` (failed attempts) or `none`. The delivery log contains all attempts in any case.',
@@ -331,64 +221,12 @@ export const TABLE = {
       meaning: 'Signs alerts as Standard Webhooks: `whsec_…`. Unset: alerts are not signed.',
     }),
     format: variable('ALERT_WEBHOOK_FORMAT', {
-      parse: parseAlertFormat,
+      parse: oneOf(ALERT_FORMATS),
       default: 'standard',
       meaning: '`standard`, or `slack` for an incoming webhook of Slack or Mattermost.',
     }),
   },
-  tracing: {
-    endpoint: variable('OTEL_EXPORTER_OTLP_ENDPOINT', {
-      parse: parseHttpUrl,
-      meaning:
-        'Exports [traces](tracing.md) to this OpenTelemetry collector over HTTP, such as `http://collector:4318`. Unset: no traces, unless `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_TRACES_EXPORTER` turns them on.',
-    }),
-    tracesEndpoint: variable('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', {
-      parse: parseHttpUrl,
-      meaning: 'The complete URL for traces, in place of `OTEL_EXPORTER_OTLP_ENDPOINT` followed by `/v1/traces`.',
-    }),
-    exporter: variable('OTEL_TRACES_EXPORTER', {
-      parse: parseTracesExporter,
-      meaning:
-        '`otlp` turns traces on; without an endpoint, they are sent to `http://localhost:4318`. `none` turns traces off.',
-    }),
-    isDisabled: variable('OTEL_SDK_DISABLED', {
-      parse: parseBoolean,
-      default: 'false',
-      meaning: '`true` turns traces off.',
-    }),
-    headers: variable('OTEL_EXPORTER_OTLP_HEADERS', {
-      parse: parsePairs,
-      isSecret: true,
-      fallback: () => ({}),
-      meaning: 'Headers for the collector, such as its credentials: `name=value,name=value`, percent-encoded.',
-    }),
-    protocol: variable('OTEL_EXPORTER_OTLP_PROTOCOL', {
-      parse: parseOtlpProtocol,
-      default: 'http/protobuf',
-      meaning: '`http/protobuf` or `http/json`.',
-    }),
-    serviceName: variable('OTEL_SERVICE_NAME', {
-      parse: parseText,
-      default: 'webhooks-engine',
-      meaning: 'The name of the service in traces.',
-    }),
-    resourceAttributes: variable('OTEL_RESOURCE_ATTRIBUTES', {
-      parse: parsePairs,
-      fallback: () => ({}),
-      meaning: 'Further attributes of the service in traces: `deployment.environment.name=production,…`.',
-    }),
-    sampler: variable('OTEL_TRACES_SAMPLER', {
-      parse: parseSampler,
-      default: 'parentbased_always_on',
-      meaning:
-        'The rule that selects the recorded traces: `parentbased_always_on`, `parentbased_always_off`, `parentbased_traceidratio`, `always_on`, `always_off` or `traceidratio`. The rules with `parentbased` follow the decision of the publisher, if there is one.',
-    }),
-    samplerRatio: variable('OTEL_TRACES_SAMPLER_ARG', {
-      parse: parseRatio,
-      default: '1',
-      meaning: 'The fraction of the traces, from 0 to 1, that the rules with `traceidratio` record.',
-    }),
-  },
+  tracing: TRACING,
   sendsTraceParent: variable('SEND_TRACEPARENT', {
     parse: parseBoolean,
     default: 'true',

@@ -1,4 +1,4 @@
-import { InFlight } from '../lib/loop.ts';
+import { InFlight } from '../lib/in-flight.ts';
 import { FairSemaphore } from '../lib/semaphore.ts';
 
 /**

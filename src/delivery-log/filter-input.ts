@@ -1,4 +1,4 @@
-import { isTenant, matchTenant, requireWholeTenant, type Viewer } from '../auth/viewer.ts';
+import { matchTenant, problemOfTenant, requireWholeTenant, type Viewer } from '../auth/viewer.ts';
 import { isEventTypePattern } from '../events/event-type.ts';
 import { eventRowIds } from '../events/store.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
@@ -50,17 +50,17 @@ export function problemsOfFilter(
 ): InputProblem[] {
   const problems: InputProblem[] = [];
   const refuse = (field: string, message: string) => problems.push({ path: `filter.${field}`, message });
-  if (tenantProblem !== undefined) refuse('tenant', tenantProblem);
-  else if (filter.tenant != null && !isTenant(filter.tenant)) refuse('tenant', 'is not the name of a tenant');
+  const message = tenantProblem ?? problemOfTenant(filter.tenant);
+  if (message !== undefined) refuse('tenant', message);
   for (const [field, value] of Object.entries(filter)) {
     if (Array.isArray(value) && value.length > MAX_LIST_LENGTH) {
       refuse(field, `may have at most ${MAX_LIST_LENGTH} entries`);
     }
   }
   const refused: Partial<Record<keyof DeliveryFilter, string>> = use === undefined ? {} : REFUSED[use];
-  for (const [field, message] of Object.entries(refused)) {
+  for (const [field, reason] of Object.entries(refused)) {
     // `as`: REFUSED has only these names.
-    if (filter[field as keyof DeliveryFilter] != null) refuse(field, message);
+    if (filter[field as keyof DeliveryFilter] != null) refuse(field, reason);
   }
   return [...problems, ...problemsOfValues(filter)];
 }
@@ -254,7 +254,7 @@ export async function readEventFilter(
 }
 
 /** Converts a checked filter to the form stored with a replay: without null fields, times as text. */
-export function storeFilter({ ids, subscriptionIds, eventIds, ...filter }: DeliveryFilter): Prisma.InputJsonObject {
+export function serializeFilter({ ids, subscriptionIds, eventIds, ...filter }: DeliveryFilter): Prisma.InputJsonObject {
   // A text that is not a UUID matches nothing, but could have any length, and characters that Postgres cannot store.
   const storable = {
     ...filter,
@@ -267,9 +267,9 @@ export function storeFilter({ ids, subscriptionIds, eventIds, ...filter }: Deliv
   return JSON.parse(JSON.stringify(Object.fromEntries(given))) as Prisma.InputJsonObject;
 }
 
-/** Parses the filter that storeFilter() has stored. */
-export function storedFilter(stored: unknown): DeliveryFilter {
-  // `as`: only storeFilter() writes these. JSON has no dates, so times are text.
+/** Parses the filter that serializeFilter() has stored. */
+export function parseStoredFilter(stored: unknown): DeliveryFilter {
+  // `as`: only serializeFilter() writes these. JSON has no dates, so times are text.
   const { from, to, ...filter } = stored as DeliveryFilter;
   return {
     ...filter,

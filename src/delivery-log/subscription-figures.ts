@@ -1,8 +1,8 @@
 import { deactivationTime } from '../delivery/circuit/evaluate.ts';
 import { batched } from '../lib/batched.ts';
-import { leastChildId, uuid7Floor } from '../lib/uuid7.ts';
+import { GREATEST_UUID, leastChildId, uuid7Floor } from '../lib/uuid7.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
-import { type GroupStats, NO_STATS, planStats, readStats, type StatsBucket } from './stats.ts';
+import { type GroupStats, NO_STATS, planStats, readStats, type StatsBucket } from './attempt-stats.ts';
 
 /** The present state of a webhook subscription's deliveries. */
 export type SubscriptionHealth = {
@@ -74,7 +74,7 @@ async function readHealth(
   const states = new Map((await db.query<StateRow>(STATES, [ids])).rows.map((row) => [row.id, row]));
   const successIds = ids.map((id) => {
     const failingSince = states.get(id)?.failingSince ?? null;
-    return failingSince === null ? LAST_ID : uuid7Floor(failingSince.getTime() + LOGGED_WITHIN_MS);
+    return failingSince === null ? GREATEST_UUID : uuid7Floor(failingSince.getTime() + LOGGED_WITHIN_MS);
   });
   const { rows } = await db.query<FiguresRow>(FIGURES, [ids, successIds, MAX_PENDING + 1, MAX_SEARCHED]);
   return new Map(
@@ -91,8 +91,6 @@ const STATES = `
   SELECT subscription_id AS id, opened_at AS "openedAt", failing_since AS "failingSince", notice_count AS "noticeCount",
     noticed_at AS "noticedAt"
   FROM subscription_states WHERE subscription_id = ANY ($1::uuid[])`;
-
-const LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
 // Each part reads the rows of an index in its order, up to its limit. If a limit is a sub-select, its value is unknown
 // during planning, and Postgres assumes a tenth of the rows. If it is a number, Postgres expects an average

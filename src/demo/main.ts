@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { mkdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import type { TypedDocumentNode } from '@graphql-typed-document-node/core';
@@ -7,7 +7,7 @@ import { createClient, type FormattedExecutionResult } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { type App, startApp } from '../app.ts';
 import { type Config, readConfig } from '../config/config.ts';
-import { ROLES } from '../config/values.ts';
+import { ROLES } from '../config/parsers.ts';
 import { lockDataDirectory } from '../embedded/data-directory.ts';
 import type { DemoWatchSubscription } from '../generated/graphql/graphql.ts';
 import { createLog } from '../lib/log.ts';
@@ -30,6 +30,7 @@ function say(text: string): void {
 async function main({ open }: { readonly open: boolean }): Promise<void> {
   say('webhooks-engine demo: events published to NATS arrive as signed webhooks, and you watch it live.\n');
   await resetData();
+  await shareBinaries();
   const interrupted = interruption();
   say('Starting an embedded Postgres and nats-server, and all roles…');
   const app = await startApp(demoConfig(), {
@@ -79,7 +80,7 @@ function interruption(): Promise<never> {
   return rejected;
 }
 
-/** Deletes data of earlier demos, except keys and a downloaded nats-server. Rejects while another demo uses the folder. */
+/** Deletes data of earlier demos, except keys. Rejects while another demo uses the folder. */
 async function resetData(): Promise<void> {
   const unlock = await lockDataDirectory(DATA_DIR);
   try {
@@ -87,6 +88,15 @@ async function resetData(): Promise<void> {
   } finally {
     await unlock();
   }
+}
+
+/** A nats-server that `npm start` or the demo has downloaded into .data/bin is used by both. */
+async function shareBinaries(): Promise<void> {
+  await mkdir(join('.data', 'bin'), { recursive: true, mode: 0o700 });
+  await symlink(join('..', 'bin'), join(DATA_DIR, 'bin')).catch((error: unknown) => {
+    // The link exists, or a folder of an earlier version.
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+  });
 }
 
 /** Ignores the environment of the shell except PATH. */

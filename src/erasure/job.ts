@@ -2,8 +2,9 @@ import type { StoredMsg } from 'nats';
 import type { Logger } from 'pino';
 import { decodeDeliveryMessage } from '../delivery/queue/message.ts';
 import { fromStoredMessage, parseEvent } from '../events/parse.ts';
-import { Loop, pause } from '../lib/loop.ts';
+import { Loop } from '../lib/loop.ts';
 import { CLOCK_DRIFT_MS, uuid7Time } from '../lib/uuid7.ts';
+import { pause } from '../lib/waiting.ts';
 import type { NatsClient } from '../nats/connection.ts';
 import { eraseMessages, sequenceBefore } from '../nats/erase.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
@@ -15,7 +16,7 @@ type ErasureJobOptions = {
   readonly database: Pick<Database, 'pool'>;
   /** Connects directly to Postgres, without a pooler: the job holds a session-level lock. */
   readonly databaseUrl: string;
-  readonly nats: Pick<NatsClient, 'names' | 'open' | 'withJetStreamManager'>;
+  readonly nats: Pick<NatsClient, 'names' | 'unseal' | 'withJetStreamManager'>;
   readonly log: Logger;
   /** Milliseconds of work on one erasure before the next erasure is processed. Default: STEP_MS. */
   readonly stepMs?: number;
@@ -81,18 +82,18 @@ export class ErasureJob extends Loop {
   /** Works on one erasure until its round is complete or its time is used up. */
   async #step(db: Queryable, { erasure, signal }: { readonly erasure: DueErasure; readonly signal: AbortSignal }) {
     const { nats, log, stepMs = STEP_MS } = this.#options;
-    const work = new Work(db, { erasure, nats, signal, stepMs });
+    const step = new ErasureStep(db, { erasure, nats, signal, stepMs });
     try {
       const isComplete =
-        erasure.eventRowId === null ? await work.eraseTenant() : await work.eraseEvent(erasure.eventRowId);
-      const { rows: deletedRows, messages: deletedMessages } = work;
-      await saveStep(db, { erasure, work, isRoundComplete: isComplete, waitMs: isComplete ? SETTLE_MS : 0 });
+        erasure.eventRowId === null ? await step.eraseTenant() : await step.eraseEvent(erasure.eventRowId);
+      const { rows: deletedRows, messages: deletedMessages } = step;
+      await saveStep(db, { erasure, step, isRoundComplete: isComplete, waitMs: isComplete ? SETTLE_MS : 0 });
       const isLast = isComplete && erasure.roundCount + 1 >= ROUNDS;
       if (isLast) log.info({ erasureId: erasure.id, deletedRows, deletedMessages }, 'erasure completed');
     } catch (error) {
       log.warn({ err: error, erasureId: erasure.id }, 'erasure failed; retrying');
       // Other erasures continue in the meantime.
-      await saveStep(db, { erasure, work, isRoundComplete: false, waitMs: RETRY_MS });
+      await saveStep(db, { erasure, step, isRoundComplete: false, waitMs: RETRY_MS });
     }
   }
 }
@@ -121,15 +122,15 @@ async function dueErasure(db: Queryable, afterTenant: string): Promise<DueErasur
   return rows[0];
 }
 
-type Step = {
+type StepResult = {
   readonly erasure: DueErasure;
-  readonly work: Pick<Work, 'rows' | 'messages' | 'subscriptionId' | 'afterSequence'>;
+  readonly step: Pick<ErasureStep, 'rows' | 'messages' | 'subscriptionId' | 'afterSequence'>;
   readonly isRoundComplete: boolean;
   /** Milliseconds until the next step. */
   readonly waitMs: number;
 };
 
-async function saveStep(db: Queryable, { erasure, work, isRoundComplete, waitMs }: Step): Promise<void> {
+async function saveStep(db: Queryable, { erasure, step, isRoundComplete, waitMs }: StepResult): Promise<void> {
   const isLast = isRoundComplete && erasure.roundCount + 1 >= ROUNDS;
   await db.query(
     `UPDATE erasures SET deleted_row_count = deleted_row_count + $2, deleted_message_count = deleted_message_count + $3,
@@ -139,22 +140,22 @@ async function saveStep(db: Queryable, { erasure, work, isRoundComplete, waitMs 
        status = CASE WHEN $7::boolean THEN 'COMPLETED' ELSE status END,
        completed_at = CASE WHEN $7 THEN now() END
      WHERE id = $1`,
-    [erasure.id, work.rows, work.messages, isRoundComplete, work.afterSequence, waitMs, isLast, work.subscriptionId],
+    [erasure.id, step.rows, step.messages, isRoundComplete, step.afterSequence, waitMs, isLast, step.subscriptionId],
   );
 }
 
-type WorkOptions = {
+type StepOptions = {
   readonly erasure: DueErasure;
   readonly nats: ErasureJobOptions['nats'];
   readonly signal: AbortSignal;
   readonly stepMs: number;
 };
 
-/** The messages to compare, beginning after `Work.afterSequence`. */
+/** The messages to compare, beginning after `ErasureStep.afterSequence`. */
 type Search = { readonly stream: string; readonly subject: string; readonly matches: (message: StoredMsg) => boolean };
 
 /** One step of an erasure. Its methods return false when the time of the step is used up. */
-class Work {
+class ErasureStep {
   rows = 0;
   messages = 0;
   /**
@@ -164,10 +165,10 @@ class Work {
   subscriptionId: string | null;
   afterSequence: number;
   readonly #db: Queryable;
-  readonly #options: WorkOptions;
+  readonly #options: StepOptions;
   readonly #until: number;
 
-  constructor(db: Queryable, options: WorkOptions) {
+  constructor(db: Queryable, options: StepOptions) {
     this.#db = db;
     this.#options = options;
     this.#until = performance.now() + options.stepMs;
@@ -266,11 +267,11 @@ function eventIdOf(message: StoredMsg, names: NatsClient['names']): string | und
   return parsed.kind === 'event' ? parsed.eventId : undefined;
 }
 
-type OfEvent = { readonly nats: WorkOptions['nats']; readonly tenant: string; readonly eventId: string };
+type OfEvent = { readonly nats: StepOptions['nats']; readonly tenant: string; readonly eventId: string };
 
 /** Whether a message of DELIVERIES is one of this event. */
 function isOfEvent(message: StoredMsg, { nats, tenant, eventId }: OfEvent): boolean {
-  const body = nats.open('deliveries', message);
+  const body = nats.unseal('deliveries', message);
   if (body === undefined) return false;
   try {
     const delivery = decodeDeliveryMessage(body);

@@ -1,9 +1,9 @@
-import { isTenant } from '../auth/viewer.ts';
+import { problemOfTenant } from '../auth/viewer.ts';
 import { markCancelled, notifyCancelled } from '../delivery/queue/cancel.ts';
 import type { Erasure } from '../generated/prisma/client.ts';
 import { DomainError, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { leastChildId, uuid7 } from '../lib/uuid7.ts';
-import { change, changeWithPrisma, type Database, type Queryable } from '../postgres/client.ts';
+import { type Database, mutate, mutateWithPrisma, type Queryable } from '../postgres/client.ts';
 import { eraseResponseBodies } from './rows.ts';
 
 /**
@@ -11,8 +11,9 @@ import { eraseResponseBodies } from './rows.ts';
  * InvalidInputError.
  */
 export async function eraseTenant(database: Database, tenant: string): Promise<Erasure> {
-  if (!isTenant(tenant)) throw new InvalidInputError([{ path: 'tenant', message: 'is not the name of a tenant' }]);
-  return changeWithPrisma(database, async (transaction) => {
+  const message = problemOfTenant(tenant);
+  if (message !== undefined) throw new InvalidInputError([{ path: 'tenant', message }]);
+  return mutateWithPrisma(database, async (transaction) => {
     await transaction.$executeRaw`
       INSERT INTO erasures (id, tenant) VALUES (${uuid7(database.clock.now())}::uuid, ${tenant}) ON CONFLICT DO NOTHING`;
     return transaction.erasure.findFirstOrThrow({ where: { tenant, eventRowId: null }, orderBy: { id: 'desc' } });
@@ -33,7 +34,7 @@ type EventRow = { readonly tenant: string; readonly id: string };
  * event again changes nothing. Throws NotFoundError or TooManyRedactionsError.
  */
 export async function redactEvent(database: Database, { tenant, id }: EventRow): Promise<void> {
-  await change(database, async (db) => {
+  await mutate(database, async (db) => {
     const { rows: started } = await db.query(
       'INSERT INTO erasures (id, tenant, event_row_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING 1',
       [uuid7(database.clock.now()), tenant, id],

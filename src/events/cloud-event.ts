@@ -3,7 +3,7 @@
  * Structured mode: `content-type` starts with `application/cloudevents`, and the body is one JSON object.
  */
 
-import { memberText } from '../lib/json.ts';
+import { isObject, memberText } from '../lib/json.ts';
 import { isTooNested, rememberData, TOO_NESTED } from './parse.ts';
 
 export type CloudEvent = { readonly id: string; readonly time: string | undefined; readonly data: Buffer };
@@ -65,10 +65,8 @@ function parseObject(text: string): Readonly<Record<string, unknown>> {
   } catch {
     throw new InvalidCloudEventError('the body is not JSON');
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new InvalidCloudEventError('the body is not a JSON object');
-  }
-  return { ...value };
+  if (!isObject(value)) throw new InvalidCloudEventError('the body is not a JSON object');
+  return value;
 }
 
 /** Checks the required attributes (CloudEvents 1.0.2, section 3.1). */

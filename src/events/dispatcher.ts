@@ -5,10 +5,10 @@ import type { Registry } from 'prom-client';
 import { type DeliveryMessage, publishOrRequeue, unpublishedMessages } from '../delivery/queue/message.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { groupBy } from '../lib/collections.ts';
-import { pause } from '../lib/loop.ts';
 import { ChangeSignal } from '../lib/semaphore.ts';
 import { type Queueable, TenantQueue } from '../lib/tenant-queue.ts';
 import type { Tracing } from '../lib/tracing.ts';
+import { pause } from '../lib/waiting.ts';
 import type { NatsClient } from '../nats/connection.ts';
 import { createMessageCount } from '../nats/metrics.ts';
 import type { NatsNames } from '../nats/names.ts';
@@ -16,20 +16,12 @@ import { BATCH_EVERY_100_MS, Batcher } from '../postgres/batcher.ts';
 import type { Database } from '../postgres/client.ts';
 import { isTimeout, isTransient } from '../postgres/errors.ts';
 import type { SchemaThread } from './catalogue/schema-thread.ts';
-import { EventValidator } from './catalogue/validator.ts';
 import { type EventMetrics, eventMetrics } from './metrics.ts';
 import { type ParsedEvent, parseEvent, type Rejection, rejectMismatch, toIncomingMessage } from './parse.ts';
 import { createRejectionLog, retryLaterOrReject } from './refused-event.ts';
 import { insertRejectedEvents, type NewRejectedEvent } from './store.ts';
 import { type EventSpans, startDispatchSpans } from './trace.ts';
-import {
-  EventWriter,
-  MAX_DELIVERIES,
-  type MatchedEvent,
-  type WrittenBatch,
-  warnOfExhaustedFilterBudget,
-  writeEvents,
-} from './writer.ts';
+import { BATCH, EventWriter, type MatchedEvent, type WrittenBatch } from './writer.ts';
 
 export type DispatcherOptions = {
   readonly database: Database;
@@ -54,8 +46,6 @@ type ParsedBatch = {
   readonly begun: number;
 };
 
-/** Limits of one transaction. */
-const BATCH = { items: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
 const MAX_BATCHES = 2;
 /** A batch with at least this many deliveries is large: a batch of other tenants is written concurrently. */
 const LARGE_BATCH = 100;
@@ -85,7 +75,6 @@ export class Dispatcher {
   readonly #queue = new TenantQueue<ReceivedEvent>(LOOK_AHEAD);
   /** Events of the batches being dispatched, by key. */
   readonly #inFlight = new Map<number, ReceivedEvent>();
-  readonly #validator: EventValidator;
   readonly #writer: EventWriter;
   readonly #metrics: EventMetrics;
   readonly #acks: Batcher<JsMsg, void>;
@@ -100,8 +89,7 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    this.#validator = new EventValidator(options.schemaThread, options.log);
-    this.#writer = new EventWriter(options.deliveries);
+    this.#writer = new EventWriter(options);
     this.#metrics = eventMetrics(options.metrics);
     this.#logRejected = createRejectionLog(options.log);
     // Batched, because each write to the socket wakes nats-server. An event that is redelivered because a crash lost its ack
@@ -269,33 +257,30 @@ export class Dispatcher {
     const begun = performance.now();
     const spans = startDispatchSpans(this.#options.tracing, batch, await parseAll(batch, this.#options.nats.names));
     try {
-      return await this.#write({ batch, begun, spans }, onWritten);
+      return await this.#writeAndPublish({ batch, begun, spans }, onWritten);
     } catch (error) {
       spans.end({ error });
       throw error;
     }
   }
 
-  async #write({ batch, begun, spans }: ParsedBatch, onWritten?: () => void): Promise<readonly ReceivedEvent[]> {
+  async #writeAndPublish(
+    { batch, begun, spans }: ParsedBatch,
+    onWritten?: () => void,
+  ): Promise<readonly ReceivedEvent[]> {
     const parsed = spans.traced;
-    const { pool } = this.#options.database;
     const startedAt = performance.now();
     const events = parsed.filter((item) => item.kind === 'event');
-    const steps = { validator: this.#validator, writer: this.#writer };
-    const batchOfEvents = await writeEvents(steps, pool, events);
-    const { written, deferred, knownIds } = batchOfEvents;
+    const result = await this.#writer.write(this.#options.database.pool, events);
+    const { written, deferred, knownIds } = result;
     this.#recordDeliveryCounts([...written, ...deferred]);
-    const rejections = rejectionsOf(parsed, batchOfEvents);
+    const rejections = rejectionsOf(parsed, result);
     await this.#recordRejections(rejections);
     const deferredIds = new Set(deferred.map(({ event }) => event.id));
     const isDeferred = (_: ReceivedEvent, index: number) => deferredIds.has(parsed[index]?.id ?? '');
     this.#queue.putBack(batch.filter(isDeferred));
     this.#metrics.written('nats', { matched: written, isKnown: (id) => knownIds.includes(id) });
-    const toPublish = [...batchOfEvents.messages, ...(await this.#unpublishedMessages(knownIds))];
-    warnOfExhaustedFilterBudget(
-      this.#options.log,
-      written.filter(({ event }) => !knownIds.includes(event.id)),
-    );
+    const toPublish = [...result.messages, ...(await this.#unpublishedMessages(knownIds))];
     onWritten?.();
     await publishOrRequeue(this.#options, toPublish, startedAt);
     spans.end({ matched: written, errors: new Map(rejections.map(({ id, reason }) => [id, reason])) });

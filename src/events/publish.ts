@@ -10,11 +10,11 @@ import type { Database } from '../postgres/client.ts';
 import { isTimeout, isTransient } from '../postgres/errors.ts';
 import type { Mismatch } from './catalogue/compile.ts';
 import type { SchemaThread } from './catalogue/schema-thread.ts';
-import { EventDataInvalidError, EventValidator } from './catalogue/validator.ts';
+import { EventDataInvalidError } from './catalogue/validator.ts';
 import { eventMetrics } from './metrics.ts';
 import { knownEvents, type NewEvent } from './store.ts';
 import { startPublishSpans } from './trace.ts';
-import { EventWriter, MAX_DELIVERIES, warnOfExhaustedFilterBudget, writeEvents } from './writer.ts';
+import { BATCH, EventWriter } from './writer.ts';
 
 export type EventToPublish = Pick<NewEvent, 'tenant' | 'type' | 'data'> & {
   readonly eventId: string | undefined;
@@ -59,8 +59,6 @@ type Outcome =
 
 type FinalOutcome = Exclude<Outcome, { readonly kind: 'deferred' }>;
 
-/** Limits of one transaction. */
-const BATCH = { items: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
 /** Maximum bytes of the events of this process that are queued, being written or being published. */
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 /** Estimated bytes of a queued event without its data. */
@@ -72,19 +70,14 @@ const ONE_BY_ONE_MS = 10_000;
 
 /** Call this once for each process. Concurrent events are written in batches, on one connection of the pool. */
 export function createPublishEvents(services: Services): PublishEvents {
-  const writer = new EventWriter(services.deliveries);
-  const validator = new EventValidator(services.schemaThread, services.log);
+  const writer = new EventWriter(services);
   const counts = eventMetrics(services.metrics);
   const queue = new PublishQueue((events) => writeBatch(events, write));
 
   async function write(events: readonly NewEvent[]): Promise<Outcome[]> {
     const begun = performance.now();
     const { pool } = services.database;
-    const { mismatches, written, deferred, knownIds, ...batch } = await writeEvents(
-      { validator, writer },
-      pool,
-      events,
-    );
+    const { mismatches, written, deferred, knownIds, ...batch } = await writer.write(pool, events);
     for (const { event, subscriptions } of [...written, ...deferred])
       queue.recordDeliveryCount(event.tenant, subscriptions.length);
     const deferredIds = new Set(deferred.map(({ event }) => event.id));
@@ -95,10 +88,6 @@ export function createPublishEvents(services: Services): PublishEvents {
     const eventRowIds = [...known].flatMap(([id, rowId]) => (id === rowId ? [id] : []));
     const messages = [...batch.messages, ...(await unpublishedMessages(pool, { eventRowIds, maxDataBytes }))];
     counts.written('graphql', { matched: written, isKnown: (id) => known.has(id) && known.get(id) !== id });
-    warnOfExhaustedFilterBudget(
-      services.log,
-      written.filter(({ event }) => !known.has(event.id)),
-    );
     // Not awaited, so that the next batch is written while this one is published.
     const published = publishOrRequeue(services, messages, begun);
     // The publishers await this promise, except those of refused events. Avoids an unhandled rejection if all were refused.

@@ -2,8 +2,8 @@ import type { Logger } from 'pino';
 import { publishOrRequeue } from '../delivery/queue/message.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { DomainError } from '../lib/errors.ts';
-import { pause } from '../lib/loop.ts';
 import { leastChildId } from '../lib/uuid7.ts';
+import { pause } from '../lib/waiting.ts';
 import { type Database, type Queryable, transaction } from '../postgres/client.ts';
 import { emitSystemEvent } from './system-event.ts';
 

@@ -7,7 +7,8 @@ import { traceFields } from '../lib/tracing.ts';
 import { uuid7, uuid7Time } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
 import type { Mismatch } from './catalogue/compile.ts';
-import type { EventValidator } from './catalogue/validator.ts';
+import type { SchemaThread } from './catalogue/schema-thread.ts';
+import { EventValidator } from './catalogue/validator.ts';
 import { insertBatch, type KnownVersions } from './insert-batch.ts';
 import {
   type Match,
@@ -32,7 +33,9 @@ export type MatchedEvent = Match & { readonly event: NewEvent };
  * Maximum deliveries created by one transaction. Bounds its duration, for which other tenants' events wait. One event may
  * exceed it, because an event is never split; MAX_SUBSCRIPTIONS_PER_TENANT limits its deliveries.
  */
-export const MAX_DELIVERIES = 1_000;
+const MAX_DELIVERIES = 1_000;
+/** Limits of the events that one call of `write` gets. */
+export const BATCH = { items: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
 /**
  * Maximum deliveries of one event that are published with it. The other deliveries are queued in Postgres and published when
  * senders have capacity, so that an event with thousands of subscriptions does not delay the events behind it in JetStream.
@@ -43,24 +46,71 @@ const PUBLISHED_WITH_BACKLOG = 20;
 /** The state of DELIVERIES that the writer depends on. */
 type Target = Pick<DeliveryStream, 'maxInlineDataBytes' | 'maxFanOutBytes' | 'isCrowded'>;
 
-/** Writes events, and one delivery per event and matching webhook subscription. */
+export type WrittenBatch = InsertedEvents & {
+  /** Events that violate the schema of their type, by id. */
+  readonly mismatches: ReadonlyMap<string, Mismatch>;
+  readonly written: readonly MatchedEvent[];
+  /** Valid events that exceeded the limit of deliveries of one transaction. The caller must write them in another one. */
+  readonly deferred: readonly MatchedEvent[];
+};
+
+type Services = { readonly deliveries: Target; readonly schemaThread: SchemaThread; readonly log: Logger };
+
+/** `isCurrent`: whether the step must use the settings and schemas of now instead of those cached in this process. */
+type Step = { readonly events: readonly NewEvent[]; readonly isCurrent: boolean };
+
+/** Validates events, matches them, and writes them with one delivery per event and matching webhook subscription. */
 export class EventWriter {
   readonly #deliveries: Target;
+  readonly #validator: EventValidator;
   readonly #indexes = new SubscriptionIndexes();
+  readonly #log: Logger;
 
-  constructor(deliveries: Target) {
+  constructor({ deliveries, schemaThread, log }: Services) {
     this.#deliveries = deliveries;
+    this.#validator = new EventValidator(schemaThread, log);
+    this.#log = log;
   }
 
   /**
-   * Finds the matching subscriptions. With `isCurrent` it uses the current settings, so that changes whose mutations have
-   * returned are included. Otherwise it uses the settings cached in this process, whose versions `write` checks. Matching
+   * Writes a batch with the subscriptions and schemas cached in this process. The inserting statement detects outdated
+   * versions; then the changes are read and everything is repeated once. A change therefore applies to every event that is
+   * passed here after its mutation has returned, and a batch without changes takes one round trip. Validating and matching
    * may take seconds; call this outside a transaction.
    */
-  async match(
-    db: Queryable,
-    { events, isCurrent }: { readonly events: readonly NewEvent[]; readonly isCurrent: boolean },
-  ): Promise<MatchedEvent[]> {
+  async write(db: Queryable, events: readonly NewEvent[]): Promise<WrittenBatch> {
+    // Changes committed after the second reading need not apply, because the events were published before them.
+    const batch =
+      (await this.#writeIfCurrent(db, { events, isCurrent: false })) ??
+      (await this.#writeIfCurrent(db, { events, isCurrent: true }));
+    if (batch === undefined) throw new Error('events were not written although no versions were given');
+    this.#warnOfExhaustedFilterBudget(batch);
+    return batch;
+  }
+
+  /** Writes nothing and returns undefined if subscriptions or event types have changed since they were cached. */
+  async #writeIfCurrent(db: Queryable, { events, isCurrent }: Step): Promise<WrittenBatch | undefined> {
+    const { mismatches, versions } = await this.#validate(db, { events, isCurrent });
+    const valid = events.filter(({ id }) => !mismatches.has(id));
+    const matched = await this.#match(db, { events: valid, isCurrent });
+    const written = matched.slice(0, fittingCount(matched));
+    const known = isCurrent ? undefined : { tenants: tenantVersions(written), eventTypes: versions };
+    const inserted = await this.#insert(db, { matched: written, known });
+    return inserted && { ...inserted, mismatches, written, deferred: matched.slice(written.length) };
+  }
+
+  async #validate(db: Queryable, { events, isCurrent }: Step): ReturnType<EventValidator['validate']> {
+    const validation = await this.#validator.validate(db, events, { isCurrent });
+    const { mismatches } = validation;
+    if (mismatches.size > 0) {
+      // An event that was written before is not rejected, because the schema may have changed since then.
+      const rejected = events.filter(({ id }) => mismatches.has(id));
+      for (const id of (await knownEvents(db, rejected)).keys()) mismatches.delete(id);
+    }
+    return validation;
+  }
+
+  async #match(db: Queryable, { events, isCurrent }: Step): Promise<MatchedEvent[]> {
     if (events.length === 0) return [];
     const tenants = new Set(events.map((event) => event.tenant));
     const indexes = isCurrent ? await this.#indexes.update(db, tenants) : await this.#indexes.get(db, tenants);
@@ -74,8 +124,8 @@ export class EventWriter {
     return matched;
   }
 
-  /** Writes nothing and returns undefined if subscriptions or event types have changed since `known`. */
-  async write(
+  /** Inserts nothing and returns undefined if subscriptions or event types have changed since `known`. */
+  async #insert(
     db: Queryable,
     { matched, known }: { readonly matched: readonly MatchedEvent[]; readonly known: KnownVersions | undefined },
   ): Promise<InsertedEvents | undefined> {
@@ -120,6 +170,22 @@ export class EventWriter {
   #isInline(bytes: number, messages: number): boolean {
     return bytes <= this.#deliveries.maxInlineDataBytes && bytes * messages <= this.#deliveries.maxFanOutBytes;
   }
+
+  /** Logs the new events whose filter budget was exhausted, without their data. */
+  #warnOfExhaustedFilterBudget({ written, knownIds }: WrittenBatch): void {
+    for (const { event, filterBudgetExhaustedAt } of written) {
+      if (filterBudgetExhaustedAt === undefined || knownIds.includes(event.id)) continue;
+      this.#log.warn(
+        {
+          tenant: event.tenant,
+          eventId: event.eventId,
+          subscriptionId: filterBudgetExhaustedAt,
+          ...traceFields(event.traceParent),
+        },
+        'filter budget exhausted; the filters from this subscription on count as not matching',
+      );
+    }
+  }
 }
 
 type FirstMessage = Pick<DeliveryMessage, 'deliveryId' | 'data'> & { readonly subscription: MatchedSubscription };
@@ -143,51 +209,6 @@ function firstMessage(event: NewEvent, { deliveryId: id, subscription, data }: F
   };
 }
 
-type Steps = { readonly validator: EventValidator; readonly writer: EventWriter };
-
-export type WrittenBatch = InsertedEvents & {
-  /** Events that violate the schema of their type, by id. */
-  readonly mismatches: ReadonlyMap<string, Mismatch>;
-  readonly written: readonly MatchedEvent[];
-  /** Valid events that exceeded the limit of deliveries of one transaction. The caller must write them in another one. */
-  readonly deferred: readonly MatchedEvent[];
-};
-
-/**
- * Validates, matches and writes events with the subscriptions and schemas cached in this process. The inserting statement
- * detects outdated versions; then the changes are read and everything is repeated once. A change therefore applies to every
- * event that is passed here after its mutation has returned, and a batch without changes takes one round trip.
- */
-export async function writeEvents(steps: Steps, db: Queryable, events: readonly NewEvent[]): Promise<WrittenBatch> {
-  return (await tryToWrite(steps, db, { events, isCurrent: false })) ?? writeCurrent(steps, db, events);
-}
-
-/** Changes committed after this read need not apply, because the events were published before them. */
-async function writeCurrent(steps: Steps, db: Queryable, events: readonly NewEvent[]): Promise<WrittenBatch> {
-  const written = await tryToWrite(steps, db, { events, isCurrent: true });
-  if (written === undefined) throw new Error('events were not written although no versions were given');
-  return written;
-}
-
-async function tryToWrite(
-  { validator, writer }: Steps,
-  db: Queryable,
-  { events, isCurrent }: { readonly events: readonly NewEvent[]; readonly isCurrent: boolean },
-): Promise<WrittenBatch | undefined> {
-  const { mismatches, versions } = await validator.validate(db, events, { isCurrent });
-  if (mismatches.size > 0) {
-    // An event that was written before is not rejected, because the schema may have changed since then.
-    const rejected = events.filter(({ id }) => mismatches.has(id));
-    for (const id of (await knownEvents(db, rejected)).keys()) mismatches.delete(id);
-  }
-  const valid = events.filter(({ id }) => !mismatches.has(id));
-  const matched = await writer.match(db, { events: valid, isCurrent });
-  const written = matched.slice(0, fittingCount(matched));
-  const known = isCurrent ? undefined : { tenants: tenantVersions(written), eventTypes: versions };
-  const inserted = await writer.write(db, { matched: written, known });
-  return inserted && { ...inserted, mismatches, written, deferred: matched.slice(written.length) };
-}
-
 /** The oldest version that an event of each tenant was matched at. */
 function tenantVersions(matched: readonly MatchedEvent[]): ReadonlyMap<string, number> {
   const versions = new Map<string, number>();
@@ -205,22 +226,6 @@ function fittingCount(matched: readonly MatchedEvent[]): number {
     return index > 0 && deliveries > MAX_DELIVERIES;
   });
   return end < 0 ? matched.length : end;
-}
-
-/** Logs the events whose filter budget was exhausted, without their data. */
-export function warnOfExhaustedFilterBudget(log: Logger, matched: readonly MatchedEvent[]): void {
-  for (const { event, filterBudgetExhaustedAt } of matched) {
-    if (filterBudgetExhaustedAt === undefined) continue;
-    log.warn(
-      {
-        tenant: event.tenant,
-        eventId: event.eventId,
-        subscriptionId: filterBudgetExhaustedAt,
-        ...traceFields(event.traceParent),
-      },
-      'filter budget exhausted; the filters from this subscription on count as not matching',
-    );
-  }
 }
 
 /** The id of an event's delivery to a subscription. It is deterministic, so that no delivery is created twice. */

@@ -1,4 +1,4 @@
-import { waitAtMost } from './loop.ts';
+import { waitAtMost } from './waiting.ts';
 
 export type CachedReadOptions = {
   /** Maximum wait of a caller, in milliseconds. */

@@ -75,7 +75,8 @@ export class InvalidInputError extends InputError {
 export class NotFoundError extends DomainError {
   readonly code = 'NOT_FOUND';
 
-  constructor(what: string) {
-    super(`${what} not found`);
+  /** `advice`: what the caller can do, if more than to check the id. */
+  constructor(what: string, advice?: string) {
+    super(`${what} not found${advice === undefined ? '' : `: ${advice}`}`);
   }
 }

@@ -1,10 +1,10 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { DomainError } from './errors.ts';
 import { yieldEventLoop } from './event-loop.ts';
+import { pause } from './waiting.ts';
 
-/** Maximum bytes that one operation reads. Also the limit of its answer. */
+/** Maximum bytes that one operation reads. Also the limit of its response. */
 export const MAX_OPERATION_BYTES = 16 * 1024 * 1024;
-/** Maximum bytes of errors in result unions per operation: the answer to a bad request has at most 64 KiB. */
+/** Maximum bytes of errors in result unions per operation: the response to a bad request has at most 64 KiB. */
 const MAX_ERROR_BYTES = 32 * 1024;
 /** Milliseconds. Maximum pause before the tenant's CPU account is checked again. */
 const MAX_PAUSE_MS = 1_000;
@@ -31,6 +31,18 @@ export type CpuAccount = {
   /** Milliseconds until the tenant may use the event loop again; 0 or less: now. */
   waitMs(): number;
 };
+
+/** Milliseconds until the account is checked again; 0: the tenant may use the event loop now. */
+export function cpuPauseMs(account: CpuAccount | undefined): number {
+  return Math.min(Math.max(0, account?.waitMs() ?? 0), MAX_PAUSE_MS);
+}
+
+/** Resolves when the tenant may use the event loop, or when the signal aborts. */
+export async function waitForCpu(account: CpuAccount | undefined, signal?: AbortSignal): Promise<void> {
+  for (let pauseMs = cpuPauseMs(account); pauseMs > 0 && signal?.aborted !== true; pauseMs = cpuPauseMs(account)) {
+    await pause(pauseMs, signal);
+  }
+}
 
 /** Runs synchronous work and charges its time to the account. */
 export function measure<T>(account: CpuAccount | undefined, work: () => T): T {
@@ -77,10 +89,7 @@ export function createOperationWork(cpu: CpuAccount | undefined): OperationWork 
     if (left < 0) throw new TooManyBytesError();
   };
   const compute = async <T>(piece: () => T): Promise<T> => {
-    for (let waitMs = cpu?.waitMs() ?? 0; waitMs > 0; waitMs = cpu?.waitMs() ?? 0) {
-      signal?.throwIfAborted();
-      await delay(Math.min(waitMs, MAX_PAUSE_MS));
-    }
+    await waitForCpu(cpu, signal);
     await yieldEventLoop();
     signal?.throwIfAborted();
     return measure(cpu, piece);

@@ -1,4 +1,4 @@
-import { resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
 import process from 'node:process';
 
 /** The program cannot start until an operator changes something; a retry does not help. The message says what to change. */
@@ -23,7 +23,8 @@ export class ServerStartError extends StartError {
 
 /** Recognises the error of a system call (by code) or of a server (by its output), and explains what to do. */
 type Cause = { readonly codes: readonly string[]; readonly output: RegExp; readonly explain: (place: Place) => string };
-type Place = { readonly path: string; readonly dataDir: string };
+/** `reason`: the code of the system's error, or the words of the server. */
+type Place = { readonly path: string; readonly dataDir: string; readonly reason: string };
 
 const CAUSES: readonly Cause[] = [
   {
@@ -56,7 +57,8 @@ const CAUSES: readonly Cause[] = [
   {
     codes: ['ENOENT', 'ELOOP', 'ENAMETOOLONG', 'EISDIR', 'EIO'],
     output: /Input\/output error/i,
-    explain: ({ path, dataDir }) => `${path} cannot be used: check it, or set DATA_DIR (${dataDir}) to another folder.`,
+    explain: ({ path, dataDir, reason }) =>
+      `${path} cannot be used (${reason}): check it, or set DATA_DIR (${dataDir}) to another folder.`,
   },
 ];
 
@@ -64,19 +66,23 @@ const CAUSES: readonly Cause[] = [
 export function explainStartFailure(error: unknown, dataDir: string): unknown {
   if (!(error instanceof Error)) return error;
   const code = 'code' in error ? error.code : undefined;
-  const cause = CAUSES.find(({ codes, output }) =>
-    error instanceof ServerStartError ? output.test(error.output) : codes.some((one) => one === code),
-  );
+  const reasonOf = ({ codes, output }: Cause) =>
+    error instanceof ServerStartError ? output.exec(error.output)?.[0] : codes.find((one) => one === code);
+  const cause = CAUSES.find((each) => reasonOf(each) !== undefined);
   if (cause === undefined) return error;
-  const path = 'path' in error && typeof error.path === 'string' ? error.path : dataDir;
-  return new StartError(cause.explain({ path: resolve(path), dataDir: resolve(dataDir) }), { cause: error });
+  const reason = reasonOf(cause) ?? '';
+  const named = 'path' in error && typeof error.path === 'string' ? resolve(error.path) : resolve(dataDir);
+  // The user knows the folder, not the file that locks it.
+  const path = basename(named).startsWith('lock.') ? resolve(dataDir) : named;
+  return new StartError(cause.explain({ path, dataDir: resolve(dataDir), reason }), { cause: error });
 }
 
 /** The usual cause is an earlier start as root (sudo); only root can change the owner of its files. */
-export function explainForbidden({ path, dataDir }: Place): string {
+export function explainForbidden({ path, dataDir }: Omit<Place, 'reason'>): string {
   const owner = `${process.getuid?.() ?? ''}:${process.getgid?.() ?? ''}`;
+  const name = path === dataDir ? `DATA_DIR (${path})` : path;
   return (
-    `This user may not use ${path}: if an earlier start as another user (sudo) created it, ` +
+    `This user may not use ${name}: if an earlier start as another user (sudo) created it, ` +
     `run "sudo chown -R ${owner} ${shellQuoted(dataDir)}"; otherwise set DATA_DIR to another folder.`
   );
 }

@@ -12,7 +12,8 @@ export type Queueable = {
 /** Limits of one batch. A single item may exceed `deliveries` and `bytes`. */
 type BatchLimits = { readonly items: number; readonly deliveries: number; readonly bytes: number };
 
-type Line<T extends Queueable> = {
+/** A tenant with queued items. */
+type QueuedTenant<T extends Queueable> = {
   readonly waiting: Lanes<T>;
   /** Virtual start time of the tenant's next item, in units of cost. The tenant with the smallest one is served first. */
   start: number;
@@ -94,7 +95,7 @@ class Lanes<T extends Queueable> {
  */
 export class TenantQueue<T extends Queueable> {
   readonly #options: TenantQueueOptions;
-  readonly #lines = new Map<string, Line<T>>();
+  readonly #tenants = new Map<string, QueuedTenant<T>>();
   readonly #keys = new Set<number>();
   readonly #deliveriesPerEvent = new LRUCache<string, number>({ max: MAX_REMEMBERED });
   /**
@@ -126,7 +127,7 @@ export class TenantQueue<T extends Queueable> {
   /** Returns false if the item is already in the queue: a redelivered message. */
   add(item: T): boolean {
     if (this.#keys.has(item.key)) return false;
-    this.#line(item.tenant).waiting.add(item);
+    this.#tenant(item.tenant).waiting.add(item);
     this.#count(item);
     return true;
   }
@@ -136,27 +137,27 @@ export class TenantQueue<T extends Queueable> {
     const batch: T[] = [];
     let [deliveries, bytes] = [0, 0];
     while (batch.length < limits.items) {
-      const line = this.#next(except);
-      const item = line?.waiting.first();
-      if (line === undefined || item === undefined) break;
+      const tenant = this.#next(except);
+      const item = tenant?.waiting.first();
+      if (tenant === undefined || item === undefined) break;
       const expected = this.#expected(item);
       const isTooMuch = deliveries + expected > limits.deliveries || bytes + item.bytes > limits.bytes;
       if (isTooMuch && batch.length > 0) break;
       [deliveries, bytes] = [deliveries + expected, bytes + item.bytes];
-      line.waiting.removeFirst();
+      tenant.waiting.removeFirst();
       const cost = this.#cost(item);
       this.#costs.set(item, cost);
-      this.#now = line.start;
-      line.start += cost;
+      this.#now = tenant.start;
+      tenant.start += cost;
       this.#keys.delete(item.key);
       this.#bytes -= item.bytes;
       batch.push(item);
     }
-    for (const { tenant } of batch) {
-      const line = this.#lines.get(tenant);
-      if (line?.waiting.isEmpty !== true) continue;
-      this.#lines.delete(tenant);
-      this.#ends.set(tenant, line.start);
+    for (const { tenant: name } of batch) {
+      const tenant = this.#tenants.get(name);
+      if (tenant?.waiting.isEmpty !== true) continue;
+      this.#tenants.delete(name);
+      this.#ends.set(name, tenant.start);
     }
     return batch;
   }
@@ -164,9 +165,9 @@ export class TenantQueue<T extends Queueable> {
   /** Returns items of a batch that did not fit into it. They precede the other items of their tenant. */
   putBack(items: readonly T[]): void {
     for (const item of items.toReversed()) {
-      const line = this.#line(item.tenant);
-      line.waiting.putBack(item);
-      line.start -= this.#costs.get(item) ?? 0;
+      const tenant = this.#tenant(item.tenant);
+      tenant.waiting.putBack(item);
+      tenant.start -= this.#costs.get(item) ?? 0;
       this.#count(item);
     }
   }
@@ -183,7 +184,7 @@ export class TenantQueue<T extends Queueable> {
 
   /** All items, in unspecified order. */
   values(): T[] {
-    return [...this.#lines.values()].flatMap(({ waiting }) => waiting.values());
+    return [...this.#tenants.values()].flatMap(({ waiting }) => waiting.values());
   }
 
   #expected({ tenant }: T): number {
@@ -199,20 +200,20 @@ export class TenantQueue<T extends Queueable> {
     this.#bytes += item.bytes;
   }
 
-  #next(except: ReadonlySet<string>): Line<T> | undefined {
-    let least: Line<T> | undefined;
-    for (const [tenant, line] of this.#lines) {
-      if (!line.waiting.isEmpty && !except.has(tenant) && (least === undefined || line.start < least.start))
-        least = line;
+  #next(except: ReadonlySet<string>): QueuedTenant<T> | undefined {
+    let least: QueuedTenant<T> | undefined;
+    for (const [name, tenant] of this.#tenants) {
+      if (!tenant.waiting.isEmpty && !except.has(name) && (least === undefined || tenant.start < least.start))
+        least = tenant;
     }
     return least;
   }
 
-  #line(tenant: string): Line<T> {
-    const known = this.#lines.get(tenant);
+  #tenant(name: string): QueuedTenant<T> {
+    const known = this.#tenants.get(name);
     if (known !== undefined) return known;
-    const line = { waiting: new Lanes<T>(), start: Math.max(this.#now, this.#ends.get(tenant) ?? 0) };
-    this.#lines.set(tenant, line);
-    return line;
+    const tenant = { waiting: new Lanes<T>(), start: Math.max(this.#now, this.#ends.get(name) ?? 0) };
+    this.#tenants.set(name, tenant);
+    return tenant;
   }
 }

@@ -56,6 +56,10 @@ export function uuid7Floor(timeMs: number): string {
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
 }
 
+/** Bounds of a range of ids without a lower or an upper end. */
+export const LEAST_UUID = '00000000-0000-0000-0000-000000000000';
+export const GREATEST_UUID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+
 /** The milliseconds since 1970 that a UUIDv7 contains. */
 export function uuid7Time(id: string): number {
   return Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16);

@@ -8,7 +8,7 @@ import {
 } from 'nats';
 import type { Logger } from 'pino';
 import { createLogThrottle } from '../lib/log.ts';
-import { pause, whenAborted } from '../lib/loop.ts';
+import { pause, whenAborted } from '../lib/waiting.ts';
 import { type ConsumeOptions, consume } from './consume.ts';
 import { assessServerVersion, type LoginFiles, NatsLink } from './link.ts';
 import { type MessageSeal, type NatsNames, natsNames } from './names.ts';
@@ -155,9 +155,13 @@ export class NatsClient {
     return this.#connected ? [] : ['NATS is not connected'];
   }
 
-  /** Conditions that need an operator's attention although NATS can be used: streams that are nearly full. */
+  /**
+   * Conditions that need an operator's attention although NATS can be used: streams that are nearly full, and a missing
+   * permission that only roll calls need.
+   */
   get warnings(): readonly string[] {
-    return this.#connected ? (this.#check?.warnings ?? []) : [];
+    const denied = this.#link.warning;
+    return this.#connected ? [...(this.#check?.warnings ?? []), ...(denied === undefined ? [] : [denied])] : [];
   }
 
   /** Whether EVENTS is nearly full, so that it may soon reject publications. */
@@ -214,7 +218,7 @@ export class NatsClient {
    * Returns the body of a sealed message. If the message was not sealed with this installation's key, counts and logs
    * it, and returns undefined.
    */
-  open(kind: SealedKind, { subject, data }: Pick<JsMsg, 'subject' | 'data'>): Buffer | undefined {
+  unseal(kind: SealedKind, { subject, data }: Pick<JsMsg, 'subject' | 'data'>): Buffer | undefined {
     const body = this.#options.seal.open(subject, data);
     if (body === undefined) {
       this.forged[kind] += 1;

@@ -1,6 +1,6 @@
 import type { Consumer, ConsumerInfo, ConsumerMessages, JetStreamClient, JsMsg, Subscription } from 'nats';
 import type { Logger } from 'pino';
-import { pause, waitAtMost, whenAborted } from '../lib/loop.ts';
+import { pause, waitAtMost, whenAborted } from '../lib/waiting.ts';
 import type { NatsNames } from './names.ts';
 import type { Durable } from './streams.ts';
 

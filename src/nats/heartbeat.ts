@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { NatsClient } from './connection.ts';
 
 export type HeartbeatOptions = {
-  readonly nats: Pick<NatsClient, 'names' | 'broadcast' | 'open' | 'listen'>;
+  readonly nats: Pick<NatsClient, 'names' | 'broadcast' | 'unseal' | 'listen'>;
   readonly log: Logger;
 };
 
@@ -69,7 +69,7 @@ export class Heartbeat {
     const { nats, log, kind, onBeat } = this.#options;
     connection.subscribe(this.#subject, {
       callback: (error, message) => {
-        const body = error === null ? nats.open(kind, message) : undefined;
+        const body = error === null ? nats.unseal(kind, message) : undefined;
         if (body !== undefined) onBeat(body);
         else if (error !== null) log.warn({ err: error, kind }, 'subscription to heartbeats failed');
       },

@@ -13,7 +13,7 @@ import {
 } from 'nats';
 import type { Logger } from 'pino';
 import { createLogThrottle } from '../lib/log.ts';
-import { pause, waitAtMost, whenAborted } from '../lib/loop.ts';
+import { pause, waitAtMost, whenAborted } from '../lib/waiting.ts';
 import type { NatsNames } from './names.ts';
 import { type Denial, describeDenied, describeRefusal } from './refusal.ts';
 
@@ -57,7 +57,7 @@ export class NatsLink {
   readonly #connectFailures = createLogThrottle(LOG_INTERVAL_MS);
   readonly #denials = createLogThrottle(LOG_INTERVAL_MS);
   #fault: string | undefined = 'not connected yet';
-  #denied: { readonly text: string; readonly at: number } | undefined;
+  #denied: { readonly text: string; readonly at: number; readonly isNeeded: boolean } | undefined;
   /** Servers that the cluster has announced. */
   #learned: readonly string[] = [];
   #isUp = false;
@@ -69,10 +69,19 @@ export class NatsLink {
     this.#options = options;
   }
 
-  /** Why there is no connection, or which permission is missing. */
+  /** Why there is no connection, or which permission is missing without which NATS cannot be used. */
   get fault(): string | undefined {
-    const denied = this.#denied !== undefined && performance.now() - this.#denied.at < DENIED_FOR_MS;
-    return this.#fault ?? (denied ? this.#denied?.text : undefined);
+    return this.#fault ?? this.#deniedText(true);
+  }
+
+  /** Which permission is missing that only roll calls need. */
+  get warning(): string | undefined {
+    return this.#deniedText(false);
+  }
+
+  #deniedText(isNeeded: boolean): string | undefined {
+    if (this.#denied?.isNeeded !== isNeeded || performance.now() - this.#denied.at >= DENIED_FOR_MS) return undefined;
+    return this.#denied.text;
   }
 
   start(): void {
@@ -183,9 +192,13 @@ export class NatsLink {
     if (typeof data === 'string' && REFUSALS.has(data)) this.#lostAt = Number.NEGATIVE_INFINITY;
     if (permissionContext === undefined) return;
     this.#options.onDenied(permissionContext);
-    this.#denied = { text: describeDenied(permissionContext), at: performance.now() };
+    const isNeeded = !permissionContext.subject.startsWith(this.#options.names.processesSubject(''));
+    // A denial that matters is not hidden by one that does not.
+    if (isNeeded || this.fault === undefined) {
+      this.#denied = { text: describeDenied(permissionContext), at: performance.now(), isNeeded };
+    }
     if (this.#denials.note() !== undefined) {
-      this.#options.log.error({ reason: this.#denied.text }, 'NATS denies a required permission');
+      this.#options.log.error({ reason: describeDenied(permissionContext) }, 'NATS denies a required permission');
     }
   }
 

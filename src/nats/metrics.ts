@@ -11,7 +11,7 @@ const FRESH_MS = 5_000;
 const WAIT_MS = 1_000;
 
 /** Registers metrics of this process's connection to NATS. */
-export function watchConnection(metrics: Registry, nats: Pick<NatsClient, 'connected' | 'forged'>): void {
+export function registerConnectionMetrics(metrics: Registry, nats: Pick<NatsClient, 'connected' | 'forged'>): void {
   new Gauge({
     registers: [metrics],
     name: 'webhooks_nats_connected',
@@ -34,7 +34,7 @@ export function watchConnection(metrics: Registry, nats: Pick<NatsClient, 'conne
 }
 
 /** Registers metrics of the streams. Values that JetStream does not return in time are omitted. */
-export function watchStreams(
+export function registerStreamMetrics(
   metrics: Registry,
   nats: Pick<NatsClient, 'connected' | 'withJetStreamManager' | 'names'>,
 ): void {

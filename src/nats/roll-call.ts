@@ -7,7 +7,7 @@ import { createLogThrottle } from '../lib/log.ts';
 import type { NatsClient } from './connection.ts';
 
 type RollCallOptions<T> = {
-  readonly nats: Pick<NatsClient, 'names' | 'broadcast' | 'open' | 'listen' | 'connected' | 'problems'>;
+  readonly nats: Pick<NatsClient, 'names' | 'broadcast' | 'unseal' | 'listen' | 'connected' | 'problems'>;
   readonly log: Logger;
   /** Describes this process, within REPORT_MS. Its JSON has at most MAX_ANSWER_BYTES. */
   readonly report: () => Promise<T>;
@@ -214,7 +214,7 @@ export class RollCall<T> {
   /** The object in a sealed message; undefined, counted and logged, if no process with our key has sealed it. */
   #read(message: Msg): Readonly<Record<string, unknown>> | undefined {
     if (message.data.length > MAX_ANSWER_BYTES) throw new Error('a message that is too large');
-    const body = this.#options.nats.open('processes', message);
+    const body = this.#options.nats.unseal('processes', message);
     if (body === undefined) return undefined;
     const value: unknown = JSON.parse(body.toString());
     if (!isObject(value)) throw new Error('a message that is no object');

@@ -1,7 +1,7 @@
 import { PrismaPg } from '@prisma/adapter-pg';
 import pg from 'pg';
 import { type Prisma, PrismaClient } from '../generated/prisma/client.ts';
-import { waitAtMost } from '../lib/loop.ts';
+import { waitAtMost } from '../lib/waiting.ts';
 import { Clock } from './clock.ts';
 import {
   connectionConfig,
@@ -28,7 +28,7 @@ export type Database = {
   /** Postgres's time. */
   readonly clock: Clock;
   /** Set only for a mutation: records the changes of its transactions. */
-  readonly recorder?: ChangeRecorder | undefined;
+  readonly recorder?: MutationRecorder | undefined;
   /**
    * Closes the connections that are open now, those in use when they are released. For callers that find that the
    * connections lead to the wrong server.
@@ -148,7 +148,7 @@ export function transaction<T>(pool: pg.Pool, work: (client: Queryable) => Promi
 }
 
 /** Called in each transaction of a mutation, at its start and before its commit. */
-export type ChangeRecorder = {
+export type MutationRecorder = {
   readonly begin: (db: Queryable) => Promise<void>;
   readonly end: (db: Queryable, result: unknown) => Promise<void>;
   /** Called if the mutation changes nothing: then nothing is recorded. */
@@ -156,7 +156,7 @@ export type ChangeRecorder = {
 };
 
 /** Runs `work`, a change of a mutation, in one transaction together with the mutation's recorder. */
-export function change<T>(
+export function mutate<T>(
   { pool, recorder }: Pick<Database, 'pool' | 'recorder'>,
   work: (client: Queryable) => Promise<T>,
 ): Promise<T> {
@@ -172,19 +172,19 @@ export function change<T>(
  * Prisma's time limits in milliseconds. `maxWait`: to get a connection; `timeout`: of the transaction, the same as
  * readPool's limit of a statement.
  */
-const CHANGE_LIMITS = { maxWait: 5_000, timeout: READ_LIMITS.statementMs };
+const MUTATION_LIMITS = { maxWait: 5_000, timeout: READ_LIMITS.statementMs };
 
-/** Runs `work` like change(), in a transaction of Prisma. */
-export function changeWithPrisma<T>(
+/** Runs `work` like mutate(), in a transaction of Prisma. */
+export function mutateWithPrisma<T>(
   { prisma, recorder }: Pick<Database, 'prisma' | 'recorder'>,
   work: (client: Prisma.TransactionClient) => Promise<T>,
 ): Promise<T> {
   return prisma.$transaction(async (client) => {
-    await recorder?.begin(inPrismaTransaction(client));
+    await recorder?.begin(queryableOf(client));
     const result = await work(client);
-    await recorder?.end(inPrismaTransaction(client), result);
+    await recorder?.end(queryableOf(client), result);
     return result;
-  }, CHANGE_LIMITS);
+  }, MUTATION_LIMITS);
 }
 
 type Recover = (client: pg.PoolClient, error: unknown) => Promise<void>;
@@ -219,8 +219,8 @@ function toError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
 }
 
-/** Runs SQL statements in a transaction of Prisma. Prisma cannot read columns of type void. */
-export function inPrismaTransaction(client: Prisma.TransactionClient): Queryable {
+/** Runs SQL statements with Prisma's client or in its transaction. Prisma cannot read columns of type void. */
+export function queryableOf(client: Prisma.TransactionClient): Queryable {
   return { query: async (text, values = []) => ({ rows: await client.$queryRawUnsafe(text, ...values) }) };
 }
 
@@ -241,12 +241,16 @@ function useTransactionsOnly(pool: pg.Pool, settings: string): void {
       textOf(statement) === 'BEGIN' ? send(begin) : send(statement, values);
     client.query = sendWithSettings as typeof client.query;
   });
-  const query: Send = (statement, values) => withClient(pool, (client) => inTransaction(client, statement, values));
+  const query: Send = (statement, values) =>
+    withClient(pool, (client) => queryInTransaction(client, statement, values));
   pool.query = query as typeof pool.query;
 }
 
 /** Sends the three statements without waiting for answers. Throws the first error: it caused the later ones. */
-async function inTransaction(client: pg.PoolClient, ...[statement, values]: Parameters<Send>): Promise<pg.QueryResult> {
+async function queryInTransaction(
+  client: pg.PoolClient,
+  ...[statement, values]: Parameters<Send>
+): Promise<pg.QueryResult> {
   const send: Send = client.query.bind(client);
   const steps = [send('BEGIN'), send(statement, values), send('COMMIT')] as const;
   const [begun, answered, committed] = await Promise.allSettled(steps);

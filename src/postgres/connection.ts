@@ -1,6 +1,6 @@
 import { Socket } from 'node:net';
 import pg from 'pg';
-import { waitAtMost } from '../lib/loop.ts';
+import { waitAtMost } from '../lib/waiting.ts';
 import type { Queryable } from './client.ts';
 import { TranslatedClient } from './translated.ts';
 
@@ -207,7 +207,7 @@ export async function withConnection<T>(url: string, work: (client: Queryable) =
 }
 
 /** Runs `work` in one transaction on this connection, which is rolled back if `work` throws. */
-export async function inTransaction<T>(client: Queryable, work: () => Promise<T>): Promise<T> {
+export async function transactionOn<T>(client: Queryable, work: () => Promise<T>): Promise<T> {
   await client.query('BEGIN');
   try {
     const result = await work();

@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
-import { pause } from '../lib/loop.ts';
+import { FailureLog } from '../lib/failure-log.ts';
+import { pause } from '../lib/waiting.ts';
 import { openSession } from './connection.ts';
 import { failureLevel } from './errors.ts';
 
@@ -9,13 +10,13 @@ import { failureLevel } from './errors.ts';
  * a circuit or a pause (delivery/queue/state.ts, delivery/circuit/store.ts) also notify the first; delivery/queue/cancel.ts
  * notifies the third.
  */
-type NoticeChannel = 'webhook_subscription_changed' | 'api_key_revoked' | 'delivery_cancelled';
+type Channel = 'webhook_subscription_changed' | 'api_key_revoked' | 'delivery_cancelled';
 
-export type ChangeListenerOptions = {
+export type NotificationListenerOptions = {
   readonly url: string;
   readonly log: Logger;
   /** Called with the id in a notification, after its transaction has committed. */
-  readonly onNotice: Readonly<Partial<Record<NoticeChannel, (id: string) => void>>>;
+  readonly onNotification: Readonly<Partial<Record<Channel, (id: string) => void>>>;
   /** Called when notifications may have been missed: the caller must discard or reload its caches. */
   readonly onGap: () => void;
   readonly limits?: Partial<ListenerLimits>;
@@ -32,13 +33,15 @@ const LIMITS: ListenerLimits = { pingEveryMs: 10_000, answerWithinMs: 5_000 };
 const RETRY_MS = 1_000;
 
 /** Listens for the notifications of transactions, on a connection of its own. Reconnects 1 s after an error. */
-export class ChangeListener {
-  readonly #options: ChangeListenerOptions;
+export class NotificationListener {
+  readonly #options: NotificationListenerOptions;
+  readonly #failures: FailureLog;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
 
-  constructor(options: ChangeListenerOptions) {
+  constructor(options: NotificationListenerOptions) {
     this.#options = options;
+    this.#failures = new FailureLog(options.log, { work: 'listening for changes', levelOf: failureLevel });
   }
 
   start(): void {
@@ -56,7 +59,7 @@ export class ChangeListener {
       try {
         await this.#listen(signal);
       } catch (error) {
-        this.#options.log[failureLevel(error)]({ err: error }, 'listening for changes failed; retrying');
+        this.#failures.failed(error);
       }
       this.#options.onGap();
       await pause(RETRY_MS, signal);
@@ -65,7 +68,7 @@ export class ChangeListener {
 
   /** Returns or throws when the connection has ended or a ping fails. */
   async #listen(signal: AbortSignal): Promise<void> {
-    const { url, onNotice, onGap, limits } = this.#options;
+    const { url, onNotification, onGap, limits } = this.#options;
     const { pingEveryMs, answerWithinMs } = { ...LIMITS, ...limits };
     const { client, close } = await openSession(url, {
       statementMs: answerWithinMs,
@@ -80,10 +83,11 @@ export class ChangeListener {
       });
     }
     client.on('notification', ({ channel, payload = '' }) => {
-      for (const [name, onNoticeOf] of Object.entries(onNotice)) if (name === channel) onNoticeOf(payload);
+      for (const [name, notify] of Object.entries(onNotification)) if (name === channel) notify(payload);
     });
     try {
-      for (const channel of Object.keys(onNotice)) await client.query(`LISTEN ${channel}`);
+      for (const channel of Object.keys(onNotification)) await client.query(`LISTEN ${channel}`);
+      this.#failures.succeeded();
       onGap();
       const over = AbortSignal.any([signal, ended.signal]);
       for (;;) {

@@ -146,7 +146,7 @@ function prepared(args: readonly unknown[]): unknown[] {
 const UP_WAIT_MS = 1_000;
 
 /** Registers the gauges of Postgres's availability and of the pools. */
-export function watchPools(metrics: Registry, { pool, readPool }: Pick<Database, 'pool' | 'readPool'>): void {
+export function registerPoolMetrics(metrics: Registry, { pool, readPool }: Pick<Database, 'pool' | 'readPool'>): void {
   const registers = [metrics];
   const pools: readonly (readonly [string, pg.Pool])[] = [
     ['deliver', pool],

@@ -2,7 +2,7 @@ import { scheduleSweep } from '../delivery/queue/state.ts';
 import { eventRowIds } from '../events/store.ts';
 import { idRange, uuid7 } from '../lib/uuid7.ts';
 import { recordChanges } from '../postgres/changes.ts';
-import { change, type Database } from '../postgres/client.ts';
+import { type Database, mutate } from '../postgres/client.ts';
 
 /** Maximum events per call. Bounds the statement, and the burst on the endpoint. */
 export const MAX_EVENTS = 200;
@@ -29,7 +29,7 @@ export async function deliverEvents(
   const now = database.clock.now();
   const ids = rowIds.map(() => uuid7(now));
   const parameters = [ids, rowIds, tenant, subscriptionId, ...idRange(rowIds)];
-  const { rows } = await change(database, (db) => db.query<{ ids: string[] | null }>(DELIVER_EVENTS, parameters));
+  const { rows } = await mutate(database, (db) => db.query<{ ids: string[] | null }>(DELIVER_EVENTS, parameters));
   return rows[0]?.ids ?? [];
 }
 

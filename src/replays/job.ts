@@ -1,13 +1,11 @@
 import type { Logger } from 'pino';
-import { scheduleSweep } from '../delivery/queue/state.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import type { ReplayKind } from '../generated/prisma/enums.ts';
 import { IdlePause, Loop } from '../lib/loop.ts';
-import { idRange, uuid7, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
-import { recordChanges } from '../postgres/changes.ts';
-import { type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
+import { uuid7 } from '../lib/uuid7.ts';
+import { type Database, type Queryable, queryableOf } from '../postgres/client.ts';
 import { failureLevel } from '../postgres/errors.ts';
-import { cancelDeliveries, retryDeliveries } from './bulk.ts';
+import { cancelDeliveries, countSkipped, insertReplayed, retryDeliveries, type SkippedBy } from './portion.ts';
 
 type ReplayJobOptions = Pick<ReplayBatchOptions, 'whereOf'> & {
   readonly database: Database;
@@ -103,7 +101,7 @@ export async function replayBatch(
   { whereOf, onClaim }: ReplayBatchOptions,
 ): Promise<boolean> {
   await transaction.$executeRawUnsafe(`SET LOCAL statement_timeout = ${STATEMENT_TIMEOUT_MS}`);
-  const db = inPrismaTransaction(transaction);
+  const db = queryableOf(transaction);
   const replay = await claimReplay(db);
   if (replay === undefined) return false;
   onClaim(replay.id);
@@ -208,104 +206,6 @@ const ADVANCE_REPLAY = `
     status = CASE WHEN $7::boolean THEN 'COMPLETED' ELSE status END,
     completed_at = CASE WHEN $7::boolean THEN now() END
   WHERE id = $1::uuid`;
-
-type SkippedBy = {
-  /** Number of deliveries whose event is no longer kept, or was redacted. */
-  readonly withoutEvent: number;
-  /** Number of deliveries whose event exists, and whose webhook subscription is inactive or deleted. */
-  readonly inactive: number;
-};
-
-/** Counts by reason the deliveries for which a replay creates no new ones. Duplicates are not counted. */
-async function countSkipped(db: Queryable, deliveries: readonly ReplayedDelivery[]): Promise<SkippedBy> {
-  const eventRowIds = deliveries.map(({ eventRowId }) => eventRowId);
-  const subscriptionIds = deliveries.map(({ subscriptionId }) => subscriptionId);
-  const { rows } = await db.query<SkippedBy>(SKIPPED, [eventRowIds, subscriptionIds, ...idRange(eventRowIds)]);
-  return rows[0] ?? { withoutEvent: 0, inactive: 0 };
-}
-
-const SKIPPED = `
-  SELECT count(*) FILTER (WHERE event.id IS NULL)::integer AS "withoutEvent",
-    count(*) FILTER (WHERE event.id IS NOT NULL AND s.id IS NULL)::integer AS inactive
-  FROM unnest($1::uuid[], $2::uuid[]) AS past (event_id, subscription_id)
-  LEFT JOIN LATERAL (
-    SELECT id FROM events e
-    WHERE e.id = past.event_id AND e.id BETWEEN $3::uuid AND $4::uuid AND e.redacted_at IS NULL OFFSET 0
-  ) AS event ON true
-  LEFT JOIN webhook_subscriptions s ON s.id = past.subscription_id AND s.is_active AND s.deleted_at IS NULL`;
-
-type ReplayedDelivery = {
-  /** The id of the new delivery, not older than the replay's id. */
-  readonly id: string;
-  /** The id of the delivery that the filter found. */
-  readonly pastId: string;
-  readonly subscriptionId: string;
-  /** events.id */
-  readonly eventRowId: string;
-};
-
-export type ReplayPortion = {
-  readonly replayId: string;
-  readonly deliveries: readonly ReplayedDelivery[];
-  /** Maximum number of deliveries to create. */
-  readonly limit: number;
-};
-
-/**
- * `changed`: number of new, retried or cancelled deliveries. `processed`: number of deliveries from the start of the
- * portion that were replayed, retried, cancelled or skipped.
- */
-export type Replayed = { readonly changed: number; readonly processed: number };
-
-/**
- * Creates new deliveries of events that still exist, for active subscriptions and for which the replay has created none
- * yet. They are queued like all others of their subscription, so nothing has to be published after the commit. The
- * events are locked so that they are neither deleted nor redacted before the pending deliveries are visible. The caller
- * has locked the replay (claimReplay).
- */
-export async function insertReplayed(db: Queryable, { replayId, deliveries, limit }: ReplayPortion): Promise<Replayed> {
-  const eventRowIds = deliveries.map(({ eventRowId }) => eventRowId);
-  const { rows } = await db.query<{ created: number; last: number }>(INSERT_REPLAYED, [
-    deliveries.map(({ id }) => id),
-    deliveries.map(({ subscriptionId }) => subscriptionId),
-    eventRowIds,
-    replayId,
-    ...idRange(eventRowIds),
-    uuid7Floor(uuid7Time(replayId)),
-    limit,
-  ]);
-  const { created = 0, last = 0 } = rows[0] ?? {};
-  return { changed: created, processed: created < limit ? deliveries.length : last };
-}
-
-// The bound $7 on ids lets Postgres prune partitions. The sub-select that finds a delivery which the replay has already
-// created runs row by row: as a NOT EXISTS, which is a join, Postgres may read all of them for each batch.
-const INSERT_REPLAYED = `
-  WITH event AS (
-    SELECT id, tenant, type FROM events
-    WHERE id = ANY ($3::uuid[]) AND id BETWEEN $5::uuid AND $6::uuid AND redacted_at IS NULL FOR SHARE
-  ), candidate AS (
-    SELECT DISTINCT ON (event_id, subscription_id) id, subscription_id, event_id, position
-    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) WITH ORDINALITY AS input (id, subscription_id, event_id, position)
-    ORDER BY event_id, subscription_id, position
-  ), new_delivery AS (
-    SELECT c.id, event.tenant, c.subscription_id, c.event_id, event.type, c.position
-    FROM candidate c
-    JOIN event ON event.id = c.event_id
-    JOIN webhook_subscriptions s ON s.id = c.subscription_id AND s.is_active AND s.deleted_at IS NULL
-    WHERE (
-      SELECT d.id FROM deliveries d
-      WHERE d.replay_id = $4::uuid AND d.event_id = c.event_id AND d.subscription_id = c.subscription_id
-        AND d.id >= $7::uuid LIMIT 1
-    ) IS NULL
-    ORDER BY c.position LIMIT $8::integer
-  ), inserted AS (
-    INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, next_attempt_at, replay_id)
-    SELECT id, tenant, subscription_id, event_id, type, now(), $4::uuid FROM new_delivery
-    RETURNING id, subscription_id, next_attempt_at
-  ), ${recordChanges({ deliveries: 'inserted' })}${scheduleSweep('inserted')}
-  RETURNING (SELECT count(*) FROM inserted)::integer AS created,
-    (SELECT max(position) FROM new_delivery)::integer AS last`;
 
 /** Delays the next batch of a replay after a failure. */
 export async function postponeReplay(db: Queryable, id: string): Promise<void> {

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Replay } from '../generated/prisma/client.ts';
+import { FailureLog } from '../lib/failure-log.ts';
+import { InFlight } from '../lib/in-flight.ts';
 import { latestValues } from '../lib/latest-values.ts';
-import { InFlight } from '../lib/loop.ts';
 import type { Database } from '../postgres/client.ts';
 import { failureLevel } from '../postgres/errors.ts';
 
@@ -17,14 +18,14 @@ const INTERVAL_MS = 1_000;
  */
 export class ReplayFeed {
   readonly #prisma: Database['prisma'];
-  readonly #log: Logger;
+  readonly #failures: FailureLog;
   readonly #watchers = new Map<string, Set<ReplayWatcher>>();
   readonly #reading = new InFlight();
   #isReading = false;
 
   constructor({ prisma }: Database, log: Logger) {
     this.#prisma = prisma;
-    this.#log = log;
+    this.#failures = new FailureLog(log, { work: 'reading watched replays', levelOf: failureLevel });
   }
 
   /** Calls `watcher` with the replay once a second until the returned function is called. */
@@ -48,8 +49,9 @@ export class ReplayFeed {
     while (this.#watchers.size > 0) {
       try {
         await this.#reading.track(this.#read());
+        this.#failures.succeeded();
       } catch (error) {
-        this.#log[failureLevel(error)]({ err: error }, 'reading watched replays failed; retrying');
+        this.#failures.failed(error);
       }
       await delay(INTERVAL_MS, undefined, { ref: false });
     }

@@ -1,8 +1,8 @@
 import type { Prisma, Replay } from '../generated/prisma/client.ts';
 import type { ReplayKind, ReplayStatus } from '../generated/prisma/enums.ts';
 import { DomainError, type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
-import { isUuid, uuid7 } from '../lib/uuid7.ts';
-import { changeWithPrisma, type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
+import { isUuid, LEAST_UUID, uuid7 } from '../lib/uuid7.ts';
+import { type Database, mutateWithPrisma, type Queryable, queryableOf } from '../postgres/client.ts';
 import { readClock } from '../postgres/connection.ts';
 import { isTimeout } from '../postgres/errors.ts';
 
@@ -40,9 +40,9 @@ export type StartedReplay = Omit<Replay, 'status' | 'filter'> & {
 export async function startReplay(database: Database, replay: NewReplay): Promise<StartedReplay> {
   const { tenant, kind, filter, ratePerSecond, dryRun } = replay;
   if (dryRun) database.recorder?.omit();
-  return changeWithPrisma(dryRun ? { prisma: database.prisma } : database, async (transaction) => {
+  return mutateWithPrisma(dryRun ? { prisma: database.prisma } : database, async (transaction) => {
     // Counting is expensive: one count at a time per tenant, and none for a replay that is refused for another reason.
-    const isLocked = await lockReplayStart(inPrismaTransaction(transaction), tenant);
+    const isLocked = await lockReplayStart(queryableOf(transaction), tenant);
     const running = dryRun ? 0 : await transaction.replay.count({ where: { tenant, status: 'RUNNING' } });
     if (!isLocked || running >= MAX_RUNNING) throw new TooManyReplaysError(MAX_RUNNING);
     // By Postgres's clock, like the creation times of deliveries.
@@ -62,7 +62,7 @@ const UNPROCESSED = {
   skippedCount: 0,
   skippedWithoutEventCount: 0,
   skippedInactiveCount: 0,
-  afterId: '00000000-0000-0000-0000-000000000000',
+  afterId: LEAST_UUID,
   failureCount: 0,
 };
 
@@ -79,7 +79,7 @@ export async function cancelReplay(
   key: ReplayKey,
 ): Promise<Replay> {
   const where = whereIs(key);
-  return changeWithPrisma(database, async (transaction) => {
+  return mutateWithPrisma(database, async (transaction) => {
     // Waits for the lock of a batch in progress, so that the batch's deliveries are counted.
     await transaction.replay.updateMany({
       where: { ...where, status: 'RUNNING' },
@@ -103,7 +103,7 @@ export async function changeReplayRate(
   const problems = problemsOfRate(ratePerSecond);
   if (problems.length > 0) throw new InvalidInputError(problems);
   const where = whereIs(key);
-  return changeWithPrisma(database, async (transaction) => {
+  return mutateWithPrisma(database, async (transaction) => {
     const { count: changed } = await transaction.replay.updateMany({
       where: { ...where, status: 'RUNNING' },
       data: { ratePerSecond },

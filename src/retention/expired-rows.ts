@@ -1,6 +1,6 @@
 import { deleteEndedSessions } from '../auth/sessions.ts';
-import { pause } from '../lib/loop.ts';
 import { CLOCK_DRIFT_MS, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
+import { pause } from '../lib/waiting.ts';
 import type { Queryable } from '../postgres/client.ts';
 import { expiryOf, gapsBefore, type Retention, type TimeRange } from './partition-plan.ts';
 import { listPartitions } from './partitions.ts';
@@ -10,22 +10,16 @@ const BATCH = 1_000;
 /** The number of deleted rows, and whether no expired rows are left. */
 type RowDeletion = { count: number; isDone: boolean };
 
+/** Deletes up to `limit` rows that were created before the time of the id `beforeId`, and returns their number. */
+type Deletion = (db: Queryable, batch: { readonly beforeId: string; readonly limit: number }) => Promise<number>;
+
 /** Deletes rows of the audit log that are older than `days` and returns whether none is left. */
 export async function deleteOldAuditEntries(
   db: Queryable,
   { nowMs, days, deadline }: { readonly nowMs: number; readonly days: number; readonly deadline: Deadline },
 ): Promise<RowDeletion> {
   const beforeId = uuid7Floor(expiryOf({ nowMs, retentionDays: days }));
-  let total = 0;
-  const isDone = await inBatches(deadline, async () => {
-    const { rows } = await db.query(
-      'DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE id < $1 ORDER BY id LIMIT $2) RETURNING id',
-      [beforeId, BATCH],
-    );
-    total += rows.length;
-    return rows.length < BATCH ? 'done' : 'more';
-  });
-  return { count: total, isDone };
+  return deleteInBatches(deadline, () => deleteAuditEntries(db, { beforeId, limit: BATCH }));
 }
 
 /**
@@ -48,11 +42,8 @@ export async function deleteExpiredRows(
     deleteEndedSessions,
     deleteOldChanges,
   ]) {
-    const isDone = await inBatches(deadline, async () => {
-      const count = await deletion(db, { beforeId, limit: BATCH });
-      result.count += count;
-      return count < BATCH ? 'done' : 'more';
-    });
+    const { count, isDone } = await deleteInBatches(deadline, () => deletion(db, { beforeId, limit: BATCH }));
+    result.count += count;
     result.isDone &&= isDone;
   }
   const events = (await listPartitions(db)).filter(({ table }) => table === 'events');
@@ -62,6 +53,16 @@ export async function deleteExpiredRows(
     result.isDone &&= isDone;
   }
   return result;
+}
+
+async function deleteInBatches(deadline: Deadline, deleteBatch: () => Promise<number>): Promise<RowDeletion> {
+  let total = 0;
+  const isDone = await inBatches(deadline, async () => {
+    const count = await deleteBatch();
+    total += count;
+    return count < BATCH ? 'done' : 'more';
+  });
+  return { count: total, isDone };
 }
 
 async function forgetIds(
@@ -83,35 +84,29 @@ async function forgetIds(
  * Deletes up to `limit` expired rows of each default partition (pending deliveries and events with a delivery are kept)
  * and returns the largest of the three counts.
  */
-async function deleteMisplacedRows(
-  db: Queryable,
-  { beforeId, limit }: { readonly beforeId: string; readonly limit: number },
-): Promise<number> {
+const deleteMisplacedRows: Deletion = async (db, { beforeId, limit }) => {
   let most = 0;
   for (const statement of DELETE_MISPLACED) {
     const { rows } = await db.query(statement, [beforeId, limit]);
     most = Math.max(most, rows.length);
   }
   return most;
-}
+};
 
 const DELETE_MISPLACED = [
-  deletion('attempts_default', 'true'),
-  deletion('deliveries_default', `status <> 'PENDING'`),
-  deletion('events_default', 'NOT EXISTS (SELECT FROM deliveries d WHERE d.event_id = r.id)'),
+  misplaced('attempts_default', 'true'),
+  misplaced('deliveries_default', `status <> 'PENDING'`),
+  misplaced('events_default', 'NOT EXISTS (SELECT FROM deliveries d WHERE d.event_id = r.id)'),
 ];
 
-function deletion(table: string, condition: string): string {
+function misplaced(table: string, condition: string): string {
   return `DELETE FROM ${table} WHERE id IN (
     SELECT id FROM ${table} r WHERE id < $1 AND ${condition} LIMIT $2 FOR UPDATE SKIP LOCKED
   ) RETURNING id`;
 }
 
 /** Deletes up to `limit` expired rows of attempt_counts and returns their number. */
-export async function deleteOldCounts(
-  db: Queryable,
-  { beforeId, limit }: { readonly beforeId: string; readonly limit: number },
-): Promise<number> {
+export const deleteOldCounts: Deletion = async (db, { beforeId, limit }) => {
   const { rows } = await db.query(
     `DELETE FROM attempt_counts WHERE ctid = ANY (ARRAY(
        SELECT ctid FROM attempt_counts WHERE hour < $1::timestamptz - interval '1 hour' ORDER BY hour LIMIT $2
@@ -119,7 +114,7 @@ export async function deleteOldCounts(
     [new Date(uuid7Time(beforeId)), limit],
   );
   return rows.length;
-}
+};
 
 /**
  * Deletes up to `limit` changes that were recorded over an hour ago and returns their number. Positions without their
@@ -145,31 +140,16 @@ const DELETE_OLD_CHANGES = `
   DELETE FROM changes WHERE ctid = ANY (ARRAY(SELECT ctid FROM expired)) OR xid >= pg_snapshot_xmax(pg_current_snapshot())
   RETURNING 1`;
 
-/** Deletes up to `limit` expired rejected events and returns their number. */
-async function deleteOldRejections(
-  db: Queryable,
-  { beforeId, limit }: { readonly beforeId: string; readonly limit: number },
-): Promise<number> {
-  const { rows } = await db.query(
-    `DELETE FROM rejected_events WHERE id IN (SELECT id FROM rejected_events WHERE id < $1 ORDER BY id LIMIT $2)
-     RETURNING id`,
-    [beforeId, limit],
-  );
-  return rows.length;
-}
+const deleteAuditEntries = oldestRows('audit_log');
+const deleteOldRejections = oldestRows('rejected_events');
+const deleteOldReplays = oldestRows('replays', `status <> 'RUNNING'`);
 
-/** Deletes up to `limit` expired replays that have ended and returns their number. */
-async function deleteOldReplays(
-  db: Queryable,
-  { beforeId, limit }: { readonly beforeId: string; readonly limit: number },
-): Promise<number> {
-  const { rows } = await db.query(
-    `DELETE FROM replays WHERE id IN (
-       SELECT id FROM replays WHERE id < $1 AND status <> 'RUNNING' ORDER BY id LIMIT $2
-     ) RETURNING id`,
-    [beforeId, limit],
-  );
-  return rows.length;
+/** Deletes the oldest rows first. */
+function oldestRows(table: string, condition = 'true'): Deletion {
+  const sql = `DELETE FROM ${table} WHERE id IN (
+    SELECT id FROM ${table} WHERE id < $1 AND ${condition} ORDER BY id LIMIT $2
+  ) RETURNING id`;
+  return async (db, { beforeId, limit }) => (await db.query(sql, [beforeId, limit])).rows.length;
 }
 
 /**
@@ -178,10 +158,7 @@ async function deleteOldReplays(
  * matching_settings are written by the trigger webhook_subscription_matching_changed
  * (prisma/migrations/0001_initial/migration.sql).
  */
-async function deleteOldSettings(
-  db: Queryable,
-  { beforeId, limit }: { readonly beforeId: string; readonly limit: number },
-): Promise<number> {
+const deleteOldSettings: Deletion = async (db, { beforeId, limit }) => {
   const { rows: events } = await db.query<{ id: string }>('SELECT id FROM events ORDER BY id LIMIT 1');
   const oldest = events[0] === undefined ? Number.POSITIVE_INFINITY : uuid7Time(events[0].id) - CLOCK_DRIFT_MS;
   const before = new Date(Math.min(oldest, uuid7Time(beforeId)));
@@ -193,7 +170,7 @@ async function deleteOldSettings(
     [before, limit],
   );
   return rows.length;
-}
+};
 
 type IdPage = {
   /** A range of events.id: `fromId` is included, `toId` is not. */

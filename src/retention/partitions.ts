@@ -1,7 +1,8 @@
 import pg from 'pg';
+import { groupBy } from '../lib/collections.ts';
 import { uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
-import { inTransaction } from '../postgres/connection.ts';
+import { transactionOn } from '../postgres/connection.ts';
 import { isTimeout } from '../postgres/errors.ts';
 import { expiryOf, missingRanges, type Retention, type TimeRange } from './partition-plan.ts';
 
@@ -52,7 +53,7 @@ type Creation = { readonly created: readonly string[]; readonly hasRoom: boolean
 export async function createPartitions(client: Queryable, retention: Retention): Promise<Creation> {
   if (missingRanges(await listPartitions(client), retention).length === 0) return { created: [], hasRoom: true };
   if (await hasFullDefault(client)) return { created: [], hasRoom: false };
-  return inTransaction(client, async () => {
+  return transactionOn(client, async () => {
     await client.query(`SET LOCAL lock_timeout = ${STATEMENT_MS}`);
     await client.query('SELECT pg_advisory_xact_lock($1)', [PARTITIONS_LOCK]);
     // Another process may have created them in the meantime.
@@ -127,7 +128,9 @@ type DropOptions = Retention & { readonly signal: AbortSignal };
 export async function dropPartitions(client: Queryable, { signal, ...retention }: DropOptions): Promise<Dropping> {
   const expired = (await listPartitions(client)).filter(({ toMs }) => toMs <= expiryOf(retention));
   const result = { dropped: new Array<string>(), kept: new Array<string>() };
-  for (const group of groupsOf(expired)) {
+  // Each group is dropped in one transaction.
+  const groups = groupBy(expired, ({ table, fromMs }) => `${table === 'attempts'}:${fromMs}`);
+  for (const group of groups.values()) {
     if (signal.aborted) break;
     const fate = await dropGroup(client, group);
     // Each attempt to lock delays other queries, so the remaining partitions are left for the next round.
@@ -137,22 +140,12 @@ export async function dropPartitions(client: Queryable, { signal, ...retention }
   return { ...result, isBusy: false };
 }
 
-/** Groups partitions that are dropped in one transaction. */
-function groupsOf(partitions: readonly Partition[]): Partition[][] {
-  const groups = new Map<string, Partition[]>();
-  for (const partition of partitions) {
-    const key = `${partition.table === 'attempts'}:${partition.fromMs}`;
-    groups.set(key, [...(groups.get(key) ?? []), partition]);
-  }
-  return [...groups.values()];
-}
-
 async function dropGroup(client: Queryable, group: readonly Partition[]): Promise<'dropped' | 'kept' | 'busy'> {
   const mayHavePending = group.some(({ table }) => table !== 'attempts');
   // The first read takes no lock, because it may have to visit dead index entries. It marks them, so the second is fast.
   if (mayHavePending && (await hasPending(client, group))) return 'kept';
   try {
-    return await inTransaction(client, async () => {
+    return await transactionOn(client, async () => {
       // Locks the partitions before their parents: while this waits for them, queries on other partitions are not blocked.
       const names = group.map(({ name }) => pg.escapeIdentifier(name));
       const parents = group.flatMap(({ table }) => [`ONLY ${table}`, `${table}_default`]);

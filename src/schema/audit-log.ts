@@ -4,6 +4,7 @@ import { CLOCK_DRIFT_MS, isUuid, uuid7Floor } from '../lib/uuid7.ts';
 import { pageOf } from '../postgres/keyset.ts';
 import { ApiKeyScopeEnum } from './api-key.ts';
 import { builder } from './builder.ts';
+import { FROM, TENANT, TO } from './filters.ts';
 import { PAGE } from './page.ts';
 import { TEXT_ID } from './row-ids.ts';
 
@@ -73,13 +74,11 @@ export const AuditEntryType = builder.prismaObject('AuditEntry', {
 const FilterInput = builder.inputType('AuditLogFilter', {
   description: 'A filter for the audit log. Every given field must match; a list has at most 250 entries.',
   fields: (t) => ({
-    tenant: t.string({
-      description: 'The tenant. Only the scope ADMIN can name any tenant; other credentials see only their own.',
-    }),
+    tenant: t.string(TENANT),
     mutations: t.stringList({ description: 'Any of these mutations.' }),
     objectIds: t.idList({ ...TEXT_ID, description: 'Any of these objects.' }),
-    from: t.field({ type: 'DateTime', description: 'The earliest time, included.' }),
-    to: t.field({ type: 'DateTime', description: 'The end of the period, excluded.' }),
+    from: t.field(FROM),
+    to: t.field(TO),
   }),
 });
 

@@ -1,11 +1,12 @@
 import type { Logger } from 'pino';
 import type { Viewer } from '../auth/viewer.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
-import type { ChangeFeeds } from '../delivery-log/changes/feeds.ts';
-import type { DeliveryCounter } from '../delivery-log/counts.ts';
+import type { ChangeFeeds } from '../delivery-log/changes/change-feeds.ts';
+import type { ChildPages } from '../delivery-log/child-pages.ts';
+import type { DeliveryCounter } from '../delivery-log/delivery-counts.ts';
+import type { EventData } from '../delivery-log/event-data.ts';
 import type { EventTypeFigures } from '../delivery-log/event-type-figures.ts';
-import type { LiveLog } from '../delivery-log/live.ts';
-import type { ChildPages, EventData } from '../delivery-log/pages.ts';
+import type { LiveLog } from '../delivery-log/live-log.ts';
 import type { SubscriptionFigures } from '../delivery-log/subscription-figures.ts';
 import type { ReadTenantFigures } from '../delivery-log/tenant-figures.ts';
 import type { SchemaThread } from '../events/catalogue/schema-thread.ts';

@@ -1,4 +1,4 @@
-import { countDeliveries, type DeliveryCounts, MAX_PER_STATUS } from '../delivery-log/counts.ts';
+import { countDeliveries, type DeliveryCounts, MAX_PER_STATUS } from '../delivery-log/delivery-counts.ts';
 import { readFilter } from '../delivery-log/filter-input.ts';
 import { builder } from './builder.ts';
 import { DeliveryFilterInput } from './filters.ts';

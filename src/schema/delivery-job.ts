@@ -16,7 +16,7 @@ import {
 } from '../replays/service.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
-import { DeliveryFilterInput } from './filters.ts';
+import { DeliveryFilterInput, TENANT } from './filters.ts';
 import { PAGE } from './page.ts';
 import { asRow, DRY_RUN, NEW_RATE, startJob } from './replay.ts';
 
@@ -81,9 +81,7 @@ export const DeliveryJobType = builder.prismaObject('Replay', {
 const FilterInput = builder.inputType('DeliveryJobFilter', {
   description: 'A filter for jobs on deliveries.',
   fields: (t) => ({
-    tenant: t.string({
-      description: 'The tenant. Only the scope ADMIN can name any tenant; other credentials see only their own.',
-    }),
+    tenant: t.string(TENANT),
   }),
 });
 

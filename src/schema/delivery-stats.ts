@@ -1,5 +1,3 @@
-import type { ResolvedFilter } from '../delivery-log/filter.ts';
-import { readFilter } from '../delivery-log/filter-input.ts';
 import {
   type AttemptStats,
   DEFAULT_TOP,
@@ -14,7 +12,9 @@ import {
   readStats,
   type StatsBucket,
   type StatsGroup,
-} from '../delivery-log/stats.ts';
+} from '../delivery-log/attempt-stats.ts';
+import type { ResolvedFilter } from '../delivery-log/filter.ts';
+import { readFilter } from '../delivery-log/filter-input.ts';
 import { InvalidInputError } from '../lib/errors.ts';
 import { NEWEST_FIRST } from '../postgres/keyset.ts';
 import { builder } from './builder.ts';

@@ -9,10 +9,10 @@ import {
 } from '../delivery/queue/retry.ts';
 import { nextAttemptOf, waitReasonOf } from '../delivery/queue/wait-reason.ts';
 import { type PlannedAttempt, plannedAttempts } from '../delivery/sending/retry-policy.ts';
+import { findDeliveries } from '../delivery-log/delivery-search.ts';
 import { attemptWhere } from '../delivery-log/filter.ts';
 import { readFilter } from '../delivery-log/filter-input.ts';
-import { findDeliveries } from '../delivery-log/search.ts';
-import { presentOfLog, watchDeliveryLog } from '../delivery-log/watch.ts';
+import { presentOfLog, watchDeliveryLog } from '../delivery-log/watch-delivery-log.ts';
 import { NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import { pageOf } from '../postgres/keyset.ts';

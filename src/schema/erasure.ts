@@ -1,4 +1,4 @@
-import { tenantScope } from '../auth/viewer.ts';
+import { readOneTenant } from '../auth/viewer.ts';
 import { checkFilter } from '../delivery-log/filter-input.ts';
 import { eraseTenant, redactEvent, TooManyRedactionsError } from '../erasure/service.ts';
 import { type Erasure, ErasureStatus } from '../generated/prisma/client.ts';
@@ -7,6 +7,7 @@ import { isUuid } from '../lib/uuid7.ts';
 import { NEWEST_FIRST, pageOf } from '../postgres/keyset.ts';
 import { builder } from './builder.ts';
 import { EventType, eventWithId } from './event.ts';
+import { REQUIRED_TENANT } from './filters.ts';
 import { PAGE } from './page.ts';
 import { TEXT_ID } from './row-ids.ts';
 
@@ -138,14 +139,12 @@ builder.mutationFields((t) => ({
       'Removes the data of an event and the response bodies of its attempts, also from JetStream within minutes. Its pending deliveries are cancelled; an attempt in flight is finished. The event is no longer replayed. Its deliveries and attempts are still listed. A tenant may have 10,000 running redactions, each of which takes at least five minutes. The operation cannot be undone.',
     args: {
       id: t.arg.id({ ...TEXT_ID, required: true, description: "The publisher's id, as in `webhook-id`." }),
-      tenant: t.arg.string({
-        description: 'The tenant. Required with the scope ADMIN; other credentials belong to a tenant.',
-      }),
+      tenant: t.arg.string(REQUIRED_TENANT),
     },
     errors: { types: [NotFoundError, InvalidInputError, TooManyRedactionsError] },
     resolve: async (_root, { id, tenant: given }, { services, viewer }) => {
-      const tenant = tenantScope(viewer, given);
-      if (tenant === undefined) throw new InvalidInputError([{ path: 'tenant', message: 'is required' }]);
+      const { tenant, tenantProblem } = readOneTenant(viewer, given);
+      if (tenant === undefined) throw new InvalidInputError([{ path: 'tenant', message: tenantProblem }]);
       const { prisma } = services.database;
       const where = await eventWithId(services.database, { eventId: id, tenant });
       const event = where && (await prisma.event.findFirst({ where, select: { id: true }, orderBy: NEWEST_FIRST }));

@@ -1,4 +1,4 @@
-import { isTenant, matchTenant, tenantWhere, type Viewer } from '../auth/viewer.ts';
+import { matchTenant, tenantWhere, type Viewer } from '../auth/viewer.ts';
 import {
   type FiguresScope,
   MAX_EXAMINED_EVENTS,
@@ -61,12 +61,10 @@ builder.prismaObjectFields(CataloguedType, (t) => ({
 /** Throws an InvalidInputError if the viewer may not name the tenant. */
 function scopeOf(viewer: Viewer, requestedTenant: string | null | undefined): FiguresScope {
   const { tenant, tenantProblem } = matchTenant(viewer, requestedTenant);
-  const problem = tenantProblem ?? (tenant === undefined || isTenant(tenant) ? undefined : NO_TENANT);
-  if (problem !== undefined) throw new InvalidInputError([{ path: 'tenant', message: problem }]);
+  if (tenantProblem !== undefined) throw new InvalidInputError([{ path: 'tenant', message: tenantProblem }]);
   return { tenant, subscriptionIds: viewer.subscriptionIds };
 }
 
-const NO_TENANT = 'is not the name of a tenant';
 const DEFAULT_DAYS = 7;
 
 builder.queryField('observedEventTypes', (t) =>

@@ -10,7 +10,7 @@ import { builder } from './builder.ts';
 import { CircuitStateEnum } from './circuit.ts';
 import { TEXT_ID } from './row-ids.ts';
 
-/* The filters of lists and streams, and the enums that they use. */
+/* The filters of lists and streams, the enums that they use, and options that other filters and inputs share. */
 
 export const WaitReasonEnum = builder.enumType('WaitReason', {
   description: 'The reason why a pending delivery is waiting.',
@@ -116,15 +116,22 @@ const StatusCodeRange = builder.inputType('StatusCodeRange', {
 });
 
 const EVENT_TYPES = 'Any of these event types, prefixes such as `conversation.*`, or `*`.';
-const FROM = 'The earliest time, included.';
-const TO = 'The end of the period, excluded.';
-const TENANT = 'The tenant. Only the scope ADMIN can name any tenant; other credentials see only their own.';
+export const FROM = { type: 'DateTime', description: 'The earliest time, included.' } as const;
+export const TO = { type: 'DateTime', description: 'The end of the period, excluded.' } as const;
+/** Options of a tenant to read. */
+export const TENANT = {
+  description: 'The tenant. Only the scope ADMIN can name any tenant; other credentials see only their own.',
+} as const;
+/** Options of a tenant to change. */
+export const REQUIRED_TENANT = {
+  description: 'The tenant. Required with the scope ADMIN; other credentials belong to a tenant.',
+} as const;
 
 export const DeliveryFilterInput = builder.inputType('DeliveryFilter', {
   description:
     'A filter for deliveries or attempts. Every given field must match. A list matches if one of its entries does; an empty list matches nothing; a list has at most 250 entries. The delivery log applies the filter to attempts. `deliveries` applies it to deliveries, of which one attempt must match both `statusCodes` and `failureReasons`.',
   fields: (t) => ({
-    tenant: t.string({ description: TENANT }),
+    tenant: t.string(TENANT),
     ids: t.idList({ description: 'Any of these deliveries, or of these attempts in the log. Not for statistics.' }),
     subscriptionIds: t.idList({ description: 'Any of these webhook subscriptions.' }),
     eventTypes: t.stringList({ description: EVENT_TYPES }),
@@ -149,40 +156,40 @@ export const DeliveryFilterInput = builder.inputType('DeliveryFilter', {
     attemptNumbers: t.intList({
       description: 'Attempts with any of these numbers within their delivery, from 1. Not for deliveries.',
     }),
-    from: t.field({ type: 'DateTime', description: FROM }),
-    to: t.field({ type: 'DateTime', description: TO }),
+    from: t.field(FROM),
+    to: t.field(TO),
   }),
 });
 
 export const EventFilterInput = builder.inputType('EventFilter', {
   description: 'A filter for events; `from` and `to` apply to `createdAt`.',
   fields: (t) => ({
-    tenant: t.string({ description: TENANT }),
+    tenant: t.string(TENANT),
     ids: t.idList({
       ...TEXT_ID,
       description:
         "Any of these events of the tenant, by the publisher's id, at most 250. Requires `tenant` with the scope ADMIN.",
     }),
     eventTypes: t.stringList({ description: EVENT_TYPES }),
-    from: t.field({ type: 'DateTime', description: FROM }),
-    to: t.field({ type: 'DateTime', description: TO }),
+    from: t.field(FROM),
+    to: t.field(TO),
   }),
 });
 
 export const RejectedEventFilterInput = builder.inputType('RejectedEventFilter', {
   description: 'A filter for rejected events.',
   fields: (t) => ({
-    tenant: t.string({ description: TENANT }),
+    tenant: t.string(TENANT),
     reasons: t.field({ type: [RejectionReasonEnum], description: 'Any of these reasons.' }),
-    from: t.field({ type: 'DateTime', description: FROM }),
-    to: t.field({ type: 'DateTime', description: TO }),
+    from: t.field(FROM),
+    to: t.field(TO),
   }),
 });
 
 export const WebhookSubscriptionFilterInput = builder.inputType('WebhookSubscriptionFilter', {
   description: 'A filter for webhook subscriptions.',
   fields: (t) => ({
-    tenant: t.string({ description: TENANT }),
+    tenant: t.string(TENANT),
     subscriptionIds: t.idList({ description: 'Any of these webhook subscriptions.' }),
     isActive: t.boolean({ description: 'Only active webhook subscriptions, or only inactive ones.' }),
     deactivationReasons: t.field({

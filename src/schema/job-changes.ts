@@ -1,11 +1,12 @@
 import type { Viewer } from '../auth/viewer.ts';
-import type { Job } from '../delivery-log/changes/feeds.ts';
-import { type LiveChange, watchChanges } from '../delivery-log/changes/watch.ts';
+import type { Job } from '../delivery-log/changes/change-feeds.ts';
+import { type LiveChange, watchChanges } from '../delivery-log/changes/watch-changes.ts';
 import { checkFilter } from '../delivery-log/filter-input.ts';
 import { type Erasure, ReplayKind, type WebhookSubscription } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
 import { DeliveryJobType } from './delivery-job.ts';
 import { ErasureType } from './erasure.ts';
+import { TENANT } from './filters.ts';
 import { AFTER, CURSOR, changeOrThrow, cursorOf, RESUMABLE } from './live-changes.ts';
 import { readChangePosition } from './page.ts';
 import { ReplayType } from './replay.ts';
@@ -60,9 +61,7 @@ const JobChangeType = builder.objectRef<LiveChange<Job>>('JobChange').implement(
 const JobFilterInput = builder.inputType('JobFilter', {
   description: 'A filter for changes of jobs. Every given field must match.',
   fields: (t) => ({
-    tenant: t.string({
-      description: 'The tenant. Only the scope ADMIN can name any tenant; other credentials see only their own.',
-    }),
+    tenant: t.string(TENANT),
     ids: t.idList({ description: 'Any of these jobs, at most 250.' }),
     kinds: t.field({ type: [JobKindEnum], description: 'Any of these kinds.' }),
   }),

@@ -1,6 +1,6 @@
 import { formatPrismaCursor } from '@pothos/plugin-prisma';
-import type { EventWithoutData } from '../delivery-log/changes/feeds.ts';
-import { type LiveChange, presentPosition, watchChanges } from '../delivery-log/changes/watch.ts';
+import type { EventWithoutData } from '../delivery-log/changes/change-feeds.ts';
+import { type LiveChange, presentPosition, watchChanges } from '../delivery-log/changes/watch-changes.ts';
 import { deliveryMatches, eventMatches, rejectionMatches } from '../delivery-log/filter.ts';
 import { checkFilter, readFilter, scopeEventFilter, scopeFilterToViewer } from '../delivery-log/filter-input.ts';
 import type { Emission } from '../delivery-log/live-buffer.ts';
@@ -8,7 +8,7 @@ import type { Delivery, RejectedEvent, WebhookSubscription } from '../generated/
 import { builder } from './builder.ts';
 import { DeliveryType } from './delivery.ts';
 import { EventType, RejectedEventType } from './event.ts';
-import { DeliveryFilterInput, EventFilterInput, RejectedEventFilterInput } from './filters.ts';
+import { DeliveryFilterInput, EventFilterInput, RejectedEventFilterInput, TENANT } from './filters.ts';
 import { readChangePosition } from './page.ts';
 import { WebhookSubscriptionType } from './webhook-subscription.ts';
 
@@ -70,9 +70,7 @@ const LoggedRejectionType = builder.objectRef<LiveChange<RejectedEvent>>('Logged
 const SubscriptionChangeFilter = builder.inputType('SubscriptionChangeFilter', {
   description: 'A filter for changes of webhook subscriptions. Every given field must match.',
   fields: (t) => ({
-    tenant: t.string({
-      description: 'The tenant. Only the scope ADMIN can name any tenant; other credentials see only their own.',
-    }),
+    tenant: t.string(TENANT),
     subscriptionIds: t.idList({ description: 'Any of these webhook subscriptions, at most 250.' }),
   }),
 });

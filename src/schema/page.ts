@@ -1,8 +1,8 @@
 import { parsePrismaCursor } from '@pothos/plugin-prisma';
-import { ChangePosition } from '../delivery-log/changes/position.ts';
+import { ChangePosition } from '../delivery-log/changes/change-position.ts';
 import type { DeliveryFilter } from '../delivery-log/filter.ts';
 import { problemsOfFilter } from '../delivery-log/filter-input.ts';
-import { LogPosition } from '../delivery-log/watch.ts';
+import { LogPosition } from '../delivery-log/log-position.ts';
 import { isEventType } from '../events/event-type.ts';
 import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
@@ -37,7 +37,7 @@ function pageOptions<Cursor extends string>(cursor: Cursor, isCursor: (value: st
     cursor,
     defaultSize: DEFAULT_PAGE_SIZE,
     maxSize: (args: PageArguments & FilterArgument): number => {
-      const problems = findProblems(args, isCursor);
+      const problems = problemsOfPage(args, isCursor);
       // If the page arguments are valid, the filter is validated where it is read.
       if (problems.length > 0) throw new InvalidInputError([...problems, ...problemsOfFilter(args.filter ?? {})]);
       return MAX_PAGE_SIZE;
@@ -94,7 +94,7 @@ const CONTRADICTIONS = [
   ['after', 'before'],
 ] as const;
 
-function findProblems(args: PageArguments, isCursor: (value: string) => boolean): InputProblem[] {
+function problemsOfPage(args: PageArguments, isCursor: (value: string) => boolean): InputProblem[] {
   const { first, last, before, after } = args;
   const problems: InputProblem[] = [];
   for (const [one, path] of CONTRADICTIONS) {

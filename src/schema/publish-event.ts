@@ -1,5 +1,5 @@
 import { type GraphQLResolveInfo, Kind, type SelectionSetNode } from 'graphql';
-import { isTenant, readTenant } from '../auth/viewer.ts';
+import { readOneTenant, type TenantOrProblem } from '../auth/viewer.ts';
 import { EventDataInvalidError } from '../events/catalogue/validator.ts';
 import { isEventType, problemOfEventId } from '../events/event-type.ts';
 import { isTooNested, MAX_DATA_BYTES, rememberData, TOO_NESTED, tooLarge } from '../events/parse.ts';
@@ -40,8 +40,12 @@ const KNOWN_FIELDS: ReadonlySet<string> = new Set([
 ]);
 
 const Payload = builder.objectRef<PublishedEvent>('PublishEventPayload').implement({
-  description: 'The event and its deliveries were recorded.',
+  description: 'The event and its deliveries are recorded.',
   fields: (t) => ({
+    isKnown: t.boolean({
+      description: 'Whether the id was already known, so that this call recorded nothing.',
+      resolve: ({ isKnown }) => isKnown,
+    }),
     event: t.field({
       type: EventType,
       description: 'The event. If the id was already known, the event published first, even if its data differs.',
@@ -81,7 +85,7 @@ builder.mutationField('publishEvent', (t) =>
     errors: { types: [InvalidInputError, EventDataInvalidError] },
     resolve: async (_root, { input }, { services, viewer, work, traceParent }) => {
       const encoded = await encodeEventData(work.compute, input.data);
-      const { event, problems } = readEvent({ ...input, ...readTenant(viewer, input.tenant), encoded });
+      const { event, problems } = readEvent({ ...input, ...readOneTenant(viewer, input.tenant), encoded });
       if (event === undefined) throw new InvalidInputError(problems);
       const [outcome] = await services.publishEvents([event], traceParent);
       if (outcome === undefined || 'error' in outcome) throw outcome?.error;
@@ -90,9 +94,7 @@ builder.mutationField('publishEvent', (t) =>
   }),
 );
 
-type GivenEvent = {
-  readonly tenant: string | undefined;
-  readonly tenantProblem?: string | undefined;
+type GivenEvent = TenantOrProblem & {
   readonly type: string;
   readonly encoded: EncodedData;
   readonly id?: string | null | undefined;
@@ -110,18 +112,12 @@ export function readEvent({ tenant, tenantProblem, type, encoded, id, occurredAt
     if (message !== undefined) problems.push({ path, message });
   };
   const { data, problem } = encoded;
-  addProblem('tenant', problemOfTenant(tenant, tenantProblem));
+  addProblem('tenant', tenantProblem);
   if (!isEventType(type)) addProblem('type', 'must be an event type such as conversation.created');
   if (id != null) addProblem('id', problemOfEventId(id));
   addProblem('data', problem);
   if (problems.length > 0 || tenant === undefined || data === undefined) return { problems };
   return { event: { tenant, type, data, eventId: id ?? undefined, occurredAt: occurredAt ?? undefined } };
-}
-
-/** Returns the reason why no event can be published for the tenant; undefined if one can. */
-export function problemOfTenant(tenant: string | undefined, tenantProblem: string | undefined): string | undefined {
-  if (tenant === undefined) return tenantProblem ?? 'is required';
-  return isTenant(tenant) ? undefined : 'must be 1 to 64 letters, digits, _ or -';
 }
 
 type EncodedData =

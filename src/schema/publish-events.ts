@@ -1,16 +1,16 @@
-import { readTenant } from '../auth/viewer.ts';
+import { readOneTenant } from '../auth/viewer.ts';
 import { MAX_DATA_BYTES } from '../events/parse.ts';
 import type { PublishOutcome } from '../events/publish.ts';
 import { DomainError, InputError, type InputProblem, InvalidInputError } from '../lib/errors.ts';
 import type { OperationWork } from '../lib/operation-work.ts';
 import { builder } from './builder.ts';
 import { InputProblemType } from './errors.ts';
-import { encodeEventData, problemOfTenant, type ReadEvent, readEvent, TENANT_DESCRIPTION } from './publish-event.ts';
+import { encodeEventData, type ReadEvent, readEvent, TENANT_DESCRIPTION } from './publish-event.ts';
 import { TEXT_ID } from './row-ids.ts';
 
 /** Maximum events per call. */
 const MAX_EVENTS = 1_000;
-/** Maximum bytes of all reasons in one answer, as JSON. Further refused events have only their code. */
+/** Maximum bytes of all reasons in one response, as JSON. Further refused events have only their code. */
 const MAX_REASON_BYTES = 24 * 1_024;
 /** Estimated milliseconds of the event loop for matching, writing and publishing one event, charged to the tenant. */
 const EVENT_MS = 0.1;
@@ -120,9 +120,8 @@ builder.mutationField('publishEvents', (t) =>
     complexity: ({ input }) => ({ field: input.events.length, multiplier: Math.max(1, input.events.length) }),
     errors: { types: [InvalidInputError] },
     resolve: async (_root, { input }, { services, viewer, work, traceParent }) => {
-      const { tenant, tenantProblem } = readTenant(viewer, input.tenant);
-      const problem = problemOfTenant(tenant, tenantProblem);
-      if (problem !== undefined) throw new InvalidInputError([{ path: 'tenant', message: problem }]);
+      const { tenant, tenantProblem } = readOneTenant(viewer, input.tenant);
+      if (tenant === undefined) throw new InvalidInputError([{ path: 'tenant', message: tenantProblem }]);
       if (input.events.length > MAX_EVENTS) {
         const message = `has ${input.events.length} events, at most ${MAX_EVENTS} are accepted`;
         throw new InvalidInputError([{ path: 'events', message }]);
@@ -137,7 +136,7 @@ builder.mutationField('publishEvents', (t) =>
   }),
 );
 
-type Events = { readonly tenant: string | undefined; readonly events: readonly GivenEvent[] };
+type Events = { readonly tenant: string; readonly events: readonly GivenEvent[] };
 type GivenEvent = (typeof EventInput)['$inferInput'];
 
 /** Throws an InvalidInputError if the data of all events together is too large. */

@@ -1,14 +1,14 @@
 import { readTenant, tenantScope, tenantWhere } from '../auth/viewer.ts';
+import { findDeliveries } from '../delivery-log/delivery-search.ts';
 import { type DeliveryFilter, deliveryWhere } from '../delivery-log/filter.ts';
 import {
   checkFilter,
+  parseStoredFilter,
   referencesOf,
   resolveFilter,
   scopeFilterToViewer,
-  storedFilter,
-  storeFilter,
+  serializeFilter,
 } from '../delivery-log/filter-input.ts';
-import { findDeliveries } from '../delivery-log/search.ts';
 import { type Delivery, type Replay, ReplayKind, ReplayStatus } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
@@ -28,7 +28,7 @@ import { builder } from './builder.ts';
 import type { Context } from './context.ts';
 import { DeliveryType } from './delivery.ts';
 import { DeliveryCountsType } from './delivery-counts.ts';
-import { DeliveryFilterInput } from './filters.ts';
+import { DeliveryFilterInput, TENANT } from './filters.ts';
 import { PAGE } from './page.ts';
 
 const ReplayStatusEnum = builder.enumType('ReplayStatus', {
@@ -114,7 +114,7 @@ type SampleOf = { readonly query: object; readonly replay: Pick<Replay, 'tenant'
 
 async function sampleOf({ services, signal }: Context, { query, replay }: SampleOf): Promise<Delivery[]> {
   const { tenant, createdAt } = replay;
-  const filter = await resolveFilter(referencesOf({ services }), { ...storedFilter(replay.filter), tenant });
+  const filter = await resolveFilter(referencesOf({ services }), { ...parseStoredFilter(replay.filter), tenant });
   const end = new Date(createdAt.getTime() + 1);
   const to = filter.to != null && filter.to < end ? filter.to : end;
   return findDeliveries(services.database.prisma, {
@@ -134,9 +134,7 @@ async function sampleOf({ services, signal }: Context, { query, replay }: Sample
 const ReplayFilterInput = builder.inputType('ReplayFilter', {
   description: 'A filter for replays.',
   fields: (t) => ({
-    tenant: t.string({
-      description: 'The tenant. Only the scope ADMIN can name any tenant; other credentials see only their own.',
-    }),
+    tenant: t.string(TENANT),
   }),
 });
 
@@ -144,7 +142,7 @@ const ReplayEdge = builder.edgeObject({ name: 'ReplayEdge', type: ReplayType });
 const ReplayConnection = builder.connectionObject({ name: 'ReplayConnection', type: ReplayType }, ReplayEdge);
 
 /** The other jobs on deliveries have a type of their own (delivery-job.ts). */
-const REPLAYS = { kind: ReplayKind.REPLAY };
+export const WHERE_REPLAY = { kind: ReplayKind.REPLAY };
 
 builder.queryFields((t) => ({
   replay: t.prismaField({
@@ -154,7 +152,10 @@ builder.queryFields((t) => ({
     args: { id: t.arg.id({ required: true, description: 'The id of the replay.' }) },
     resolve: (query, _root, { id }, { services, viewer }) =>
       isUuid(id)
-        ? services.database.prisma.replay.findFirst({ ...query, where: { id, ...REPLAYS, ...tenantWhere(viewer) } })
+        ? services.database.prisma.replay.findFirst({
+            ...query,
+            where: { id, ...WHERE_REPLAY, ...tenantWhere(viewer) },
+          })
         : null,
   }),
   replays: t.prismaConnection(
@@ -164,7 +165,7 @@ builder.queryFields((t) => ({
       description: 'The replays, newest first, without dry runs.',
       args: { filter: t.arg({ type: ReplayFilterInput, description: 'The replays to return. Default: all.' }) },
       resolve: (query, _root, { filter }, { services, viewer }) =>
-        services.database.prisma.replay.findMany(pageOf(query, { ...REPLAYS, ...checkFilter(viewer, filter) })),
+        services.database.prisma.replay.findMany(pageOf(query, { ...WHERE_REPLAY, ...checkFilter(viewer, filter) })),
     },
     ReplayConnection,
   ),
@@ -261,7 +262,7 @@ export async function startJob(
   return startReplay(context.services.database, {
     tenant,
     kind,
-    filter: storeFilter(filter),
+    filter: serializeFilter(filter),
     where: deliveryWhere(await resolveFilter(referencesOf(context), filter)),
     dryRun: dryRun ?? false,
     ratePerSecond,
@@ -286,7 +287,7 @@ builder.subscriptionField('replayProgress', (t) =>
     description: 'The current state of the replay, then each change, at most one per second. Ends with the replay.',
     args: { id: t.arg.id({ required: true, description: 'The id of the replay.' }) },
     subscribe: async (_root, { id }, { services, viewer, stopping }) => {
-      const where = { id, ...REPLAYS, ...tenantWhere(viewer) };
+      const where = { id, ...WHERE_REPLAY, ...tenantWhere(viewer) };
       const replay = isUuid(id) ? await services.database.prisma.replay.findFirst({ where }) : null;
       if (replay === null) throw new NotFoundError('replay');
       return watchReplay(services.replayFeed, { replay, stopping });

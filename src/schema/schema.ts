@@ -17,7 +17,7 @@ import './live-changes.ts';
 import './publish-event.ts';
 import './publish-events.ts';
 import './replay.ts';
-import './search.ts';
+import './object-search.ts';
 import './server.ts';
 import './session.ts';
 import './subscription-actions.ts';

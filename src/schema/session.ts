@@ -10,12 +10,13 @@ import {
   revokeSession,
   TooManySessionsError,
 } from '../auth/sessions.ts';
-import { matchTenant } from '../auth/viewer.ts';
+import { readOneTenant } from '../auth/viewer.ts';
 import type { ApiKey } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { ApiKeyScopeEnum } from './api-key.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
+import { REQUIRED_TENANT } from './filters.ts';
 
 const DEFAULT_TTL_SECONDS = 900;
 
@@ -66,9 +67,7 @@ export const SessionType = builder.objectRef<ApiKey>('Session').implement({
 const CreateInput = builder.inputType('CreatePortalSessionInput', {
   description: 'A new session for the portal.',
   fields: (t) => ({
-    tenant: t.string({
-      description: 'The tenant. Required with the scope ADMIN; other credentials belong to a tenant.',
-    }),
+    tenant: t.string(REQUIRED_TENANT),
     scope: t.field({
       type: ApiKeyScopeEnum,
       defaultValue: 'TENANT_READ',
@@ -147,7 +146,7 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, { services, viewer }) =>
       createPortalSession(services.database, viewer, {
         ...input,
-        ...matchTenant(viewer, input.tenant),
+        ...readOneTenant(viewer, input.tenant),
         scope: input.scope ?? 'TENANT_READ',
         ttlSeconds: input.ttlSeconds ?? DEFAULT_TTL_SECONDS,
       }),

@@ -1,4 +1,4 @@
-import { problemsOfStats, wholeBuckets } from '../delivery-log/stats.ts';
+import { problemsOfStats, wholeBuckets } from '../delivery-log/attempt-stats.ts';
 import {
   MAX_PENDING,
   MAX_SEARCHED,

@@ -189,7 +189,7 @@ type SentTo = { readonly subscription: Subscription; readonly webhookId: string 
 
 /**
  * The body that was sent to the subscription for this event. Undefined if the event was redacted, or if there is no
- * delivery of it to the subscription: the answer would otherwise reveal data to a session that is restricted to other
+ * delivery of it to the subscription: the response would otherwise reveal data to a session that is restricted to other
  * subscriptions.
  */
 async function sentBodyOf(context: Context, { subscription, webhookId }: SentTo): Promise<Buffer | undefined> {

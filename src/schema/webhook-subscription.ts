@@ -1,9 +1,9 @@
 import type { InputFieldsFromShape } from '@pothos/core';
-import { readTenant, subscriptionScope, subscriptionsWhere } from '../auth/viewer.ts';
+import { readOneTenant, subscriptionScope, subscriptionsWhere } from '../auth/viewer.ts';
 import { TargetRejectedError } from '../delivery/http/egress-policy.ts';
+import { findDeliveries } from '../delivery-log/delivery-search.ts';
 import { attemptWhere } from '../delivery-log/filter.ts';
 import { checkFilterOfDeliveries, readFilterOfSubscription } from '../delivery-log/filter-input.ts';
-import { findDeliveries } from '../delivery-log/search.ts';
 import type { WebhookSubscription } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
@@ -34,7 +34,12 @@ import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import { CircuitType } from './circuit.ts';
 import { DeliveryConnection, DeliveryType } from './delivery.ts';
-import { DeactivationReasonEnum, DeliveryFilterInput, WebhookSubscriptionFilterInput } from './filters.ts';
+import {
+  DeactivationReasonEnum,
+  DeliveryFilterInput,
+  REQUIRED_TENANT,
+  WebhookSubscriptionFilterInput,
+} from './filters.ts';
 import { LOG_PAGE, PAGE } from './page.ts';
 
 type Types = typeof builder.$inferSchemaTypes;
@@ -241,9 +246,7 @@ const CreateInput = builder
   .implement({
     description: 'The settings of a new webhook subscription.',
     fields: (t) => ({
-      tenant: t.string({
-        description: 'The tenant. Required with the scope ADMIN; other credentials belong to a tenant.',
-      }),
+      tenant: t.string(REQUIRED_TENANT),
       ...inputFields<CreateSettings>(t, 'create'),
     }),
   });
@@ -306,7 +309,7 @@ builder.mutationFields((t) => ({
       ],
     },
     resolve: (_root, { input }, { services, viewer }) =>
-      createWebhookSubscription(services, { ...input, ...readTenant(viewer, input.tenant) }),
+      createWebhookSubscription(services, { ...input, ...readOneTenant(viewer, input.tenant) }),
   }),
   updateWebhookSubscription: t.field({
     audit: 'WebhookSubscription',

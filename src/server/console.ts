@@ -11,7 +11,7 @@ type Encoding = 'br' | 'gzip' | 'identity';
 type File = {
   readonly type: string;
   readonly etag: string;
-  readonly bodies: Readonly<Partial<Record<Encoding, Buffer>>>;
+  readonly bodies: Readonly<Partial<Record<Encoding, Buffer | undefined>>>;
 };
 
 /** Folders of the built console: for the compiled program, and for a program that runs from its sources. */
@@ -103,10 +103,8 @@ function readAssets(folder: string): ReadonlyMap<string, File> {
       const path = join(folder, `${name}${suffix}`);
       return existsSync(path) ? readFileSync(path) : undefined;
     };
-    const [br, gzip] = [read('.br'), read('.gz')];
     const identity = readFileSync(join(folder, name));
-    const bodies = { identity, ...(br !== undefined && { br }), ...(gzip !== undefined && { gzip }) };
-    files.set(name, { type, etag: etagOf(identity), bodies });
+    files.set(name, { type, etag: etagOf(identity), bodies: { identity, br: read('.br'), gzip: read('.gz') } });
   }
   return files;
 }
@@ -135,13 +133,17 @@ function etagOf(content: Buffer): string {
   return `"${createHash('sha256').update(content).digest('base64url').slice(0, 22)}"`;
 }
 
-type Answer = {
+type FileResponse = {
   readonly file: File;
   readonly cacheControl: string;
   readonly headers?: Readonly<Record<string, string>>;
 };
 
-function send(request: IncomingMessage, response: ServerResponse, { file, cacheControl, headers: own }: Answer): void {
+function send(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { file, cacheControl, headers: own }: FileResponse,
+): void {
   // A weak tag, because the compressed forms share it.
   const etag = `W/${file.etag}`;
   const headers = { ...SECURITY_HEADERS, ...own, etag, 'cache-control': cacheControl, vary: 'accept-encoding' };

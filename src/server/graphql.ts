@@ -6,17 +6,17 @@ import type { Credentials } from '../auth/credentials.ts';
 import type { CpuShares, TakeOperation } from '../auth/quota.ts';
 import type { Viewer } from '../auth/viewer.ts';
 import type { Config } from '../config/config.ts';
-import { createEventCounter, createReplayCounter } from '../delivery-log/counts.ts';
+import { createChildPages } from '../delivery-log/child-pages.ts';
+import { createEventCounter, createReplayCounter } from '../delivery-log/delivery-counts.ts';
+import { createEventData } from '../delivery-log/event-data.ts';
 import { createEventTypeFigures } from '../delivery-log/event-type-figures.ts';
-import { createChildPages, createEventData } from '../delivery-log/pages.ts';
 import { createSubscriptionFigures } from '../delivery-log/subscription-figures.ts';
 import { createTenantFigures } from '../delivery-log/tenant-figures.ts';
-import type { InFlight } from '../lib/loop.ts';
+import type { InFlight } from '../lib/in-flight.ts';
 import { createOperationWork, type OperationWork } from '../lib/operation-work.ts';
 import type { Database } from '../postgres/client.ts';
 import type { Context, SchemaServices } from '../schema/context.ts';
 import { schema } from '../schema/schema.ts';
-import { type AnswerLimits, createAnswerLimits } from './plugins/answers.ts';
 import {
   endLongQueries,
   limitStreams,
@@ -25,12 +25,13 @@ import {
   trackStreams,
 } from './plugins/concurrency.ts';
 import { endWithCredential, requireViewer } from './plugins/credentials.ts';
-import { createCors, requireJson } from './plugins/cross-origin.ts';
+import { createCors, requireAccept, requireJson } from './plugins/cross-origin.ts';
 import { GRAPHIQL, renderGraphiql } from './plugins/graphiql.ts';
 import { limitOperations } from './plugins/limits.ts';
 import { createMaskError } from './plugins/mask-error.ts';
 import type { OperationMetrics } from './plugins/metrics.ts';
 import { limitRate } from './plugins/rate-limit.ts';
+import { createResponseLimits, type ResponseLimits } from './plugins/response-limits.ts';
 import { checkDocuments } from './plugins/validation.ts';
 
 export type GraphqlOptions = {
@@ -41,7 +42,7 @@ export type GraphqlOptions = {
   readonly takeOperation: TakeOperation;
   readonly cpuShares: CpuShares;
   /** Limits that are shared with other GraphQL routes. Default: separate limits. */
-  readonly answerLimits?: AnswerLimits;
+  readonly responseLimits?: ResponseLimits;
   readonly operationMetrics: Pick<OperationMetrics, 'plugin'>;
   /** Operations in flight; a stop waits for them. */
   readonly operations: InFlight;
@@ -114,9 +115,10 @@ export function createGraphql(options: GraphqlOptions): Graphql {
       requireViewer(credentials.authenticate, maskError),
       limitRate(takeOperation, cpuShares),
       requireJson(),
+      requireAccept(),
       limitOperations(settings, cpuShares),
       checkDocuments(),
-      (options.answerLimits ?? createAnswerLimits(cpuShares)).plugin,
+      (options.responseLimits ?? createResponseLimits(cpuShares)).plugin,
       limitTenantConcurrency(),
       endLongQueries(),
       limitTenantValues(cpuShares),
@@ -152,10 +154,15 @@ function createDocumentCaches() {
   };
 }
 
-/** The database for one operation: pages count against the operation's budget of bytes. */
+/**
+ * The database for one operation: pages count against the operation's budget of bytes. Reads in a transaction do not: it
+ * holds locks and a connection, so it must not wait for the tenant's CPU account.
+ */
 function meterDatabase(database: Database, { readPage }: Pick<OperationWork, 'readPage'>): Database {
   const extend = () => {
-    const metered = database.prisma.$extends({
+    const { prisma: unmetered } = database;
+    const metered = unmetered.$extends({
+      client: { $transaction: unmetered.$transaction.bind(unmetered) },
       query: {
         $allModels: { findMany: ({ args, query }) => readPage(async () => query(args)) },
       },

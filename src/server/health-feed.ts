@@ -1,5 +1,5 @@
+import { InFlight } from '../lib/in-flight.ts';
 import { latestValues } from '../lib/latest-values.ts';
-import { InFlight } from '../lib/loop.ts';
 import type { ServerHealth } from '../schema/server.ts';
 
 const INTERVAL_MS = 1_000;

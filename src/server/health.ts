@@ -1,4 +1,4 @@
-import { ROLES, type Role } from '../config/values.ts';
+import { ROLES, type Role } from '../config/parsers.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { cachedRead } from '../lib/cached-read.ts';
 import { VERSION } from '../lib/version.ts';
@@ -8,7 +8,7 @@ import type { ServerHealth } from '../schema/server.ts';
 
 /** A dependency of the process. */
 export type ReadinessCheck = {
-  /** The key of this check in the answer. */
+  /** The key of this check in the response. */
   readonly part: string;
   /** The name in messages, such as "<title> does not answer" when `findProblems` fails or takes longer than 2 s. */
   readonly title: string;
@@ -30,7 +30,7 @@ type Part = {
 };
 export type Readiness = {
   readonly ready: boolean;
-  readonly answer: Readonly<Record<string, Part | string>>;
+  readonly body: Readonly<Record<string, Part | string>>;
 };
 
 export type HealthServices = {
@@ -47,7 +47,7 @@ const TIMEOUT_MS = 2_000;
 /** `publishEvent` and every query work without NATS: deliveries wait in Postgres, and live streams read from there. */
 export const NEED_NATS: readonly Role[] = ['dispatcher', 'sender'];
 
-/** All readiness checks, in the order of the answer. */
+/** All readiness checks, in the order of the response. */
 export function readinessChecks({
   database,
   nats,
@@ -82,7 +82,7 @@ function createWorkerCheck(workers: NonNullable<HealthServices['workers']>): Rea
 /** Standbys and servers configured read-only answer queries but reject writes. */
 const READ_ONLY = `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS "isReadOnly"`;
 
-/** Error messages of pg can name hosts and users, so the answer omits them. */
+/** Error messages of pg can name hosts and users, so the response omits them. */
 function createDatabaseCheck({ pool, renewConnections }: HealthServices['database']): () => Promise<readonly string[]> {
   let wasReadOnly = false;
   return async () => {
@@ -120,20 +120,20 @@ export function createReadiness(
     );
     return {
       ready: found.every(({ needed, problems }) => !needed || problems.length === 0),
-      answer: { version: VERSION, ...Object.fromEntries(found.map((one) => [one.part, describe(one)])) },
+      body: { version: VERSION, ...Object.fromEntries(found.map((one) => [one.part, describe(one)])) },
     };
   };
 }
 
 /** The same state as a value of the GraphQL API. */
-export function healthOf({ ready, answer }: Readiness): ServerHealth {
-  const parts = Object.entries(answer).flatMap(([name, part]) => (typeof part === 'string' ? [] : [{ name, ...part }]));
+export function healthOf({ ready, body }: Readiness): ServerHealth {
+  const parts = Object.entries(body).flatMap(([name, part]) => (typeof part === 'string' ? [] : [{ name, ...part }]));
   return { isReady: ready, parts };
 }
 
 /** The problems of the parts that the process needs. */
-export function problemsOf({ answer }: Readiness): readonly string[] {
-  const parts = Object.values(answer).filter((part) => typeof part !== 'string');
+export function problemsOf({ body }: Readiness): readonly string[] {
+  const parts = Object.values(body).filter((part) => typeof part !== 'string');
   return parts.flatMap(({ needed, message }) => (needed === false || message === undefined ? [] : [message]));
 }
 

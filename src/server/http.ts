@@ -6,9 +6,10 @@ import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
 import type { Credentials } from '../auth/credentials.ts';
 import type { Config } from '../config/config.ts';
-import { InFlight, waitAtMost } from '../lib/loop.ts';
+import { InFlight } from '../lib/in-flight.ts';
 import { StartError } from '../lib/start-error.ts';
 import { VERSION } from '../lib/version.ts';
+import { waitAtMost } from '../lib/waiting.ts';
 import type { SchemaServices } from '../schema/context.ts';
 import { type ConsolePages, createConsolePages } from './console.ts';
 import type { Readiness } from './health.ts';
@@ -88,13 +89,13 @@ export class HttpServer {
     });
     // Each live stream adds a listener.
     setMaxListeners(0, this.#stopping.signal);
-    // A request must arrive completely within 30 s; answers (live streams) have no time limit.
+    // A request must arrive completely within 30 s; responses (live streams) have no time limit.
     const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384 };
     this.#server = createServer({ ...limits, ...ONLY_WEBSOCKETS }, (request, response) => {
       void this.#operations.track(this.#answer(request, response));
     });
     this.#server.maxHeadersCount = 100;
-    // Closes the connections of clients that do not read, whose answers occupy memory. Streams over SSE are not
+    // Closes the connections of clients that do not read, whose responses occupy memory. Streams over SSE are not
     // affected: they send a ping every 12 s.
     this.#server.timeout = options.idleTimeoutMs ?? IDLE_TIMEOUT_MS;
     this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -192,8 +193,8 @@ export class HttpServer {
     if (!hasValidHost(request)) sendJson(response, 400, { errors: [{ message: 'the Host header is not valid' }] });
     else if (path === '/health/live') sendJson(response, 200, { ok: true, version: VERSION });
     else if (path === '/health/ready' || path === '/health') {
-      const { ready, answer } = await this.#options.checkReadiness();
-      sendJson(response, ready ? 200 : 503, answer);
+      const { ready, body } = await this.#options.checkReadiness();
+      sendJson(response, ready ? 200 : 503, body);
     } else if (path === '/metrics') await this.#metricsPage(request, response);
     else if (path === '/graphql' && this.#transports !== undefined)
       await this.#transports.graphql(normalize(request, path), response);
@@ -205,7 +206,7 @@ export class HttpServer {
 
   #upgrade(request: IncomingMessage, { socket, head }: { readonly socket: Duplex; readonly head: Buffer }): void {
     socket.on('error', () => socket.destroy());
-    // An earlier answer that the client does not read would keep the connection open forever.
+    // An earlier response that the client does not read would keep the connection open forever.
     if (socket.writableLength > 0) {
       socket.destroy();
       return;

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import process from 'node:process';
 import type { Registry } from 'prom-client';
-import type { Role } from '../config/values.ts';
+import type { Role } from '../config/parsers.ts';
 import { isObject } from '../lib/json.ts';
 import { VERSION } from '../lib/version.ts';
 import type { RollCall } from '../nats/roll-call.ts';

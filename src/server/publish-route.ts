@@ -10,10 +10,11 @@ import {
 } from 'graphql';
 import type { Authenticate } from '../auth/credentials.ts';
 import { type CpuShares, type TakeOperation, waitBeforeOperation } from '../auth/quota.ts';
+import { isObject } from '../lib/json.ts';
 import type { CpuAccount } from '../lib/operation-work.ts';
 import { type Enveloped, type Graphql, MAX_BODY_BYTES, type ServerContext } from './graphql.ts';
-import { type AnswerLimits, MAX_UNSPLIT_CHARACTERS } from './plugins/answers.ts';
 import { parseBody } from './plugins/rate-limit.ts';
+import { MAX_UNSPLIT_CHARACTERS, type ResponseLimits } from './plugins/response-limits.ts';
 
 type PublishRouteOptions = {
   readonly graphql: Graphql;
@@ -21,7 +22,7 @@ type PublishRouteOptions = {
   readonly authenticate: Authenticate;
   readonly takeOperation: TakeOperation;
   readonly cpuShares: CpuShares;
-  readonly answerLimits: AnswerLimits;
+  readonly responseLimits: ResponseLimits;
   readonly maskError: (error: unknown) => GraphQLError;
 };
 
@@ -47,7 +48,7 @@ const JSON_TYPE = /^application\/json *(?:;|$)/i;
  * all other requests, with its content negotiation.
  */
 export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
-  const { graphql, authenticate, cpuShares, answerLimits, maskError } = options;
+  const { graphql, authenticate, cpuShares, responseLimits, maskError } = options;
   const isPublishing = memoize(publishesOnly);
   // Plugins read the signal of this request for queries. It never aborts.
   const shared = new graphql.fetchAPI.Request('http://localhost/graphql', { method: 'POST' });
@@ -86,7 +87,7 @@ export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
       return { viewer, isAdmitted: true, parsedBody };
     }
     const result = await run(prepared).catch((error: unknown) => ({ errors: [maskError(error)] }));
-    const bounded = answerLimits.bound(result, { viewer, res: response, max: MAX_UNSPLIT_CHARACTERS }).result;
+    const bounded = responseLimits.bound(result, { viewer, res: response, max: MAX_UNSPLIT_CHARACTERS }).result;
     send(response, bounded);
     return 'answered';
   };
@@ -141,12 +142,12 @@ function parsePublishing(body: Buffer, account: CpuAccount | undefined): unknown
 
 /** Returns undefined if the JSON of a body is not an operation. */
 function readOperation(parsed: unknown): Operation | undefined {
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return undefined;
-  const { query, operationName, variables, ...rest } = parsed as Readonly<Record<string, unknown>>;
+  if (!isObject(parsed)) return undefined;
+  const { query, operationName, variables, ...rest } = parsed;
   const isValid =
     typeof query === 'string' &&
     (operationName == null || typeof operationName === 'string') &&
-    (variables == null || (typeof variables === 'object' && !Array.isArray(variables))) &&
+    (variables == null || isObject(variables)) &&
     Object.keys(rest).length === 0;
   if (!isValid) return undefined;
   return { query, operationName: operationName ?? undefined, variables: variables ?? undefined };
@@ -179,20 +180,18 @@ function memoize<Key extends object, Value>(compute: (key: Key) => Value): (key:
   };
 }
 
-/** Sends the answer as Yoga does for `application/json`: status 200, unless an error specifies another status. */
+/** Sends the response as Yoga does for `application/json`: status 200, unless an error specifies another status. */
 function send(response: ServerResponse, { data, errors }: ExecutionResult): void {
   const statuses = errors?.map(({ extensions: { http } }) => statusOf(http)) ?? [];
-  const shown = errors?.map((error) => {
-    // JSON.stringify omits undefined members.
-    return { ...error.toJSON(), extensions: { ...error.extensions, http: undefined } };
-  });
-  const body = Buffer.from(JSON.stringify({ ...(data !== undefined && { data }), ...(shown && { errors: shown }) }));
+  // JSON.stringify omits undefined members.
+  const shown = errors?.map((error) => ({ ...error.toJSON(), extensions: { ...error.extensions, http: undefined } }));
+  const body = Buffer.from(JSON.stringify({ data, errors: shown }));
   const status = Math.max(200, ...statuses);
   response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'content-length': body.length });
   response.end(body);
 }
 
 function statusOf(http: unknown): number {
-  if (typeof http !== 'object' || http === null || !('status' in http)) return 0;
-  return typeof http.status === 'number' ? http.status : 0;
+  const status = isObject(http) ? http['status'] : undefined;
+  return typeof status === 'number' ? status : 0;
 }

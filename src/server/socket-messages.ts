@@ -2,7 +2,7 @@ import { type Message, MessageType, parseMessage, type Server } from 'graphql-ws
 import type { Logger } from 'pino';
 import type { WebSocket } from 'ws';
 import { CPU_ESTIMATES_MS } from '../auth/quota.ts';
-import type { CpuAccount } from '../lib/operation-work.ts';
+import { type CpuAccount, cpuPauseMs } from '../lib/operation-work.ts';
 
 /**
  * Maximum messages, pings and pongs of a socket that is not authenticated, and their bytes: its `connection_init`, whose
@@ -14,8 +14,6 @@ const MAX_EARLY_BYTES = 10 * 1024;
 const MAX_PING_BYTES = 1024;
 /** Milliseconds between pings. A client that has not answered one by the next is disconnected. */
 const PING_EVERY_MS = 12_000;
-/** Milliseconds. Maximum pause before the tenant's CPU account is checked again. */
-const MAX_PAUSE_MS = 1_000;
 /** Close codes of the protocol. */
 const BAD_REQUEST = 4400;
 const INTERNAL_ERROR = 4500;
@@ -114,10 +112,10 @@ function receiveMessages(peer: Peer, { account }: ServeOptions, handle: (message
   const proceed = () => {
     clearTimeout(timer);
     while (socket.readyState === socket.OPEN) {
-      const waitMs = account()?.waitMs() ?? 0;
-      if (waitMs > 0) {
+      const pauseMs = cpuPauseMs(account());
+      if (pauseMs > 0) {
         socket.pause();
-        timer = setTimeout(proceed, Math.min(waitMs, MAX_PAUSE_MS));
+        timer = setTimeout(proceed, pauseMs);
         return;
       }
       const data = received.shift();

@@ -5,13 +5,13 @@ import type { Credentials } from '../auth/credentials.ts';
 import { createCpuShares, createRateLimit } from '../auth/quota.ts';
 import type { Viewer } from '../auth/viewer.ts';
 import type { Config } from '../config/config.ts';
-import type { InFlight } from '../lib/loop.ts';
+import type { InFlight } from '../lib/in-flight.ts';
 import { parseTraceParent } from '../lib/tracing.ts';
 import type { SchemaServices } from '../schema/context.ts';
 import { createGraphql } from './graphql.ts';
-import { createAnswerLimits } from './plugins/answers.ts';
 import { createMaskError } from './plugins/mask-error.ts';
 import { createOperationMetrics } from './plugins/metrics.ts';
+import { createResponseLimits } from './plugins/response-limits.ts';
 import { createPublishRoute } from './publish-route.ts';
 import { LiveSockets } from './websockets.ts';
 
@@ -41,7 +41,7 @@ export function createTransports(options: TransportOptions): Transports {
   const operationMetrics = createOperationMetrics(metrics);
   const takeOperation = createRateLimit(settings.rateLimit);
   const cpuShares = createCpuShares();
-  const answerLimits = createAnswerLimits(cpuShares);
+  const responseLimits = createResponseLimits(cpuShares);
   const shared = {
     credentials: {
       authenticate: operationMetrics.countAuthentications(credentials.authenticate),
@@ -49,13 +49,13 @@ export function createTransports(options: TransportOptions): Transports {
     },
     takeOperation: operationMetrics.countOperations(takeOperation),
     cpuShares,
-    answerLimits,
+    responseLimits,
     operations,
     log,
   };
   const graphql = createGraphql({ ...shared, services, settings, stopping, operationMetrics });
   const { authenticate } = credentials;
-  const limits = { takeOperation, cpuShares, answerLimits, maskError: createMaskError(log) };
+  const limits = { takeOperation, cpuShares, responseLimits, maskError: createMaskError(log) };
   const publishRoute = createPublishRoute({ graphql, authenticate, ...limits });
   return {
     graphql: async (request, response) => {

@@ -9,13 +9,14 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import type { Credentials } from '../auth/credentials.ts';
 import { type CpuShares, type TakeOperation, waitBeforeOperation } from '../auth/quota.ts';
 import type { Viewer } from '../auth/viewer.ts';
-import { type InFlight, whenAborted } from '../lib/loop.ts';
+import type { InFlight } from '../lib/in-flight.ts';
+import { whenAborted } from '../lib/waiting.ts';
 import type { Enveloped, Graphql } from './graphql.ts';
-import { type AnswerLimits, boundErrors } from './plugins/answers.ts';
 import { tooManyOperations } from './plugins/concurrency.ts';
 import { credentialEnded } from './plugins/credentials.ts';
 import { createMaskError } from './plugins/mask-error.ts';
 import { rateLimitedError } from './plugins/rate-limit.ts';
+import { boundErrors, type ResponseLimits } from './plugins/response-limits.ts';
 import { createSocketLimits, MAX_SOCKETS, type RunningOperations } from './socket-limits.ts';
 import { serveSocket } from './socket-messages.ts';
 import { refuseUpgrade } from './upgrade.ts';
@@ -25,7 +26,7 @@ type LiveSocketsOptions = {
   readonly credentials: Pick<Credentials, 'authenticate' | 'watch'>;
   readonly takeOperation: TakeOperation;
   readonly cpuShares: CpuShares;
-  readonly answerLimits: Pick<AnswerLimits, 'boundMessage'>;
+  readonly responseLimits: Pick<ResponseLimits, 'boundMessage'>;
   /** Operations in flight; they continue when their socket is closed. */
   readonly operations: InFlight;
   readonly log: Logger;
@@ -86,7 +87,7 @@ export class LiveSockets {
       onNext: (...[{ extra }, , , , result]) => {
         this.#limits.boundUnread(extra.socket);
         // `as`: the library's type has optional members that may not be undefined, as those of a GraphQLError may.
-        return options.answerLimits.boundMessage(result, extra.session?.viewer) as FormattedExecutionResult;
+        return options.responseLimits.boundMessage(result, extra.session?.viewer) as FormattedExecutionResult;
       },
       // `as`: as above.
       onError: (...[, , , errors]) => (boundErrors({ errors }) as FormattedExecutionResult).errors,

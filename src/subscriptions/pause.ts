@@ -1,6 +1,6 @@
 import { pauseQueue, resumeQueue } from '../delivery/queue/state.ts';
 import { InvalidInputError } from '../lib/errors.ts';
-import { change, type Database } from '../postgres/client.ts';
+import { type Database, mutate } from '../postgres/client.ts';
 import { assertExists, type SubscriptionKey } from './service.ts';
 
 /**
@@ -30,7 +30,7 @@ export async function pauseWebhookSubscription(
     const message = `must be in the future, at most ${MAX_PAUSE_DAYS} days from now`;
     throw new InvalidInputError([{ path: 'until', message }]);
   }
-  await change(database, async (db) => {
+  await mutate(database, async (db) => {
     await assertExists(db, key);
     await pauseQueue(db, { subscriptionId: key.id, until: new Date(end) });
   });
@@ -41,7 +41,7 @@ export async function resumeWebhookSubscription(
   database: Pick<Database, 'pool' | 'recorder'>,
   key: SubscriptionKey,
 ): Promise<void> {
-  await change(database, async (db) => {
+  await mutate(database, async (db) => {
     await assertExists(db, key);
     await resumeQueue(db, key.id);
   });

@@ -1,3 +1,4 @@
+import { LEAST_UUID } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
 import { headersContext, type SecretBox, secretContext } from './secrets.ts';
 
@@ -16,6 +17,8 @@ type Options = {
   /** Called after each batch with the total number of values sealed again. */
   readonly onProgress?: (resealed: number) => void;
   readonly batchSize?: number;
+  /** Whether values are only opened, and none is sealed again. */
+  readonly isDryRun?: boolean;
 };
 
 type Sealed = { readonly id: string; readonly tenant: string; readonly sealed: string };
@@ -52,7 +55,6 @@ const COLUMNS: readonly Column[] = [
   },
 ];
 
-const NO_ID = '00000000-0000-0000-0000-000000000000';
 /** Maximum rows of one statement. Rows are locked only while their statement runs. */
 const BATCH_SIZE = 500;
 
@@ -65,13 +67,13 @@ export async function resealSecrets(deps: Deps, options: Options = {}): Promise<
   let resealed = 0;
   let unreadable = 0;
   for (const column of COLUMNS) {
-    for (let after = NO_ID; ; ) {
+    for (let after = LEAST_UUID; ; ) {
       const rows = await selectBatch(deps, { column, after, ...options });
       if (rows.length === 0) break;
       const opened = rows.flatMap((row) => reopen(secretBox, { row, context: column.contextOf(row) }));
       unreadable += rows.length - opened.length;
       const values = [opened.map(({ id }) => id), opened.map(({ old }) => old), opened.map(({ sealed }) => sealed)];
-      resealed += (await db.query(column.update, values)).rows.length;
+      if (options.isDryRun !== true) resealed += (await db.query(column.update, values)).rows.length;
       options.onProgress?.(resealed);
       after = rows.at(-1)?.id ?? after;
     }

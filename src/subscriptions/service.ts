@@ -1,13 +1,13 @@
-import { isTenant } from '../auth/viewer.ts';
+import type { TenantOrProblem } from '../auth/viewer.ts';
 import { checkTargetUrl, type EgressPolicy, TargetRejectedError } from '../delivery/http/egress-policy.ts';
 import { CANCEL_LIMIT_ON_DEACTIVATION, cancelPending } from '../delivery/queue/cancel.ts';
 import { closeCircuit } from '../delivery/queue/state.ts';
-import { problemsOfEventTypes } from '../events/catalogue/service.ts';
+import { problemsOfUnknownTypes } from '../events/catalogue/service.ts';
 import { MAX_TENANT_JSON_BYTES } from '../events/matching/subscription-index.ts';
 import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
 import { DomainError, type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
-import { changeWithPrisma, type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
+import { type Database, mutateWithPrisma, type Queryable, queryableOf } from '../postgres/client.ts';
 import { readClock } from '../postgres/connection.ts';
 import {
   type CustomHeader,
@@ -20,7 +20,7 @@ import {
 } from './headers.ts';
 import { generateSigningSecret, headersContext, type SecretBox, secretContext } from './secrets.ts';
 import {
-  findProblems,
+  problemsOfSettings,
   type RequiredSettings,
   SETTING_ROWS,
   type SettingName,
@@ -41,12 +41,7 @@ export type SubscriptionKey = { readonly id: string; readonly tenant: string | u
 /** The subscription, and its new signing secret, which cannot be read later. */
 export type SubscriptionWithSecret = { readonly subscription: WebhookSubscription; readonly secret: string };
 
-type CreateInput = WebhookSubscriptionSettings &
-  RequiredSettings & {
-    readonly tenant: string | undefined;
-    /** The reason why the caller may not use this tenant. */
-    readonly tenantProblem?: string | undefined;
-  };
+type CreateInput = WebhookSubscriptionSettings & RequiredSettings & TenantOrProblem;
 
 const MAX_OLD_SECRETS = 10;
 const MAX_OVERLAP_SECONDS = 604_800;
@@ -56,15 +51,15 @@ export async function createWebhookSubscription(
   services: WebhookSubscriptionServices,
   input: CreateInput,
 ): Promise<SubscriptionWithSecret> {
-  const { eventTypes, headers } = input;
+  const { eventTypes, headers, tenantProblem } = input;
   const { url, problems } = checkUrl(input.url, services.egressPolicy);
   const tenant = input.tenant ?? '';
   throwIfAny([
-    ...problemsOfTenant(input),
+    ...(tenantProblem === undefined ? [] : [{ path: 'tenant', message: tenantProblem }]),
     ...problems,
-    ...findProblems(input),
+    ...problemsOfSettings(input),
     ...problemsOfHeaders(headers ?? [], NO_HEADERS),
-    ...(await problemsOfEventTypes(services.database.prisma, { eventTypes })),
+    ...(await problemsOfUnknownTypes(services.database.prisma, { eventTypes })),
   ]);
   const id = uuid7(services.database.clock.now());
   const secret = generateSigningSecret();
@@ -77,7 +72,7 @@ export async function createWebhookSubscription(
     ...sealHeaders(services.secretBox, { id, tenant, headers: completeHeaders(headers ?? [], NO_HEADERS) }),
     secrets: { create: sealSecret(services.secretBox, { secret, tenant, timeMs: services.database.clock.now() }) },
   };
-  const subscription = await changeWithPrisma(services.database, async (transaction) => {
+  const subscription = await mutateWithPrisma(services.database, async (transaction) => {
     const created = await transaction.webhookSubscription.create({ data });
     const count = await checkTenantSize(transaction, tenant);
     if (count > services.maxSubscriptionsPerTenant) {
@@ -104,9 +99,9 @@ export async function updateWebhookSubscription(
 ): Promise<WebhookSubscription> {
   const { secretBox } = services;
   const target = settings.url == null ? undefined : checkUrl(settings.url, services.egressPolicy);
-  const ownProblems = [...(target?.problems ?? []), ...findProblems(settings)];
+  const ownProblems = [...(target?.problems ?? []), ...problemsOfSettings(settings)];
   const mayGrow = settings.eventTypes != null || settings.filter != null;
-  return changeWithPrisma(services.database, async (transaction) => {
+  return mutateWithPrisma(services.database, async (transaction) => {
     const { id, tenant, ...old } = await lockSubscription(transaction, key);
     if (ifUnchangedSince !== undefined && old.updatedAt > ifUnchangedSince) throw new SubscriptionChangedError();
     const given = settings.headers ?? undefined;
@@ -115,24 +110,36 @@ export async function updateWebhookSubscription(
     throwIfAny([
       ...ownProblems,
       ...problemsOfHeaders(given ?? [], stored),
-      ...(await problemsOfEventTypes(transaction, { eventTypes, known: old.eventTypes })),
+      ...(await problemsOfUnknownTypes(transaction, { eventTypes, known: old.eventTypes })),
     ]);
-    const subscription = await transaction.webhookSubscription.update({
-      where: { id },
-      data: {
-        ...storedSettings({ ...settings, url: target?.url }),
-        ...(given !== undefined && sealHeaders(secretBox, { id, tenant, headers: completeHeaders(given, stored) })),
-        ...(settings.isActive === true && { deactivationReason: null }),
-      },
-    });
+    const data = {
+      ...storedSettings({ ...settings, url: target?.url }),
+      ...(given !== undefined && sealHeaders(secretBox, { id, tenant, headers: completeHeaders(given, stored) })),
+      ...(settings.isActive === true && { deactivationReason: null }),
+    };
+    const subscription = await save(services.database, transaction, { id, data });
     if (mayGrow) await checkTenantSize(transaction, tenant);
     const { isActive } = subscription;
     if (old.isActive && !isActive) await endDeliveries(transaction, id);
     else if (old.isActive !== isActive || old.url !== subscription.url) {
-      await closeCircuit(inPrismaTransaction(transaction), id);
+      await closeCircuit(queryableOf(transaction), id);
     }
     return subscription;
   });
+}
+
+type Columns = { readonly id: string; readonly data: Prisma.WebhookSubscriptionUncheckedUpdateInput };
+
+/** Updates the row, or leaves it and the audit log as they are if there is nothing to change. */
+function save(
+  { recorder }: Pick<Database, 'recorder'>,
+  { webhookSubscription }: Prisma.TransactionClient,
+  { id, data }: Columns,
+): Promise<WebhookSubscription> {
+  const where = { id };
+  if (Object.keys(data).length > 0) return webhookSubscription.update({ where, data });
+  recorder?.omit();
+  return webhookSubscription.findUniqueOrThrow({ where });
 }
 
 /**
@@ -143,7 +150,7 @@ export async function deleteWebhookSubscription(
   { database }: Pick<WebhookSubscriptionServices, 'database'>,
   key: SubscriptionKey,
 ): Promise<void> {
-  await changeWithPrisma(database, async (transaction) => {
+  await mutateWithPrisma(database, async (transaction) => {
     const { id } = await lockSubscription(transaction, key);
     await transaction.webhookSubscription.update({
       where: { id },
@@ -164,9 +171,9 @@ export async function rotateWebhookSecret(
   if (overlapSeconds < 0 || overlapSeconds > MAX_OVERLAP_SECONDS) {
     throw new InvalidInputError([{ path: 'overlapSeconds', message: `must be from 0 to ${MAX_OVERLAP_SECONDS}` }]);
   }
-  return changeWithPrisma(database, async (transaction) => {
+  return mutateWithPrisma(database, async (transaction) => {
     const { id, tenant } = await lockSubscription(transaction, key);
-    const now = new Date(await readClock(inPrismaTransaction(transaction)));
+    const now = new Date(await readClock(queryableOf(transaction)));
     const previousSecretExpiresAt = new Date(now.getTime() + overlapSeconds * 1_000);
     const ofSubscription = { subscriptionId: id };
     await transaction.signingSecret.updateMany({
@@ -194,9 +201,9 @@ export async function expireSigningSecret(
   { database }: Pick<WebhookSubscriptionServices, 'database'>,
   { secretId, ...key }: SubscriptionKey & { readonly secretId: string },
 ): Promise<WebhookSubscription> {
-  return changeWithPrisma(database, async (transaction) => {
+  return mutateWithPrisma(database, async (transaction) => {
     const { id } = await lockSubscription(transaction, key);
-    const now = new Date(await readClock(inPrismaTransaction(transaction)));
+    const now = new Date(await readClock(queryableOf(transaction)));
     const secret = isUuid(secretId)
       ? await transaction.signingSecret.findFirst({ where: { id: secretId, subscriptionId: id } })
       : null;
@@ -269,7 +276,7 @@ export async function assertExists(db: Queryable, { id, tenant }: SubscriptionKe
 
 /** Cancels pending deliveries of an inactive subscription. The sweeper cancels the rest of a large backlog. */
 async function endDeliveries(transaction: Prisma.TransactionClient, subscriptionId: string): Promise<void> {
-  const db = inPrismaTransaction(transaction);
+  const db = queryableOf(transaction);
   await cancelPending(db, { subscriptionId, limit: CANCEL_LIMIT_ON_DEACTIVATION });
   // Makes the sweeper process the subscription immediately. Last, because deliveries are always locked before states.
   await closeCircuit(db, subscriptionId);
@@ -314,13 +321,6 @@ function throwIfAny(problems: readonly InputProblem[]): void {
   if (areAll('TARGET_REJECTED')) throw new TargetRejectedError(problems);
   if (areAll('INVALID_HEADERS')) throw new InvalidHeadersError(problems);
   throw new InvalidInputError(problems);
-}
-
-function problemsOfTenant({ tenant, tenantProblem }: CreateInput): InputProblem[] {
-  const path = 'tenant';
-  if (tenantProblem !== undefined) return [{ path, message: tenantProblem }];
-  if (tenant === undefined) return [{ path, message: 'is required' }];
-  return isTenant(tenant) ? [] : [{ path, message: 'must be 1 to 64 letters, digits, _ or -' }];
 }
 
 type CheckedUrl = { readonly url: string; readonly problems: readonly InputProblem[] };

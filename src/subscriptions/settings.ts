@@ -181,7 +181,7 @@ export function defaultOf(name: SettingName): string {
 }
 
 /** Every problem of the settings, except those of the URL and the headers. */
-export function findProblems(settings: WebhookSubscriptionSettings): InputProblem[] {
+export function problemsOfSettings(settings: WebhookSubscriptionSettings): InputProblem[] {
   return [
     ...problemsOfEventTypes(settings.eventTypes ?? undefined),
     ...(settings.filter == null ? [] : validateFilter(settings.filter)),

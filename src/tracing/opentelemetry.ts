@@ -16,9 +16,9 @@ import {
 } from '@opentelemetry/sdk-trace';
 import type { Logger } from 'pino';
 import { createLogThrottle } from '../lib/log.ts';
-import { waitAtMost } from '../lib/loop.ts';
 import { formatTraceParent, type NewSpan, readTraceParent, type Span } from '../lib/tracing.ts';
 import { VERSION } from '../lib/version.ts';
+import { waitAtMost } from '../lib/waiting.ts';
 import type { TracingSettings } from './settings.ts';
 import type { RunningTracing } from './start.ts';
 

@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts';
-import type { Role } from '../config/values.ts';
+import type { Role } from '../config/parsers.ts';
 
 /** The roles that worker processes have in place of the main process. */
 const WORKER_ROLES: readonly Role[] = ['dispatcher', 'sender'];

@@ -1,7 +1,7 @@
 import process from 'node:process';
 import { startWorkerApp, type WorkerApp } from '../app.ts';
 import { createLog } from '../lib/log.ts';
-import { whenAborted } from '../lib/loop.ts';
+import { whenAborted } from '../lib/waiting.ts';
 import { processMetrics } from '../server/metrics.ts';
 import { startTracing } from '../tracing/start.ts';
 import type { Answers, Asked, FromWorker, Question, StartMessage, ToWorker } from './messages.ts';

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Config } from '../config/config.ts';
 import type { Infrastructure } from '../infrastructure.ts';
-import { pause } from '../lib/loop.ts';
+import { pause } from '../lib/waiting.ts';
 import type { MetricValues } from '../server/metrics.ts';
 import { AccumulatedMetrics } from './accumulated-metrics.ts';
 import { WorkerProcess } from './worker-process.ts';

@@ -2,8 +2,8 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import process from 'node:process';
 import type { Readable } from 'node:stream';
-import { waitAtMost } from '../lib/loop.ts';
 import { startChild } from '../lib/start-child.ts';
+import { waitAtMost } from '../lib/waiting.ts';
 import type { Answers, FromWorker, Question, StartMessage, ToWorker } from './messages.ts';
 
 /** Time limit of an answer. The HTTP request that needs it has a time limit of 2 s. */

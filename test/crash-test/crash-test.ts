@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { describeSurroundings } from '../../bench/describe-surroundings.ts';
 import { waitUntil } from '../../bench/wait-until.ts';
-import { whenAborted } from '../../src/lib/loop.ts';
+import { whenAborted } from '../../src/lib/waiting.ts';
 import { subscribe } from '../support/test-app.ts';
 import { readDeliveryLog } from './delivery-log.ts';
 import { Disturber, type Incident } from './disturber.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { pause } from '../../src/lib/loop.ts';
+import { pause } from '../../src/lib/waiting.ts';
 import { type EventPublisher, startEventPublisher } from '../support/event-publisher.ts';
 import type { TestApp } from '../support/test-app.ts';
 import type { Tally } from './tally.ts';

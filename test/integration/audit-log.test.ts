@@ -158,6 +158,29 @@ test('a rejected mutation has no entry, and a change that cannot be recorded is 
   expect(await subscriptions()).toBe(before.subscriptions);
 });
 
+test('an update without any setting changes nothing, and has no entry', async () => {
+  const { id } = await app.subscribe({ url: 'http://127.0.0.1:65001/same' });
+  const update = (input: string) =>
+    app.graphql(`mutation { updateWebhookSubscription(id: "${id}", input: ${input}) { __typename } }`);
+  const put = (input: string) => app.graphql(`mutation { putEventType(input: ${input}) { __typename } }`);
+  await put('{ name: "same.type" }');
+  const rows = async () => [
+    await services.query('SELECT updated_at FROM webhook_subscriptions WHERE id = $1', [id]),
+    await services.query(`SELECT version FROM event_types WHERE name = 'same.type'`),
+  ];
+  const before = await rows();
+  await update('{}');
+  await update('{ url: null }');
+  await put('{ name: "same.type", description: null }');
+  expect(await rows()).toEqual(before);
+  const mutations = async (objectId: string) => (await entriesOf(objectId)).map(({ mutation }) => mutation);
+  expect([await mutations(id), await mutations('same.type')]).toEqual([
+    ['createWebhookSubscription'],
+    ['putEventType'],
+  ]);
+  await services.query(`DELETE FROM event_types WHERE name = 'same.type'`);
+});
+
 test('concurrent updates are recorded with the values that each replaced', async () => {
   const { id } = await app.subscribe({ url: 'http://127.0.0.1:65001/0' });
   const update = (n: number) =>

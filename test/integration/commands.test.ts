@@ -19,7 +19,14 @@ import { tail } from '../../src/cli/tail.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
-import { startTestApp, startTestServices, type TestApp, type TestServices, testEnv } from '../support/test-app.ts';
+import {
+  SECRETS_KEY,
+  startTestApp,
+  startTestServices,
+  type TestApp,
+  type TestServices,
+  testEnv,
+} from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let services: TestServices;
@@ -310,6 +317,31 @@ it('keys are created, listed and revoked', async () => {
   expect(await run(manageKeys, ['keys', 'list', '--revoked'])).toHaveLength(1);
 });
 
+it('publish says that an id is already known, and prints the event published first', async () => {
+  await publish('twice', 'known');
+  const again = start(publishEvent, ['publish', 'order.void', '--tenant', 'known', '--id', 'twice']);
+  expect(await again.exitCode).toBe(0);
+  expect(again.rows()).toMatchObject([{ id: 'twice', type: 'order.paid', isKnown: true }]);
+  expect(again.notes()).toContain('Not published again: the id twice');
+});
+
+it('doctor names stored secrets that SECRETS_KEY cannot open, and changes none', async () => {
+  await app.subscribe({ tenant: 'sealed', url: 'https://example.com', headers: [{ name: 'x-key', value: 'v' }] });
+  const other = Buffer.alloc(32).toString('base64');
+  const examine = async (keys: string) => {
+    const doctor = start(runDoctor, ['doctor'], testEnv(services, { SECRETS_KEY: keys }));
+    return [await doctor.exitCode, doctor.rows().find(({ subject }) => subject === 'SECRETS_KEY')];
+  };
+  expect(await examine(other)).toMatchObject([
+    1,
+    { result: 'failed', text: expect.stringContaining('cannot open') as string },
+  ]);
+  const rotating = expect.stringContaining('the older keys are needed for') as string;
+  expect(await examine(`${other},${SECRETS_KEY}`)).toMatchObject([0, { result: 'ok', text: rotating }]);
+  const text = 'opens the stored secrets and headers';
+  expect(await examine(SECRETS_KEY)).toMatchObject([0, { result: 'ok', text }]);
+});
+
 it('doctor finds no problem in a healthy installation, and names the problems of a broken one', async () => {
   const healthy = start(runDoctor, ['doctor'], testEnv(services));
   expect(await healthy.exitCode).toBe(0);
@@ -348,7 +380,15 @@ it('a failure is one sentence with a remedy', async () => {
     ],
     [start(tail, ['tail'], { ...env, WEBHOOKS_ENGINE_API_KEY: 'whk_wrong' }), 'refuses the API key'],
     [start(publishEvent, ['publish', 'order.paid'], { DATA_DIR: join(folder, 'none') }), 'No API key'],
-    [start(publishEvent, ['publish', 'order paid', '--tenant', 'acme']), 'INVALID_INPUT'],
+    [start(publishEvent, ['publish', 'order paid', '--tenant', 'acme']), 'the event type must be an event type'],
+    [start(publishEvent, ['publish', 'order.paid']), '--tenant is required (INVALID_INPUT)'],
+    [start(publishEvent, ['publish', 'order.paid', '--occurred-at', 'now']), '--occurred-at must be a time'],
+    [start(replay, ['replay']), '--tenant is required'],
+    [start(replay, ['replay', '--tenant', 'acme', '--subscription', 'foo']), '--subscription must be the id'],
+    [start(tail, ['tail', '--subscription', 'foo']), '--subscription must be the id'],
+    [start(tail, ['tail', '--type', 'order paid']), '--type must be'],
+    [start(tail, ['tail', '--after', 'foo']), '--after is not a cursor'],
+    [start(manageKeys, ['keys', 'create', 'k', '--scope', 'publish', '--tenant', 'a b']), '--tenant '],
     [start(publishEvent, ['publish', 'order.paid', '{total']), 'not JSON'],
     ...[migrateDatabase, reseal].flatMap((command, index) => {
       const args = [index === 0 ? 'migrate' : 'reseal'];

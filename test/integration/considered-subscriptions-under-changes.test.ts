@@ -2,10 +2,9 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
-import { EventValidator } from '../../src/events/catalogue/validator.ts';
 import { explainedSubscriptions, explainMatch } from '../../src/events/matching/explain.ts';
 import { compileFilter } from '../../src/events/matching/filter.ts';
-import { EventWriter, writeEvents } from '../../src/events/writer.ts';
+import { EventWriter } from '../../src/events/writer.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createDatabase, type Database } from '../../src/postgres/client.ts';
 import { seededChance } from '../support/seeded-chance.ts';
@@ -75,8 +74,7 @@ async function write(writer: EventWriter, key: string): Promise<number> {
     const data = Buffer.from(dataOf(`${key} ${type}`));
     return { id, tenant: 'acme', eventId: id, type, occurredAt: new Date(), data };
   });
-  const steps = { writer, validator: new EventValidator(schemaThread, log) };
-  const { knownIds } = await writeEvents(steps, database.pool, events);
+  const { knownIds } = await writer.write(database.pool, events);
   return events.length - knownIds.length;
 }
 
@@ -106,11 +104,8 @@ it('the stored settings of its time explain the deliveries of every event, durin
   for (let index = 0; index < SUBSCRIPTIONS; index += 1) {
     ids.push((await app.subscribe({ url, ...settings(`first ${index}`) })).id);
   }
-  const writer = new EventWriter({
-    maxInlineDataBytes: 1_000,
-    maxFanOutBytes: 100_000,
-    isCrowded: () => false,
-  });
+  const deliveries = { maxInlineDataBytes: 1_000, maxFanOutBytes: 100_000, isCrowded: () => false };
+  const writer = new EventWriter({ deliveries, schemaThread, log });
   const changing = async (name: number) => {
     for (let index = 0; index < CHANGES; index += 1) await change(ids, `change ${name} ${index}`);
   };

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { countAttempts } from '../../src/delivery-log/attempt-counter.ts';
 import { attemptMatches, type ResolvedFilter } from '../../src/delivery-log/filter.ts';
-import { countAttempts } from '../../src/delivery-log/stats-counter.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
 import { groupBy } from '../../src/lib/collections.ts';
 import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';

@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Program, runProgram } from '../support/run-program.ts';
@@ -45,4 +45,5 @@ test('a second demo in the same folder is an error, and the first one shows all 
   first.child.kill('SIGTERM');
   expect(await codeOf(first), first.output()).toBe(0);
   expect(await readdir(parts)).not.toContain('postgres');
+  expect(await realpath(join(parts, 'bin'))).toBe(join(await realpath(folder.path), '.data/bin'));
 });

@@ -32,3 +32,27 @@ test.each(audits.map((audit) => [audit.id, audit.name, audit] as const))('%s: %s
   const result = await audit.fn();
   expect(result.status === 'ok' ? undefined : `${result.status}: ${result.reason}`).toBeUndefined();
 });
+
+test('a result that the client does not accept is refused with the accepted types, and its live stream ends', async () => {
+  const ask = async (query: string, accept: string) => {
+    const headers = { 'content-type': 'application/json', accept };
+    const response = await fetchAsAdmin(`${server.url}/graphql`, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify({ query }),
+    });
+    return { status: response.status, body: (await response.json()) as unknown };
+  };
+  const refused = (types: string) => ({
+    status: 406,
+    body: { errors: [{ message: expect.stringContaining(types) as string, extensions: { code: 'NOT_ACCEPTABLE' } }] },
+  });
+  const stream = 'subscription { deliveryLog { id } }';
+  expect(await ask(stream, 'application/json')).toEqual(refused('accept: text/event-stream'));
+  expect(await ask('{ __typename }', 'text/html')).toEqual(refused('application/json'));
+  const openStreams = async () => {
+    const page = await (await fetchAsAdmin(`${server.url}/metrics`)).text();
+    return [...page.matchAll(/^webhooks_graphql_subscriptions\S* (\d+)$/gm)].map(([, count]) => count);
+  };
+  await expect.poll(openStreams).toEqual(['0']);
+});

@@ -3,7 +3,7 @@ import { print } from 'graphql';
 import { connect as connectToNats } from 'nats';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { LiveLog } from '../../src/delivery-log/live.ts';
+import { LiveLog } from '../../src/delivery-log/live-log.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { VERSION } from '../../src/lib/version.ts';
 import type { HttpServer } from '../../src/server/http.ts';

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { seedLog } from '../../bench/log-seed.ts';
 import { createCpuShares, createRateLimit } from '../../src/auth/quota.ts';
 import { PrismaClient } from '../../src/generated/prisma/client.ts';
-import { InFlight } from '../../src/lib/loop.ts';
+import { InFlight } from '../../src/lib/in-flight.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
 import { createOperationMetrics } from '../../src/server/plugins/metrics.ts';

@@ -6,8 +6,10 @@ import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
 import { natsNames } from '../../src/nats/names.ts';
 import { probeNats } from '../../src/nats/probe.ts';
+import { RollCall } from '../../src/nats/roll-call.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
 import { createTestDatabase } from '../support/database.ts';
+import { startNatsParts } from '../support/nats-parts.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -16,7 +18,7 @@ import { startTestApp, TEST_SEAL, type TestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const PAGE = join(import.meta.dirname, '../../docs/nats-server.md');
-const PASSWORDS = { engine: 'change me 1', orders: 'change me 2', globex: 'change me 3' };
+const PASSWORDS = { engine: 'change me 1', orders: 'change me 2', globex: 'change me 3', older: 'change me 4' };
 type User = keyof typeof PASSWORDS;
 
 let port: number;
@@ -32,7 +34,12 @@ beforeAll(async () => {
   port = await findOwnPort();
   const file = join(folder.path, 'nats.conf');
   const listen = `listen: "127.0.0.1:${port}"\njetstream { store_dir: "${folder.path}" }\n`;
-  await writeFile(file, `${listen}${accounts}`);
+  // The engine's user before it had the permission for `processes.*`.
+  const [, engine = ''] = /(\{\s+user: engine.*?\n {6}\}\n)/s.exec(accounts) ?? [];
+  const older = engine
+    .replace('user: engine, password: "change me 1"', 'user: older, password: "change me 4"')
+    .replaceAll(', "processes.*"', '');
+  await writeFile(file, `${listen}${accounts.replace(engine, `${engine}${older}`)}`);
   const server = new ServerProcess({
     commandLine: [inject('natsServer'), '-c', file],
     stopSignal: 'SIGTERM',
@@ -53,7 +60,7 @@ beforeAll(async () => {
 
 /** Connects as one of the users of the page, and returns the permissions that the server has denied. */
 async function logIn(user: User): Promise<{ connection: NatsConnection; refused: () => Promise<string[]> }> {
-  const inboxPrefix = user === 'engine' ? '_INBOX_webhooks' : '_INBOX';
+  const inboxPrefix = user === 'engine' || user === 'older' ? '_INBOX_webhooks' : '_INBOX';
   const connection = await connect({ port, user, pass: PASSWORDS[user], inboxPrefix });
   cleanUps.push(() => connection.close());
   const refusals: string[] = [];
@@ -112,6 +119,23 @@ it('doctor finds the permissions that a user lacks', async () => {
   for (const subject of ['log.*', 'senders', 'readers', 'processes.*']) {
     expect(denied).toContain(`subscribe to ${subject}`);
   }
+});
+
+it('without the permission for processes.* the program is ready, with a warning', async () => {
+  const server = `nats://older:${encodeURIComponent(PASSWORDS.older)}@127.0.0.1:${port}`;
+  const { natsClient } = startNatsParts({ servers: [server], log: pino({ level: 'silent' }) });
+  cleanUps.push(() => natsClient.stop());
+  const rollCall = new RollCall({
+    nats: natsClient,
+    log: pino({ level: 'silent' }),
+    report: () => Promise.resolve('own'),
+    parse: String,
+  });
+  await waitFor(() => natsClient.connected, { what: 'NATS' });
+  await rollCall.ask();
+  await waitFor(() => natsClient.warnings.length > 0, { what: 'the warning' });
+  expect(natsClient.warnings[0]).toMatch(/^the NATS user lacks the permission to \w+ (?:to )?processes\./);
+  expect(natsClient.problems).toEqual([]);
 });
 
 it('the processes of the installation ask each other for their state', async () => {

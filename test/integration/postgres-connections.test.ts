@@ -7,7 +7,7 @@ import { createDatabase, type Database, transaction } from '../../src/postgres/c
 import { Clock } from '../../src/postgres/clock.ts';
 import { openConnection, withConnection } from '../../src/postgres/connection.ts';
 import { isReadOnly, isUnavailable } from '../../src/postgres/errors.ts';
-import { ChangeListener } from '../../src/postgres/listener.ts';
+import { NotificationListener } from '../../src/postgres/listener.ts';
 import { PoolGroup, type PoolOptions } from '../../src/postgres/pool.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -206,10 +206,10 @@ it('a LISTEN connection that dies silently is a gap, and is opened again', async
   const proxy = await startTcpProxy({ port });
   let gaps = 0;
   const notices: string[] = [];
-  const listener = new ChangeListener({
+  const listener = new NotificationListener({
     url: via(proxy.port),
     log: pino({ level: 'silent' }),
-    onNotice: { delivery_cancelled: (id) => void notices.push(id) },
+    onNotification: { delivery_cancelled: (id) => void notices.push(id) },
     onGap: () => {
       gaps += 1;
     },

@@ -12,7 +12,7 @@ import {
   requeueLost,
   unattemptedDeliveries,
 } from '../../src/delivery/queue/store.ts';
-import { writeResults } from '../../src/delivery/sending/result-writer.ts';
+import { writeResults } from '../../src/delivery/sending/write-results.ts';
 import { insertBatch } from '../../src/events/insert-batch.ts';
 import { SubscriptionIndexes } from '../../src/events/matching/subscription-index.ts';
 import { insertRejectedEvents, knownEvents, readDataOfDeliveries } from '../../src/events/store.ts';

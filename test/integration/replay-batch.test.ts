@@ -2,7 +2,7 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { deliveryWhere } from '../../src/delivery-log/filter.ts';
-import { resolveFilter, storedFilter } from '../../src/delivery-log/filter-input.ts';
+import { parseStoredFilter, resolveFilter } from '../../src/delivery-log/filter-input.ts';
 import type { Prisma, Replay } from '../../src/generated/prisma/client.ts';
 import { uuid7, uuid7Time } from '../../src/lib/uuid7.ts';
 import { type Database, type Queryable } from '../../src/postgres/client.ts';
@@ -67,7 +67,7 @@ async function addReplay(data: Partial<Prisma.ReplayUncheckedCreateInput> = {}):
 }
 
 const whereOf = async (filter: unknown, db: Queryable) =>
-  deliveryWhere(await resolveFilter({ db, nowMs: Date.now(), takesDeliveries: true }, storedFilter(filter)));
+  deliveryWhere(await resolveFilter({ db, nowMs: Date.now(), takesDeliveries: true }, parseStoredFilter(filter)));
 
 /** Makes the replay due and runs one batch. */
 async function runBatch(id: string): Promise<Replay> {

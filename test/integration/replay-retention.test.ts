@@ -3,7 +3,7 @@ import { republishDelivery } from '../../src/delivery/queue/store.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { type Queryable, transaction } from '../../src/postgres/client.ts';
 import { withConnection } from '../../src/postgres/connection.ts';
-import { insertReplayed } from '../../src/replays/job.ts';
+import { insertReplayed } from '../../src/replays/portion.ts';
 import { deleteExpiredRows } from '../../src/retention/expired-rows.ts';
 import { dropPartitions } from '../../src/retention/partitions.ts';
 import { createRetentionDatabase, DAY_MS, type RetentionDatabase } from '../support/retention-database.ts';

@@ -4,9 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { Registry } from 'prom-client';
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
-import { InFlight } from '../../src/lib/loop.ts';
+import { InFlight } from '../../src/lib/in-flight.ts';
 import type { CpuAccount } from '../../src/lib/operation-work.ts';
-import { createAnswerLimits } from '../../src/server/plugins/answers.ts';
+import { createResponseLimits } from '../../src/server/plugins/response-limits.ts';
 import { LiveSockets } from '../../src/server/websockets.ts';
 import { ADMIN_KEY, type Api, startApi } from '../support/graphql-api.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -36,7 +36,7 @@ const subscribe = (id: string, padding = 0) =>
 async function connect(account = UNLIMITED) {
   const { graphql, credentials, log } = api;
   const cpuShares = () => account;
-  const limits = { takeOperation: () => 0, cpuShares, answerLimits: createAnswerLimits(cpuShares) };
+  const limits = { takeOperation: () => 0, cpuShares, responseLimits: createResponseLimits(cpuShares) };
   const operations = new InFlight();
   const sockets = new LiveSockets({ graphql, credentials, log, operations, metrics: new Registry(), ...limits });
   const server = createServer().on('upgrade', (request, socket, head) => {

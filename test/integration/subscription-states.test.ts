@@ -4,7 +4,7 @@ import { type NewNotice, recordNotice, recordOmittedNotice } from '../../src/del
 import { openCircuit, recentAttempts } from '../../src/delivery/circuit/store.ts';
 import { cancelPending } from '../../src/delivery/queue/cancel.ts';
 import { closeCircuit } from '../../src/delivery/queue/state.ts';
-import { type Result, writeResults } from '../../src/delivery/sending/result-writer.ts';
+import { type Result, writeResults } from '../../src/delivery/sending/write-results.ts';
 import type { Delivery } from '../../src/generated/prisma/client.ts';
 import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
 import { type Database, transaction } from '../../src/postgres/client.ts';

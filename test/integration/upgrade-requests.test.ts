@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
-import { InFlight } from '../../src/lib/loop.ts';
+import { InFlight } from '../../src/lib/in-flight.ts';
 import { type ApiServer, startApiServer } from '../support/api-server.ts';
 import { ADMIN_KEY, type Api, startApi } from '../support/graphql-api.ts';
 import { waitFor } from '../support/wait-for.ts';

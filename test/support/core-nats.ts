@@ -4,7 +4,7 @@ import { natsNames } from '../../src/nats/names.ts';
 
 type CoreProcess = {
   /** The part of a client that a heartbeat or a roll call uses. */
-  readonly nats: Pick<NatsClient, 'names' | 'broadcast' | 'open' | 'listen' | 'connected' | 'problems'>;
+  readonly nats: Pick<NatsClient, 'names' | 'broadcast' | 'unseal' | 'listen' | 'connected' | 'problems'>;
   /** Opens the connection. Call it once, after the parts of the process are created. */
   readonly open: () => void;
   /** Reports the end of an outage, or of the first check of the streams. */
@@ -46,7 +46,7 @@ export function createCoreNats(): () => CoreProcess {
         broadcast: (subject, body) => {
           if (isConnected) for (const receive of receivers) receive(subject, Buffer.from(body));
         },
-        open: (_kind, { data }) => Buffer.from(data),
+        unseal: (_kind, { data }) => Buffer.from(data),
         listen: (listener) => void listeners.push(listener),
       },
       open: () => {

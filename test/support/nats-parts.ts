@@ -1,6 +1,6 @@
 import { DeliveryStream } from '../../src/delivery/queue/stream.ts';
 import { guardRedeliveries, type RedeliveryGuard } from '../../src/delivery/sending/redelivery.ts';
-import { AttemptFeed } from '../../src/delivery-log/feed.ts';
+import { AttemptFeed } from '../../src/delivery-log/attempt-feed.ts';
 import { NatsClient } from '../../src/nats/connection.ts';
 import { TEST_SEAL } from './test-app.ts';
 

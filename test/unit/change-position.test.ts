@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ChangePosition, inOrder, Snapshot } from '../../src/delivery-log/changes/position.ts';
+import { ChangePosition, inOrder, Snapshot } from '../../src/delivery-log/changes/change-position.ts';
 
 function snapshot(text: string): Snapshot {
   const parsed = Snapshot.parse(text);

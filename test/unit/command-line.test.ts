@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readArguments } from '../../src/cli/arguments.ts';
 import { COMMANDS, isCommand } from '../../src/cli/commands.ts';
+import { inOptions } from '../../src/cli/failure.ts';
 import { renderCommandHelp, renderHelp } from '../../src/cli/help.ts';
-import { renderTable } from '../../src/cli/output.ts';
-import { parseTime } from '../../src/cli/replay.ts';
+import { parseTime } from '../../src/cli/options.ts';
+import { countOf, renderTable } from '../../src/cli/output.ts';
 import { VARIABLES } from '../../src/config/variables.ts';
 import { isNodeTooOld, OLDEST_NODE, VERSION } from '../../src/lib/version.ts';
 import { missingFlags, NODE_FLAGS } from '../../src/relaunch.ts';
@@ -38,6 +39,8 @@ describe('the arguments', () => {
       expect(text).toContain(`${name} (default: ${shownDefault.replaceAll('`', '')})`);
     }
     for (const name of Object.keys(COMMANDS)) expect(text).toContain(`\n  ${name}\n`);
+    expect(text.replaceAll(/\s+/g, ' ')).toContain('all accepted (docs/rotation.md).');
+    expect(text.replaceAll(/\s+/g, ' ')).toContain('A forward proxy (docs/deployment.md#egress-through-a-proxy) for');
   });
 
   test.each(Object.keys(COMMANDS).filter(isCommand))('%s --help names every option', (name) => {
@@ -89,6 +92,22 @@ test('a table has columns as wide as their cells, and no control characters', ()
     { id: 'bcd', name: null },
   ];
   expect(renderTable(rows)).toBe('id   name\na    long name\nbcd  -');
+});
+
+test('a number has a noun in the singular or the plural', () => {
+  expect([0, 1, 2].map((count) => countOf(count, 'warning'))).toEqual(['0 warnings', '1 warning', '2 warnings']);
+});
+
+test('a refusal names options in place of GraphQL fields, and keeps paths within the data', () => {
+  const problems = [
+    { path: 'filter.tenant', message: 'is required' },
+    { path: 'filter.eventTypes.1', message: 'must be an event type' },
+    { path: 'data.user.id', message: 'must be integer' },
+  ];
+  const text = problems.map(({ path, message }) => `${path} ${message}`).join('; ');
+  expect(inOptions(text, problems)).toBe(
+    '--tenant is required; --type must be an event type; data.user.id must be integer',
+  );
 });
 
 test('a time is ISO 8601, or a duration before now', () => {

@@ -75,6 +75,9 @@ describe('tenantScope', () => {
   });
 
   test('an invalid tenant name never reaches a query', () => {
-    for (const viewer of [admin, publisher]) expect(() => tenantWhere(viewer, 'a\0b')).toThrow(InvalidInputError);
+    for (const viewer of [admin, publisher]) {
+      expect(() => tenantScope(viewer, 'a\0b')).toThrow(InvalidInputError);
+      expect(() => tenantWhere(viewer, 'a\0b')).toThrow(InvalidInputError);
+    }
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { planStats, problemsOfStats, responseTimeOf } from '../../src/delivery-log/attempt-stats.ts';
 import { problemsOfFilter } from '../../src/delivery-log/filter-input.ts';
-import { planStats, problemsOfStats, responseTimeOf } from '../../src/delivery-log/stats.ts';
 
 const NOON = new Date('2026-03-01T12:00:00.000Z');
 const later = (ms: number) => new Date(NOON.getTime() + ms);

@@ -134,10 +134,19 @@ describe('the Helm chart', () => {
     expect(templates).toContain('range $name, $value := .Values.env');
   });
 
+  test('adds egress rules to the policy of every pod', () => {
+    const policy = read(`${HELM}/templates/network-policy.yaml`).split('---')[0] ?? '';
+    expect(policy).toMatch(/^ {2}egress:(?:.*\n)+ {4}\{\{- with \$policy\.extraEgress \}\}\n.*toYaml \. \| nindent 4/m);
+    expect(values['networkPolicy']).toMatchObject({ extraEgress: [] });
+  });
+
   const helm = spawnSync('helm', ['version', '--short'], { encoding: 'utf8' });
 
   test.skipIf(helm.status !== 0)('renders with every option (needs helm in PATH)', () => {
-    const options = ['ingress.enabled=true', 'podMonitor.enabled=true', 'roles.sender.autoscaling.enabled=true'];
+    const options = [
+      ...['ingress.enabled=true', 'podMonitor.enabled=true', 'roles.sender.autoscaling.enabled=true'],
+      'networkPolicy.extraEgress[0].ports[0].port=4318',
+    ];
     const args = options.flatMap((option) => ['--set', option]);
     const rendered = spawnSync('helm', ['template', 'test', join(ROOT, HELM), '--kube-version', '1.30.0', ...args], {
       encoding: 'utf8',

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import type { Outcome, PostRequest } from '../../src/delivery/http/request.ts';
 import type { DeliveryEnvelope } from '../../src/delivery/queue/message.ts';
 import type { Lease } from '../../src/delivery/queue/store.ts';
-import { type HandlerDeps, handleDelivery, INFRA_RETRY_MS } from '../../src/delivery/sending/handle.ts';
+import { type HandlerDeps, handleDelivery, INFRA_RETRY_MS } from '../../src/delivery/sending/handle-delivery.ts';
 import type { NewResult } from '../../src/delivery/sending/result-writer.ts';
 import { PermanentError } from '../../src/postgres/errors.ts';
 import { type SenderSubscription, UnusableSubscriptionError } from '../../src/subscriptions/cache.ts';

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { LogReaders } from '../../src/delivery-log/readers.ts';
+import { LogReaders } from '../../src/delivery-log/log-readers.ts';
 import { createCoreNats } from '../support/core-nats.ts';
 
 beforeEach(() => vi.useFakeTimers());

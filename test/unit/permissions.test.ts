@@ -101,6 +101,7 @@ const READABLE_BY_PUBLISHERS = [
   ...['InputProblem.code', 'InputProblem.message', 'InputProblem.path'],
   ...['InvalidInputError.code', 'InvalidInputError.message', 'InvalidInputError.problems'],
   'PublishEventPayload.event',
+  'PublishEventPayload.isKnown',
   'PublishEventsPayload.results',
   'PublishedEventResult.code',
   'PublishedEventResult.id',

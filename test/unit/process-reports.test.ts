@@ -11,7 +11,7 @@ function report(answer: Record<string, { ok: boolean; message?: string; warnings
     roles: new Set(['sender']),
     worker: 2,
     metrics,
-    checkReadiness: () => Promise.resolve({ ready: false, answer: { version: '0', ...answer } }),
+    checkReadiness: () => Promise.resolve({ ready: false, body: { version: '0', ...answer } }),
   });
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { Role } from '../../src/config/values.ts';
+import type { Role } from '../../src/config/parsers.ts';
 import { createReadiness, type ReadinessCheck } from '../../src/server/health.ts';
 
 function check(part: string, over: Partial<ReadinessCheck> = {}): ReadinessCheck {
@@ -19,18 +19,18 @@ test('a process with a failed part is not ready if a role needs the part; otherw
   const fine = check('database');
   expect(await createReadiness(roles('api'), [fine, broken])()).toMatchObject({
     ready: true,
-    answer: { database: { ok: true }, nats: { ok: false, message: 'one is wrong; so is two', needed: false } },
+    body: { database: { ok: true }, nats: { ok: false, message: 'one is wrong; so is two', needed: false } },
   });
   const needed = await createReadiness(roles('api', 'sender'), [fine, broken])();
   expect(needed.ready).toBe(false);
-  expect(needed.answer['nats']).toEqual({ ok: false, message: 'one is wrong; so is two' });
+  expect(needed.body['nats']).toEqual({ ok: false, message: 'one is wrong; so is two' });
 });
 
 test('an error thrown by a check is not shown', async () => {
   const failing = check('database', { findProblems: () => Promise.reject(new Error('user postgres at 10.0.0.7')) });
-  const { ready, answer } = await createReadiness(roles('api'), [failing])();
+  const { ready, body } = await createReadiness(roles('api'), [failing])();
   expect(ready).toBe(false);
-  expect(answer['database']).toEqual({ ok: false, message: 'DATABASE does not answer' });
+  expect(body['database']).toEqual({ ok: false, message: 'DATABASE does not answer' });
 });
 
 test('all requests during a check get its result', async () => {
@@ -52,7 +52,7 @@ test('all requests during a check get its result', async () => {
 
 test('a warning of a part is shown, and leaves the process ready', async () => {
   const crowded = check('nats', { findWarnings: () => ['the stream EVENTS is 93 % full'] });
-  const { ready, answer } = await createReadiness(roles('api'), [crowded])();
+  const { ready, body } = await createReadiness(roles('api'), [crowded])();
   expect(ready).toBe(true);
-  expect(answer['nats']).toEqual({ ok: true, warnings: ['the stream EVENTS is 93 % full'] });
+  expect(body['nats']).toEqual({ ok: true, warnings: ['the stream EVENTS is 93 % full'] });
 });

@@ -6,8 +6,8 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { Viewer } from '../../src/auth/viewer.ts';
 import type { CpuAccount } from '../../src/lib/operation-work.ts';
 import type { Graphql } from '../../src/server/graphql.ts';
-import { createAnswerLimits } from '../../src/server/plugins/answers.ts';
 import { limitRate } from '../../src/server/plugins/rate-limit.ts';
+import { createResponseLimits } from '../../src/server/plugins/response-limits.ts';
 import { createPublishRoute } from '../../src/server/publish-route.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
 
@@ -34,11 +34,11 @@ async function start(account: CpuAccount) {
   const plugins = [setViewer, limitRate(takeOperation, cpuShares)];
   // `as`: the routes use the server without the context of the real schema.
   const graphql = createYoga({ schema: createSchema({ typeDefs }), plugins, logging: false }) as unknown as Graphql;
-  const answerLimits = createAnswerLimits(() => undefined);
+  const responseLimits = createResponseLimits(() => undefined);
   const maskError = () => {
     throw new Error('unexpected error');
   };
-  const route = createPublishRoute({ graphql, authenticate, takeOperation, cpuShares, answerLimits, maskError });
+  const route = createPublishRoute({ graphql, authenticate, takeOperation, cpuShares, responseLimits, maskError });
   const server = createServer((incoming, response) => {
     void route(incoming, response, undefined).then(async (context) => {
       if (context !== 'answered') await graphql(incoming, response, context);

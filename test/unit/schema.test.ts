@@ -140,7 +140,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   ],
   SendTestEventPayload: ['delivery: Delivery!', 'attempt: Attempt', 'notice: String'],
   PublishEventInput: ['tenant: String', 'type: String!', 'data: JSON!', 'id: ID', 'occurredAt: DateTime'],
-  PublishEventPayload: ['event: Event!'],
+  PublishEventPayload: ['event: Event!', 'isKnown: Boolean!'],
   InvalidInputError: ['code: String!', 'message: String!', 'problems: [InputProblem!]!'],
   InputError: ['code: String!', 'message: String!', 'problems: [InputProblem!]!'],
   InputProblem: ['path: String!', 'message: String!', 'code: String!'],

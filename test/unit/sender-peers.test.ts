@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { expect, test, vi } from 'vitest';
-import { SenderPeers } from '../../src/delivery/sending/peers.ts';
+import { SenderPeers } from '../../src/delivery/sending/sender-peers.ts';
 import { createCoreNats } from '../support/core-nats.ts';
 
 function createInstallation() {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { findProblems, SENT_COLUMNS, SETTING_ROWS } from '../../src/subscriptions/settings.ts';
+import { problemsOfSettings, SENT_COLUMNS, SETTING_ROWS } from '../../src/subscriptions/settings.ts';
 
 /** The fields of the model WebhookSubscription, by name, as lines of Prisma's schema. */
 async function modelFields(): Promise<ReadonlyMap<string, string>> {
@@ -30,7 +30,7 @@ test('senders read the columns that they use', () => {
 
 test.each(SETTING_ROWS.filter(([, { range }]) => range !== undefined))('%s must be in its range', (name, { range }) => {
   const [min, max] = range ?? [0, 0];
-  for (const value of [min, max, null]) expect(findProblems({ [name]: value })).toEqual([]);
+  for (const value of [min, max, null]) expect(problemsOfSettings({ [name]: value })).toEqual([]);
   const problems = [{ path: name, message: `must be from ${min} to ${max}` }];
-  for (const value of [min - 1, max + 1]) expect(findProblems({ [name]: value })).toEqual(problems);
+  for (const value of [min - 1, max + 1]) expect(problemsOfSettings({ [name]: value })).toEqual(problems);
 });

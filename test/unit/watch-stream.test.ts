@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { NO_TRACE } from '../../src/delivery/http/request.ts';
-import type { CommittedAttempt } from '../../src/delivery-log/feed.ts';
-import type { LogWatcher } from '../../src/delivery-log/live.ts';
-import { AttemptStream } from '../../src/delivery-log/watch.ts';
+import type { CommittedAttempt } from '../../src/delivery-log/attempt-feed.ts';
+import type { LogWatcher } from '../../src/delivery-log/live-log.ts';
+import { AttemptStream } from '../../src/delivery-log/watch-delivery-log.ts';
 import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
 
 const NOW = 1_800_000_000_000;

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ChangedTable } from '../../postgres/changes.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
 import { isTimeout } from '../../postgres/errors.ts';
-import { type Change, Snapshot } from './position.ts';
+import { type Change, Snapshot } from './change-position.ts';
 
 /**
  * Seconds for which changes are recorded after the last renewal. Longer than the validity of a cursor (1 hour) plus

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Attempt, DeactivationReason } from '../../generated/prisma/client.ts';
-import { pause } from '../../lib/loop.ts';
 import { WeightedSemaphore } from '../../lib/semaphore.ts';
+import { pause } from '../../lib/waiting.ts';
 import { type Database, transaction } from '../../postgres/client.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import type { SubscriptionCache } from '../../subscriptions/cache.ts';
@@ -99,11 +99,12 @@ export class CircuitBreaker {
   /** Retries after transient errors every second. After another error, the next failed attempt starts a new evaluation. */
   async #withRetries(work: () => Promise<void>, subscriptionId: string): Promise<void> {
     await this.#permits.acquire(1);
-    for (let isOver = false; !isOver; ) {
+    let isOver = false;
+    for (let failures = 0; !isOver; failures += 1) {
       isOver = await work().then(
         () => true,
         async (error: unknown) => {
-          this.#options.log.error({ err: error, subscriptionId }, 'circuit evaluation failed');
+          if (failures % 30 === 0) this.#options.log.error({ err: error, subscriptionId }, 'circuit evaluation failed');
           if (isTransient(error)) await pause(RETRY_MS, this.#stopping.signal);
           return !isTransient(error) || this.#stopping.signal.aborted;
         },

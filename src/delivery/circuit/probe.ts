@@ -1,5 +1,5 @@
 import { DomainError } from '../../lib/errors.ts';
-import { change, type Database } from '../../postgres/client.ts';
+import { type Database, mutate } from '../../postgres/client.ts';
 import { assertExists, type SubscriptionKey } from '../../subscriptions/service.ts';
 import { requestProbe } from './store.ts';
 
@@ -17,7 +17,7 @@ export class CircuitClosedError extends DomainError {
  * the subscription does not exist or belongs to another tenant.
  */
 export async function probeNow(database: Pick<Database, 'pool' | 'recorder'>, key: SubscriptionKey): Promise<void> {
-  await change(database, async (db) => {
+  await mutate(database, async (db) => {
     await assertExists(db, key);
     if (!(await requestProbe(db, key.id))) throw new CircuitClosedError();
   });

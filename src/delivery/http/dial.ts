@@ -3,7 +3,7 @@ import https from 'node:https';
 import { connect, isIP, type Socket, type TcpNetConnectOpts } from 'node:net';
 import { SocksClient } from 'socks';
 import type { FailureReason } from '../../generated/prisma/enums.ts';
-import { limitSignal } from '../../lib/loop.ts';
+import { limitSignal } from '../../lib/waiting.ts';
 
 /** A forward proxy. Credentials are decoded. */
 export type EgressProxy = {

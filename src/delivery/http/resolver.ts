@@ -1,6 +1,6 @@
 import { promises as dns, type RecordWithTtl } from 'node:dns';
 import { LRUCache } from 'lru-cache';
-import { pause } from '../../lib/loop.ts';
+import { pause } from '../../lib/waiting.ts';
 
 /** A name has no address, or could not be resolved in time. `dnsCode` is the code of c-ares (ENOTFOUND, ETIMEOUT, …). */
 export class DnsFailureError extends Error {

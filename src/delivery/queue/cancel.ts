@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { NotFoundError } from '../../lib/errors.ts';
 import { idRange, isUuid } from '../../lib/uuid7.ts';
 import { recordChanges } from '../../postgres/changes.ts';
-import { change, type Database, type Queryable } from '../../postgres/client.ts';
+import { type Database, mutate, type Queryable } from '../../postgres/client.ts';
 import { type DeliveryKey, DeliveryNotPendingError } from './retry.ts';
 import { lockDelivery } from './store.ts';
 
@@ -12,7 +12,7 @@ import { lockDelivery } from './store.ts';
  */
 export async function cancelDelivery(database: Pick<Database, 'pool' | 'recorder'>, key: DeliveryKey): Promise<void> {
   if (!isUuid(key.id)) throw new NotFoundError('delivery');
-  await change(database, async (db) => {
+  await mutate(database, async (db) => {
     const delivery = await lockDelivery(db, key);
     if (delivery === undefined) throw new NotFoundError('delivery');
     const { status } = delivery;

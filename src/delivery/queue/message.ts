@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { isTenant } from '../../auth/viewer.ts';
 import { isEventType, problemOfEventId } from '../../events/event-type.ts';
+import { isObject } from '../../lib/json.ts';
 import { parseTraceParent } from '../../lib/tracing.ts';
 import { NoAnswerError } from '../../nats/publisher.ts';
 import type { Database, Queryable } from '../../postgres/client.ts';
@@ -99,10 +100,8 @@ const IS_VALID: Readonly<Record<keyof Meta, (value: unknown) => boolean>> = {
 const CHECKS = Object.entries(IS_VALID);
 
 function isMeta(value: unknown): value is Meta {
-  if (typeof value !== 'object' || value === null) return false;
-  // `as`: missing fields read as undefined, and no field has the name of a member of Object.prototype.
-  const fields = value as Readonly<Record<string, unknown>>;
-  return CHECKS.every(([name, isValid]) => isValid(fields[name]));
+  // Missing fields read as undefined, and no field has the name of a member of Object.prototype.
+  return isObject(value) && CHECKS.every(([name, isValid]) => isValid(value[name]));
 }
 
 /** A UUID in the form that Postgres prints. */

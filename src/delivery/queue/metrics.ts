@@ -14,7 +14,7 @@ const TIMEOUT_MS = 5_000;
  * Registers gauges of pending deliveries, for all processes together. A value that Postgres does not return in time is
  * omitted. Reads through the pool of GraphQL, so that counting does not delay deliveries.
  */
-export function watchQueues(metrics: Registry, { readPool }: Pick<Database, 'readPool'>): void {
+export function registerQueueMetrics(metrics: Registry, { readPool }: Pick<Database, 'readPool'>): void {
   const options = { freshMs: FRESH_MS, staleMs: STALE_MS, waitMs: WAIT_MS };
   const lanes = cachedRead(() => transaction(readPool, countPending), options);
   const facts = cachedRead(() => readQueueFacts(readPool), options);

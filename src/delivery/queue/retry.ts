@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { DomainError, NotFoundError } from '../../lib/errors.ts';
 import { isUuid } from '../../lib/uuid7.ts';
-import { change, type Database, type Queryable } from '../../postgres/client.ts';
+import { type Database, mutate, type Queryable } from '../../postgres/client.ts';
 import { type DeliveryMessage, publishOrRequeue, toDeliveryMessage } from './message.ts';
 import { lockDelivery, republishDelivery } from './store.ts';
 import type { DeliveryStream } from './stream.ts';
@@ -20,7 +20,7 @@ export async function retryDelivery(services: RetryServices, key: DeliveryKey): 
   const { database, deliveries } = services;
   if (!isUuid(key.id)) throw new NotFoundError('delivery');
   const { maxInlineDataBytes } = deliveries;
-  const message = await change(database, (db) => republish(db, key, maxInlineDataBytes));
+  const message = await mutate(database, (db) => republish(db, key, maxInlineDataBytes));
   if (message !== undefined) await publishOrRequeue(services, [message]);
 }
 

@@ -41,7 +41,8 @@ export async function hasDueQueue(db: Queryable): Promise<boolean> {
 
 /**
  * Milliseconds after publication, in addition to the attempt timeout, within which an attempt is expected. Senders
- * queue a delivery for 1 s, or for up to 5 s while attempts of its subscription complete (sending/limiter.ts).
+ * queue a delivery for 1 s, or for up to 5 s while attempts of its subscription complete
+ * (sending/subscription-limiter.ts).
  */
 const QUEUEING_MS = 3_000;
 /** Maximum due subscriptions that one sweep ranks by tenant, the longest due first. Bounds the cost of the statement. */

@@ -14,7 +14,7 @@ import { scheduleSweep } from './state.ts';
  *   publish     insertBatch (events/insert-batch.ts), markPublished, republishDelivery
  *   lease       leaseDeliveries, extendLeases
  *   requeue     requeueDeliveries, requeueLost, requeueAtLimit, requeueLater
- *   finish      writeResults (delivery/sending/result-writer.ts), markCancelled and cancelPending (cancel.ts)
+ *   finish      writeResults (delivery/sending/write-results.ts), markCancelled and cancelPending (cancel.ts)
  *
  * Lock order. Every transaction that waits for row locks takes them in this order:
  *

@@ -112,7 +112,7 @@ export class DeliveryStream {
 
   /** Decodes a message that publish() sent. Removes any other message from the stream and returns undefined. */
   read(message: JetStreamMessage): DeliveryEnvelope | undefined {
-    const body = this.#options.nats.open('deliveries', message);
+    const body = this.#options.nats.unseal('deliveries', message);
     try {
       if (body !== undefined) return decodeDeliveryMessage(body);
     } catch (error) {

@@ -5,8 +5,8 @@ import { traceFields } from '../../lib/tracing.ts';
 import { uuid7Time } from '../../lib/uuid7.ts';
 import type { Clock } from '../../postgres/clock.ts';
 import type { NewAttempt } from './attempt.ts';
-import type { Result } from './result-writer.ts';
 import type { NextStep } from './retry-policy.ts';
+import type { Result } from './write-results.ts';
 
 export type AttemptMetrics = {
   /** Counts the results of one statement, once it is committed. */

@@ -12,7 +12,7 @@ import {
   requeueDeliveries,
   requeueLater,
 } from '../queue/store.ts';
-import type { DeliveryStatements } from './handle.ts';
+import type { DeliveryStatements } from './handle-delivery.ts';
 
 const MAX_BATCH = 500;
 /** Maximum deliveries in one read of event data, each up to 1 MiB. */

@@ -16,13 +16,13 @@ import type { DeliveryEnvelope } from '../queue/message.ts';
 import type { DeliveryStream } from '../queue/stream.ts';
 import type { LogAttempts } from './attempt-metrics.ts';
 import { createDeliveryStatements } from './delivery-statements.ts';
-import { type Disposition, type HandlerDeps, handleDelivery, INFRA_RETRY_MS } from './handle.ts';
-import { SubscriptionLimiter } from './limiter.ts';
-import type { SenderPeers } from './peers.ts';
+import { type Disposition, type HandlerDeps, handleDelivery, INFRA_RETRY_MS } from './handle-delivery.ts';
 import { DelayedNaks, type RedeliveryGuard } from './redelivery.ts';
 import { authenticateRequest } from './request-auth.ts';
 import { type AttemptAnnouncer, ResultWriter } from './result-writer.ts';
+import type { SenderPeers } from './sender-peers.ts';
 import { StartLimiter } from './start-limiter.ts';
+import { SubscriptionLimiter } from './subscription-limiter.ts';
 
 /** Maximum permits in use per process. Together with PERMIT_BYTES it bounds the data of deliveries in flight to 64 MiB. */
 const MAX_IN_FLIGHT = 1_000;

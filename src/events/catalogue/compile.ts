@@ -1,6 +1,6 @@
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
-import { hasOnlyFiniteNumbers, NUMBER_TOO_LARGE, nestingOf } from '../../lib/json.ts';
+import { hasOnlyFiniteNumbers, isObject, NUMBER_TOO_LARGE, nestingOf } from '../../lib/json.ts';
 import { type SchemaThread, SchemaThreadUnavailableError } from './schema-thread.ts';
 
 /** `path` begins with `data` (such as `data.user.age`), or with `schema` for a problem of the schema itself. */
@@ -114,10 +114,6 @@ export function problemOfThread(error: unknown): SchemaProblem {
   const isUnavailable = error instanceof SchemaThreadUnavailableError;
   const message = isUnavailable ? `cannot be checked now: ${error.message}; try again` : TOO_COMPLICATED;
   return { path: 'schema', message };
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** Undefined if the schema is nested too deeply for JSON.stringify. */

@@ -1,7 +1,7 @@
 import { type EventType, Prisma } from '../../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError } from '../../lib/errors.ts';
 import { closeMatches } from '../../lib/text.ts';
-import { changeWithPrisma, type Database } from '../../postgres/client.ts';
+import { type Database, mutateWithPrisma } from '../../postgres/client.ts';
 import { isEventType, isEventTypePattern, isSystemEventType, matchesPattern, TEST_EVENT_TYPE } from '../event-type.ts';
 import { findSchemaProblems } from './compile.ts';
 import type { SchemaThread } from './schema-thread.ts';
@@ -30,13 +30,19 @@ export async function putEventType(services: CatalogueServices, input: EventType
   const { database } = services;
   const { name } = input;
   const values = await checkEventType(services, input);
-  return changeWithPrisma(database, (transaction) =>
-    transaction.eventType.upsert({
+  return mutateWithPrisma(database, async (transaction) => {
+    const unchanged =
+      Object.keys(values).length === 0 ? await transaction.eventType.findUnique({ where: { name } }) : null;
+    if (unchanged !== null) {
+      database.recorder?.omit();
+      return unchanged;
+    }
+    return transaction.eventType.upsert({
       where: { name },
       create: { name, ...values },
       update: { ...values, version: { increment: 1 }, updatedAt: new Date(database.clock.now()) },
-    }),
-  );
+    });
+  });
 }
 
 /** Validates the input and returns the columns to store. Throws an InvalidInputError with every problem. */
@@ -88,7 +94,7 @@ type EventTypesToCheck = {
 type CatalogueEntry = { readonly name: string; readonly isArchived: boolean };
 
 /** The problems of event types and prefixes that match nothing in the event catalogue. */
-export async function problemsOfEventTypes(
+export async function problemsOfUnknownTypes(
   { eventType }: Pick<Prisma.TransactionClient, 'eventType'>,
   { eventTypes, known = [] }: EventTypesToCheck,
 ): Promise<InputProblem[]> {

@@ -33,7 +33,7 @@ const MAX_EXPLAIN_MS = 200;
 /** Milliseconds for which events of a type are not validated after their validation exceeded a time limit. */
 const SUSPENDED_MS = 60_000;
 
-/** Validates events against the event catalogue, in the schema thread. The dispatcher and publishEvent have one each. */
+/** Validates events against the event catalogue, in the schema thread. */
 export class EventValidator {
   readonly #thread: SchemaThread;
   readonly #log: Logger;

@@ -1,4 +1,4 @@
-import { leastChildId, uuid7Floor } from '../../lib/uuid7.ts';
+import { GREATEST_UUID, LEAST_UUID, leastChildId } from '../../lib/uuid7.ts';
 import type { Queryable } from '../../postgres/client.ts';
 import { matchesPattern } from '../event-type.ts';
 
@@ -58,15 +58,12 @@ export async function explainedSubscriptions(
     leastChildId(event.id),
     event.matchedVersion,
     event.tenant,
-    afterId ?? LEAST,
-    beforeId ?? GREATEST,
+    afterId ?? LEAST_UUID,
+    beforeId ?? GREATEST_UUID,
     limit,
   ]);
   return rows;
 }
-
-const LEAST = uuid7Floor(0);
-const GREATEST = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
 // A delivery's id is not older than its event's, except for clock skew. The bound on the id lets Postgres prune partitions.
 const statement = (order: 'ASC' | 'DESC') => `

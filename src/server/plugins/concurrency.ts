@@ -7,7 +7,8 @@ import {
 } from 'graphql';
 import { createGraphQLError, isAsyncIterable, type Plugin } from 'graphql-yoga';
 import { type CpuShares, createConcurrencyQuota, quotaKeyOf } from '../../auth/quota.ts';
-import { type InFlight, pause, trackValues } from '../../lib/loop.ts';
+import { type InFlight, trackValues } from '../../lib/in-flight.ts';
+import { waitForCpu } from '../../lib/operation-work.ts';
 import { FairSemaphore } from '../../lib/semaphore.ts';
 import type { Context } from '../../schema/context.ts';
 
@@ -40,8 +41,6 @@ export function limitTenantConcurrency(): Plugin<Context> {
 
 /** Maximum values of a tenant's live streams that are resolved at a time, of the 10 connections of GraphQL. */
 const MAX_VALUES = 2;
-/** Milliseconds. Maximum pause before the tenant's CPU account is checked again. */
-const MAX_PAUSE_MS = 1_000;
 
 /**
  * Resolves the fields of at most MAX_VALUES values of a tenant's live streams at a time, and of none while its CPU
@@ -60,9 +59,7 @@ export function limitTenantValues(cpuShares: CpuShares): Plugin<Context> {
       let release: (() => void) | undefined;
       const admitValue = async () => {
         release = await semaphore.acquire(tenant);
-        for (let waitMs = cpu?.waitMs() ?? 0; waitMs > 0 && !context.stopping.aborted; waitMs = cpu?.waitMs() ?? 0) {
-          await pause(Math.min(waitMs, MAX_PAUSE_MS), context.stopping);
-        }
+        await waitForCpu(cpu, context.stopping);
       };
       Object.assign(context, { admitValue });
       return {

@@ -3,7 +3,7 @@ import type { ExecutionResult, GraphQLError } from 'graphql';
 import { createGraphQLError, isAsyncIterable, type Plugin } from 'graphql-yoga';
 import type { Authenticate, CredentialWatch } from '../../auth/credentials.ts';
 import type { Viewer } from '../../auth/viewer.ts';
-import { whenAborted } from '../../lib/loop.ts';
+import { whenAborted } from '../../lib/waiting.ts';
 import type { Context } from '../../schema/context.ts';
 import type { ServerContext } from '../graphql.ts';
 
@@ -91,7 +91,7 @@ function endedBy(
   };
 }
 
-/** The answer, over every transport, to operations with an ended credential. */
+/** The response, over every transport, to operations with an ended credential. */
 export function credentialEnded() {
   return createGraphQLError('these credentials have expired or been revoked', {
     extensions: { code: 'UNAUTHENTICATED' },

@@ -33,7 +33,7 @@ const MAX_DEPTH = 12;
 /** Maximum aliases. Each alias can cause a separate statement, and validation compares fields of the same name in pairs. */
 const MAX_ALIASES = 30;
 const MAX_DIRECTIVES = 50;
-/** Maximum characters of an alias, which the answer repeats for each row. */
+/** Maximum characters of an alias, which the response repeats for each row. */
 const MAX_ALIAS_LENGTH = 128;
 /** Maximum operations and fragments of a document: some validation rules visit all fragments for each of them. */
 const MAX_DEFINITIONS = 100;

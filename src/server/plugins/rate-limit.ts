@@ -4,7 +4,7 @@ import { CPU_ESTIMATES_MS, type CpuShares, type TakeOperation, waitBeforeOperati
 import type { Viewer } from '../../auth/viewer.ts';
 import { type CpuAccount, measure } from '../../lib/operation-work.ts';
 
-/** The answer, over every transport, to an operation beyond the rate or the CPU time of its tenant. */
+/** The response, over every transport, to an operation beyond the rate or the CPU time of its tenant. */
 export function rateLimitedError(waitMs: number, http?: object): GraphQLError {
   const message = `too many operations; the next one may begin in ${waitMs} ms`;
   return createGraphQLError(message, {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { SubscriptionLimiter } from '../../src/delivery/sending/limiter.ts';
+import { SubscriptionLimiter } from '../../src/delivery/sending/subscription-limiter.ts';
 import { WeightedSemaphore } from '../../src/lib/semaphore.ts';
 
 const { signal } = new AbortController();

@@ -1,5 +1,5 @@
-import { pause } from '../../lib/loop.ts';
 import type { WeightedSemaphore } from '../../lib/semaphore.ts';
+import { pause } from '../../lib/waiting.ts';
 
 /** Milliseconds after which a delivery that waits for its subscription's limit is refused and releases its permits. */
 const MAX_WAIT_MS = 1_000;
@@ -37,7 +37,7 @@ export type LimiterEntry = {
 /** Permits used by a tenant's running attempts (`inFlight`), and by all of its deliveries (`used`). */
 type Tenant = { inFlight: number; used: number };
 
-type Limit = {
+type Usage = {
   readonly tenant: Tenant;
   maxInFlight: number;
   inFlight: number;
@@ -64,7 +64,7 @@ type LimiterOptions = {
 export class SubscriptionLimiter {
   readonly #permits: WeightedSemaphore;
   readonly #options: LimiterOptions;
-  readonly #limits = new Map<string, Limit>();
+  readonly #usages = new Map<string, Usage>();
   readonly #tenants = new Map<string, Tenant>();
   #inFlight = 0;
   #permitsInFlight = 0;
@@ -88,35 +88,35 @@ export class SubscriptionLimiter {
 
   /** Resolves with true when an attempt may start: the caller must release() it. Resolves with false if it may not. */
   async acquire({ delivery, permits }: LimiterEntry, maxInFlight: number): Promise<boolean> {
-    const limit = this.#limitOf(delivery);
-    limit.maxInFlight = this.#options.shareOf?.(maxInFlight) ?? maxInFlight;
+    const usage = this.#usageOf(delivery);
+    usage.maxInFlight = this.#options.shareOf?.(maxInFlight) ?? maxInFlight;
     // Waiting deliveries are admitted when an attempt of their subscription ends. With none in flight, that never happens.
-    if (limit.inFlight === 0 && this.#isTenantFull(limit.tenant)) {
-      this.#forgetIdle(delivery, limit);
+    if (usage.inFlight === 0 && this.#isTenantFull(usage.tenant)) {
+      this.#forgetIdle(delivery, usage);
       return false;
     }
-    if (limit.waiting.length === 0 && this.#hasRoom(limit)) {
-      this.#begin(limit, permits);
+    if (usage.waiting.length === 0 && this.#hasRoom(usage)) {
+      this.#begin(usage, permits);
       return true;
     }
-    if (limit.used.waiting >= this.#maxWaiting(limit)) return false;
-    use(limit, 'waiting', permits);
+    if (usage.used.waiting >= this.#maxWaiting(usage)) return false;
+    use(usage, 'waiting', permits);
     return new Promise((resolve) => {
       const refuseAt = performance.now() + MAX_ACTIVE_WAIT_MS;
       const refuse = () => {
         const now = performance.now();
-        if (now < refuseAt && now - limit.lastEndedAt < MAX_WAIT_MS) {
+        if (now < refuseAt && now - usage.lastEndedAt < MAX_WAIT_MS) {
           waiter.timer = setTimeout(refuse, MAX_WAIT_MS);
           return;
         }
-        limit.waiting.splice(limit.waiting.indexOf(waiter), 1);
+        usage.waiting.splice(usage.waiting.indexOf(waiter), 1);
         this.#waiting -= 1;
-        use(limit, 'waiting', -permits);
-        this.#forgetIdle(delivery, limit);
+        use(usage, 'waiting', -permits);
+        this.#forgetIdle(delivery, usage);
         resolve(false);
       };
       const waiter: Waiter = { permits, resolve, timer: setTimeout(refuse, MAX_WAIT_MS) };
-      limit.waiting.push(waiter);
+      usage.waiting.push(waiter);
       this.#waiting += 1;
       this.#options.onWait?.();
     });
@@ -128,54 +128,54 @@ export class SubscriptionLimiter {
     { waitMs, signal }: { readonly waitMs: number; readonly signal: AbortSignal },
   ): Promise<boolean> {
     if (waitMs <= 0) return true;
-    const limit = this.#limitOf(delivery);
+    const usage = this.#usageOf(delivery);
     const { free } = this.#permits;
     const isFull =
-      limit.used.waitingForSendTime >= Math.max(1, free * WAITING_SHARE) || limit.tenant.used > free * TENANT_SHARE;
+      usage.used.waitingForSendTime >= Math.max(1, free * WAITING_SHARE) || usage.tenant.used > free * TENANT_SHARE;
     if (!isFull) {
-      use(limit, 'waitingForSendTime', permits);
+      use(usage, 'waitingForSendTime', permits);
       await pause(waitMs, signal);
-      use(limit, 'waitingForSendTime', -permits);
+      use(usage, 'waitingForSendTime', -permits);
     }
-    this.#forgetIdle(delivery, limit);
+    this.#forgetIdle(delivery, usage);
     return !isFull;
   }
 
   release({ delivery, permits }: LimiterEntry): void {
-    const limit = this.#limitOf(delivery);
-    limit.inFlight -= 1;
-    use(limit, 'inFlight', -permits);
-    limit.lastEndedAt = performance.now();
+    const usage = this.#usageOf(delivery);
+    usage.inFlight -= 1;
+    use(usage, 'inFlight', -permits);
+    usage.lastEndedAt = performance.now();
     this.#inFlight -= 1;
     this.#permitsInFlight -= permits;
-    while (this.#hasRoom(limit)) {
-      const waiter = limit.waiting.shift();
+    while (this.#hasRoom(usage)) {
+      const waiter = usage.waiting.shift();
       if (waiter === undefined) break;
       clearTimeout(waiter.timer);
       this.#waiting -= 1;
-      use(limit, 'waiting', -waiter.permits);
-      this.#begin(limit, waiter.permits);
+      use(usage, 'waiting', -waiter.permits);
+      this.#begin(usage, waiter.permits);
       waiter.resolve(true);
     }
-    this.#forgetIdle(delivery, limit);
+    this.#forgetIdle(delivery, usage);
   }
 
   /** Maximum waiting permits. Under overload, a subscription that is not stalled keeps a fair share. */
-  #maxWaiting({ lastEndedAt, tenant }: Limit): number {
+  #maxWaiting({ lastEndedAt, tenant }: Usage): number {
     const { free, limit } = this.#permits;
     const isStalled = performance.now() - lastEndedAt >= STALLED_AFTER_MS;
-    const fairShare = limit * Math.min(MAX_FAIR_SHARE, FAIR_SHARES / this.#limits.size);
+    const fairShare = limit * Math.min(MAX_FAIR_SHARE, FAIR_SHARES / this.#usages.size);
     return Math.max(tenant.used > free * TENANT_SHARE ? 0 : free * WAITING_SHARE, isStalled ? 0 : fairShare);
   }
 
-  #begin(limit: Limit, permits: number): void {
-    limit.inFlight += 1;
-    use(limit, 'inFlight', permits);
+  #begin(usage: Usage, permits: number): void {
+    usage.inFlight += 1;
+    use(usage, 'inFlight', permits);
     this.#inFlight += 1;
     this.#permitsInFlight += permits;
   }
 
-  #hasRoom({ inFlight, maxInFlight, used, tenant }: Limit): boolean {
+  #hasRoom({ inFlight, maxInFlight, used, tenant }: Usage): boolean {
     if (inFlight >= maxInFlight || this.#isTenantFull(tenant)) return false;
     return used.inFlight < Math.max(1, Math.floor(this.#permits.free * IN_FLIGHT_SHARE));
   }
@@ -185,12 +185,12 @@ export class SubscriptionLimiter {
     return inFlight > 0 && inFlight >= TENANT_SHARE * Math.max(0, this.#permits.limit - this.#permitsInFlight);
   }
 
-  #limitOf({ subscriptionId, tenant: name }: LimiterEntry['delivery']): Limit {
-    const known = this.#limits.get(subscriptionId);
+  #usageOf({ subscriptionId, tenant: name }: LimiterEntry['delivery']): Usage {
+    const known = this.#usages.get(subscriptionId);
     if (known !== undefined) return known;
     const tenant = this.#tenants.get(name) ?? { inFlight: 0, used: 0 };
     this.#tenants.set(name, tenant);
-    const limit = {
+    const usage = {
       tenant,
       maxInFlight: 0,
       inFlight: 0,
@@ -198,18 +198,18 @@ export class SubscriptionLimiter {
       lastEndedAt: performance.now(),
       waiting: [],
     };
-    this.#limits.set(subscriptionId, limit);
-    return limit;
+    this.#usages.set(subscriptionId, usage);
+    return usage;
   }
 
-  #forgetIdle({ subscriptionId, tenant }: LimiterEntry['delivery'], limit: Limit): void {
-    if (limit.inFlight > 0 || limit.used.waitingForSendTime > 0 || limit.waiting.length > 0) return;
-    this.#limits.delete(subscriptionId);
-    if (limit.tenant.used === 0) this.#tenants.delete(tenant);
+  #forgetIdle({ subscriptionId, tenant }: LimiterEntry['delivery'], usage: Usage): void {
+    if (usage.inFlight > 0 || usage.used.waitingForSendTime > 0 || usage.waiting.length > 0) return;
+    this.#usages.delete(subscriptionId);
+    if (usage.tenant.used === 0) this.#tenants.delete(tenant);
   }
 }
 
-function use({ used, tenant }: Limit, state: keyof Limit['used'], permits: number): void {
+function use({ used, tenant }: Usage, state: keyof Usage['used'], permits: number): void {
   used[state] += permits;
   tenant.used += permits;
   if (state === 'inFlight') tenant.inFlight += permits;

@@ -1,18 +1,18 @@
 import { setImmediate as nextImmediate } from 'node:timers/promises';
 import pg from 'pg';
 import { expect, test, vi } from 'vitest';
-import { createEventData, JsonText } from '../../src/delivery-log/pages.ts';
+import { createEventData, JsonText } from '../../src/delivery-log/event-data.ts';
 import { yieldEventLoop } from '../../src/lib/event-loop.ts';
 import { createOperationWork, MAX_OPERATION_BYTES } from '../../src/lib/operation-work.ts';
-import { sizeOfAnswer, writeAnswer } from '../../src/server/plugins/answers.ts';
+import { sizeOfResponse, writeResponse } from '../../src/server/plugins/response-limits.ts';
 
-async function write(answer: unknown): Promise<{ text: string; pieces: number[] }> {
+async function write(response: unknown): Promise<{ text: string; pieces: number[] }> {
   const pieces: Uint8Array[] = [];
-  for await (const piece of writeAnswer(answer)) pieces.push(piece);
+  for await (const piece of writeResponse(response)) pieces.push(piece);
   return { text: Buffer.concat(pieces).toString(), pieces: pieces.map(({ length }) => length) };
 }
 
-test('an answer is written in pieces and equals the output of JSON.stringify', async () => {
+test('a response is written in pieces and equals the output of JSON.stringify', async () => {
   const rows = Array.from({ length: 300 }, (_, n) => ({
     id: `${n}"\n\u2028é`,
     body: 'x'.repeat(1_000),
@@ -21,10 +21,10 @@ test('an answer is written in pieces and equals the output of JSON.stringify', a
     list: [1, true, [], {}],
     data: new JsonText('{"a":  1.50}'),
   }));
-  const answer = { data: { rows, empty: [], long: 'y'.repeat(200_000) }, errors: undefined, stringify: () => '' };
-  const { text, pieces } = await write(answer);
+  const response = { data: { rows, empty: [], long: 'y'.repeat(200_000) }, errors: undefined, stringify: () => '' };
+  const { text, pieces } = await write(response);
   // Compared as a boolean, because a failure would print both long texts.
-  expect(JSON.stringify(JSON.parse(text)) === JSON.stringify(answer)).toBe(true);
+  expect(JSON.stringify(JSON.parse(text)) === JSON.stringify(response)).toBe(true);
   expect(pieces.length).toBeGreaterThan(3);
   expect((await write({ data: { n: 1 } })).text).toBe('{"data":{"n":1}}');
 });
@@ -42,10 +42,10 @@ test('the data of an event is parsed once for all aliases, and charged', async (
   expect(spent).toBeGreaterThan(0);
 });
 
-test('the size of an answer includes names, texts and values; counting stops soon after the limit', () => {
-  expect(sizeOfAnswer({ ab: ['xyz', 1], c: new JsonText('[12]') }, 1_000)).toEqual({ characters: 27, values: 5 });
+test('the size of a response includes names, texts and values; counting stops soon after the limit', () => {
+  expect(sizeOfResponse({ ab: ['xyz', 1], c: new JsonText('[12]') }, 1_000)).toEqual({ characters: 27, values: 5 });
   const rows = Array.from({ length: 1_000 }, () => ({ body: 'x'.repeat(1_000) }));
-  expect(sizeOfAnswer(rows, 10_000).characters).toBeLessThan(12_000);
+  expect(sizeOfResponse(rows, 10_000).characters).toBeLessThan(12_000);
 });
 
 test('one turn of the event loop runs at most two long pieces of work', async () => {

@@ -10,7 +10,7 @@ import type {
 import { idRange } from '../../lib/uuid7.ts';
 import type { Database } from '../../postgres/client.ts';
 import type { FairReads } from '../fair-reads.ts';
-import { ChangeFeed, type LoadRows } from './feed.ts';
+import { ChangeFeed, type LoadRows } from './change-feed.ts';
 
 /** An event without its data, which can be a megabyte. */
 export type EventWithoutData = Omit<Event, 'data'>;

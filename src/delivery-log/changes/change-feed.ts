@@ -1,11 +1,13 @@
 import type { Logger } from 'pino';
-import { InFlight, pause } from '../../lib/loop.ts';
+import { FailureLog } from '../../lib/failure-log.ts';
+import { InFlight } from '../../lib/in-flight.ts';
+import { pause } from '../../lib/waiting.ts';
 import type { ChangedTable } from '../../postgres/changes.ts';
 import type { Database } from '../../postgres/client.ts';
 import { failureLevel } from '../../postgres/errors.ts';
 import type { FairReads } from '../fair-reads.ts';
+import { inOrder, type OrderedChange, type Snapshot } from './change-position.ts';
 import { isComplete, keepRecording, RENEW_MS, readChanges } from './journal.ts';
-import { inOrder, type OrderedChange, type Snapshot } from './position.ts';
 
 export type ChangeWithRow<Row> = OrderedChange & { readonly row: Row };
 
@@ -46,12 +48,15 @@ export class ChangeFeed<Row> {
   readonly options: ChangeFeedOptions<Row>;
   readonly #watchers = new Set<ChangeWatcher<Row>>();
   readonly #running = new InFlight();
+  readonly #failures: FailureLog;
   #stop = new AbortController();
   #renewedAt = Number.NEGATIVE_INFINITY;
   #renewing: Promise<void> | undefined;
 
   constructor(options: ChangeFeedOptions<Row>) {
     this.options = options;
+    const { log, table } = options;
+    this.#failures = new FailureLog(log, { work: 'reading changes', levelOf: failureLevel, facts: { table } });
   }
 
   /** Calls the watcher with every change from now on, until the returned function is called. */
@@ -93,12 +98,10 @@ export class ChangeFeed<Row> {
       try {
         await this.ensureRecording();
         last = await this.#read(last);
+        this.#failures.succeeded();
       } catch (error) {
         // Nothing is committed while Postgres is unavailable; the next read finds earlier commits.
-        this.options.log[failureLevel(error)](
-          { err: error, table: this.options.table },
-          'reading changes failed; retrying',
-        );
+        this.#failures.failed(error);
       }
       await pause(INTERVAL_MS, signal);
     }

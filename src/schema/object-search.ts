@@ -10,7 +10,7 @@ import { DeliveryJobType, WHERE_DELIVERY_JOB } from './delivery-job.ts';
 import { ErasureType, WHERE_TENANT_ERASURE } from './erasure.ts';
 import { EventType, eventWithId, RejectedEventType } from './event.ts';
 import { CataloguedType } from './event-type.ts';
-import { ReplayType } from './replay.ts';
+import { ReplayType, WHERE_REPLAY } from './replay.ts';
 import { SessionType } from './session.ts';
 import { TenantType } from './tenant.ts';
 import { WebhookSubscriptionType } from './webhook-subscription.ts';
@@ -96,7 +96,7 @@ const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchRes
         isUuid(text)
           ? services.database.prisma.replay.findFirst({
               ...query,
-              where: { id: text, kind: 'REPLAY', ...tenantWhere(viewer) },
+              where: { id: text, ...WHERE_REPLAY, ...tenantWhere(viewer) },
             })
           : null,
     }),

@@ -10,10 +10,10 @@ import { SEND_TIME_HORIZON_MS } from '../queue/send-times.ts';
 import { LEASE_MARGIN_MS, type Lease, type LeaseRequest, type LimitedDelivery } from '../queue/store.ts';
 import { type AttemptDeps, makeAttempt, type NewAttempt } from './attempt.ts';
 import { type LogAttempts, logAttempt } from './attempt-metrics.ts';
-import type { LimiterEntry } from './limiter.ts';
 import { MAX_SHORT_WAIT_MS } from './redelivery.ts';
 import type { NewResult } from './result-writer.ts';
 import { type NextStep, nextStep, nextStepOfTest } from './retry-policy.ts';
+import type { LimiterEntry } from './subscription-limiter.ts';
 import { endAttemptSpan, startAttemptSpan } from './trace.ts';
 
 /** A delivery whose message the sender has taken and not acknowledged yet. */

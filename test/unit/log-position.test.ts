@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { LogPosition } from '../../src/delivery-log/watch.ts';
+import { LogPosition } from '../../src/delivery-log/log-position.ts';
 import { createIdSequence, uuid7Floor } from '../../src/lib/uuid7.ts';
 
 const NOW = 1_800_000_000_000;

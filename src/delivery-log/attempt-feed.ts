@@ -2,7 +2,7 @@ import type { NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
 import type { Attempt } from '../generated/prisma/client.ts';
 import type { NatsClient } from '../nats/connection.ts';
-import { LogReaders } from './readers.ts';
+import { LogReaders } from './log-readers.ts';
 
 export type CommittedAttempt = Attempt & {
   /** Whether it was committed long after its id was created: readers may have passed its position in the log. */
@@ -89,7 +89,7 @@ export class AttemptFeed {
         }
         // An error thrown in a callback would stop the client from reading any message.
         try {
-          const body = this.#options.nats.open('log', message);
+          const body = this.#options.nats.unseal('log', message);
           if (body === undefined) return;
           const attempt = parseAttempt(body.toString());
           for (const watcher of this.#watchers) watcher.onAttempt(attempt);

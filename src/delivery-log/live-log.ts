@@ -1,12 +1,13 @@
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { LATE_AFTER_MS } from '../delivery/sending/result-writer.ts';
-import { InFlight } from '../lib/loop.ts';
-import { uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
+import { FailureLog } from '../lib/failure-log.ts';
+import { InFlight } from '../lib/in-flight.ts';
+import { GREATEST_UUID, uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
 import { failureLevel } from '../postgres/errors.ts';
+import type { AnnouncedAttempt, AttemptFeed, CommittedAttempt } from './attempt-feed.ts';
 import type { FairReads } from './fair-reads.ts';
-import type { AnnouncedAttempt, AttemptFeed, CommittedAttempt } from './feed.ts';
 
 export type LogWatcher = {
   readonly onAttempt: (attempt: CommittedAttempt) => void;
@@ -18,7 +19,7 @@ export type LogWatcher = {
 
 type LiveLogOptions = {
   readonly feed: Pick<AttemptFeed, 'watch'>;
-  readonly database: Pick<Database, 'pool' | 'clock'>;
+  readonly database: Pick<Database, 'pool' | 'readPool' | 'prisma' | 'clock'>;
   readonly reads: FairReads;
   readonly log: Logger;
   /** Maximum attempts that each watcher buffers. Default: see LiveBuffer. */
@@ -63,10 +64,17 @@ export class LiveLog {
    */
   #outage = { since: 0, until: 0 };
   readonly #reading = new InFlight();
+  readonly #failures: FailureLog;
   #release: (() => void) | undefined;
 
   constructor(options: LiveLogOptions) {
     this.#options = options;
+    this.#failures = new FailureLog(options.log, { work: 'live log check', levelOf: failureLevel });
+  }
+
+  /** For the reads of watchers. Unlike that of an operation it never waits for the tenant's CPU account. */
+  get database(): LiveLogOptions['database'] {
+    return this.#options.database;
   }
 
   get maxBuffered(): number | undefined {
@@ -111,7 +119,10 @@ export class LiveLog {
     await this.#reading.settled();
   }
 
-  /** Runs a watcher's read of Postgres: few at a time, round-robin by tenant. */
+  /**
+   * Runs a watcher's read of Postgres: few at a time, round-robin by tenant. The read must wait for nothing but Postgres,
+   * because watchers of other tenants wait for it.
+   */
   readFairly<T>(tenant: string, read: () => Promise<T>): Promise<T> {
     return this.#options.reads.run(tenant, async () => {
       await this.#ensureOutageKnown();
@@ -185,6 +196,7 @@ export class LiveLog {
       const sinceId = uuid7Floor((this.#checkedAt ?? now) - SETTLED_AFTER_MS);
       const logged = await latestAttempts(this.#options.database.pool, { sinceId });
       this.#recordCheck(now);
+      this.#failures.succeeded();
       const overdue = logged.filter(({ source, id }) => (this.#lastIds.get(source) ?? '') < id);
       for (const last of overdue) this.#recordFound(last);
       // The announcement may be in transit: it counts as missing only at the next check.
@@ -201,7 +213,7 @@ export class LiveLog {
       }
     } catch (error) {
       // Nothing is committed while Postgres is unavailable; the next check finds earlier commits.
-      this.#options.log[failureLevel(error)]({ err: error }, 'live log check failed; retrying');
+      this.#failures.failed(error);
     }
   }
 
@@ -222,12 +234,10 @@ export class LiveLog {
   }
 }
 
-const LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-
 /** The last attempt in a range of ids from each process: its id, and its source (see uuid7Source). */
 export async function latestAttempts(
   db: Queryable,
-  { sinceId, untilId = LAST_ID }: { readonly sinceId: string; readonly untilId?: string },
+  { sinceId, untilId = GREATEST_UUID }: { readonly sinceId: string; readonly untilId?: string },
 ): Promise<{ readonly source: string; readonly id: string }[]> {
   // Selected as text, which has the same order, because Postgres before 18 has no max() for UUIDs.
   const { rows } = await db.query<{ source: string; id: string }>(

@@ -1,19 +1,17 @@
 import type { Viewer } from '../auth/viewer.ts';
-import type { Attempt, Prisma, PrismaClient } from '../generated/prisma/client.ts';
-import { isUuid, uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
-import type { Database } from '../postgres/client.ts';
-import type { CommittedAttempt } from './feed.ts';
+import type { Attempt, Prisma } from '../generated/prisma/client.ts';
+import { uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
+import type { CommittedAttempt } from './attempt-feed.ts';
 import { attemptMatches, attemptWhere, type ResolvedFilter } from './filter.ts';
-import { type LiveLog, latestAttempts, SETTLED_AFTER_MS } from './live.ts';
 import { type Emission, emissionsOf, LiveBuffer } from './live-buffer.ts';
+import { type LiveLog, latestAttempts, SETTLED_AFTER_MS } from './live-log.ts';
+import { LogPosition } from './log-position.ts';
 
 /** `position`: the position to resume from, with the last seen attempt of every process. */
 type LiveAttempt = Attempt & { readonly position: string };
 
-type LogServices = { readonly liveLog: LiveLog; readonly database: Database };
-
 type WatchContext = {
-  readonly services: LogServices;
+  readonly services: { readonly liveLog: LiveLog };
   readonly viewer: Viewer;
   /** Aborts when the server stops. */
   readonly stopping: AbortSignal;
@@ -35,7 +33,7 @@ export function watchDeliveryLog(
   options: WatchOptions,
 ): AsyncIterableIterator<Emission<LiveAttempt>> {
   const stream = new AttemptStream(context.services.liveLog, attemptMatches(options.filter), context.stopping);
-  const startedAt = context.services.database.clock.now();
+  const startedAt = context.services.liveLog.database.clock.now();
   return emissionsOf({ buffer: stream, values: attemptsOf(context, { ...options, stream, startedAt }) });
 }
 
@@ -43,9 +41,9 @@ type AttemptsOptions = WatchOptions & { readonly stream: AttemptStream; readonly
 
 async function* attemptsOf(context: WatchContext, options: AttemptsOptions): AsyncGenerator<LiveAttempt, void> {
   const { stream, filter, after, startedAt } = options;
-  const { liveLog, database } = context.services;
+  const { liveLog } = context.services;
   const readFairly = createFairRead(context, stream);
-  const position = after ?? (await readFairly(() => endOfLog(context.services, startedAt)));
+  const position = after ?? (await readFairly(() => endOfLog(liveLog, startedAt)));
   const show = (attempt: Attempt): LiveAttempt => {
     position.add(attempt.id, liveLog.settledId);
     return { ...attempt, position: position.toString() };
@@ -53,7 +51,7 @@ async function* attemptsOf(context: WatchContext, options: AttemptsOptions): Asy
   let taken = after === undefined ? await stream.take() : 'gap';
   for (; taken !== undefined; taken = await stream.take()) {
     if (taken === 'gap') {
-      for await (const attempt of catchUp(database.prisma, { liveLog, stream, filter, position, readFairly })) {
+      for await (const attempt of catchUp({ liveLog, stream, filter, position, readFairly })) {
         yield show(attempt);
       }
     } else for (const attempt of unseenOf(taken, position)) yield show(attempt);
@@ -78,9 +76,9 @@ function* unseenOf(items: readonly StreamItem[], position: LogPosition): Generat
 
 /** The position of the present. A stream that continues after it misses no attempt that is committed after this call. */
 export async function presentOfLog({ services, viewer }: Pick<WatchContext, 'services' | 'viewer'>): Promise<string> {
-  const { liveLog, database } = services;
-  const startedAt = database.clock.now();
-  const position = await liveLog.readFairly(viewer.tenant ?? viewer.credentialId, () => endOfLog(services, startedAt));
+  const { liveLog } = services;
+  const startedAt = liveLog.database.clock.now();
+  const position = await liveLog.readFairly(viewer.tenant ?? viewer.credentialId, () => endOfLog(liveLog, startedAt));
   return position.toString();
 }
 
@@ -94,10 +92,10 @@ function createFairRead({ services, viewer }: WatchContext, stream: AttemptStrea
 }
 
 /** The position after all attempts before `timeMs`. Attempts made while this read is queued may be part of a gap. */
-async function endOfLog({ database, liveLog }: LogServices, timeMs: number): Promise<LogPosition> {
+async function endOfLog(liveLog: LiveLog, timeMs: number): Promise<LogPosition> {
   const base = uuid7Floor(Math.min(timeMs - SETTLED_AFTER_MS, uuid7Time(liveLog.settledId)));
   const position = new LogPosition(base);
-  const latest = await latestAttempts(database.readPool, { sinceId: base, untilId: uuid7Floor(timeMs) });
+  const latest = await latestAttempts(liveLog.database.readPool, { sinceId: base, untilId: uuid7Floor(timeMs) });
   for (const { id } of latest) position.add(id, base);
   return position;
 }
@@ -143,7 +141,7 @@ function isLate(item: StreamItem): item is StreamItem & { readonly kind: 'attemp
 }
 
 type CatchUpOptions = {
-  readonly liveLog: Pick<LiveLog, 'settledId'>;
+  readonly liveLog: Pick<LiveLog, 'settledId' | 'database'>;
   readonly stream: AttemptStream;
   readonly filter: ResolvedFilter;
   readonly position: LogPosition;
@@ -161,9 +159,9 @@ const OLDEST_FIRST = { id: 'asc' } as const;
  * Yields the attempts in the log after the position, up to the present; the caller adds each to the position. Each
  * statement is a separate fair read, so that a slow client does not block others.
  */
-async function* catchUp(prisma: PrismaClient, options: CatchUpOptions): AsyncGenerator<Attempt, void> {
+async function* catchUp(options: CatchUpOptions): AsyncGenerator<Attempt, void> {
   const { liveLog, stream, filter, position, readFairly } = options;
-  const { attempt: attempts } = prisma;
+  const { attempt: attempts } = liveLog.database.prisma;
   const where = attemptWhere(filter);
   const isUnseen = ({ id }: { readonly id: string }) => !position.has(id);
   stream.discardReadable(position.base);
@@ -195,93 +193,5 @@ async function* catchUp(prisma: PrismaClient, options: CatchUpOptions): AsyncGen
       yield* await readFairly(() => attempts.findMany({ where: { id: { in: ids } }, orderBy: OLDEST_FIRST }));
     }
     cursor = recent.length < MAX_RECENT ? undefined : recent.at(-1)?.id;
-  }
-}
-
-/** Maximum processes assumed to log within the same 15 s. */
-const MAX_SOURCES = 32;
-
-/**
- * The position of a reader in the log. Ids are in commit order only within one process: another process may commit a
- * smaller id shortly afterwards. So a position consists of a base, the id up to which all attempts have been seen, and
- * the last seen id of each process after the base.
- */
-export class LogPosition {
-  #base: string;
-  #head: string;
-  /** The last seen id of each source, including ids below the present base. `since`: the base when the id was seen. */
-  readonly #lastIds = new Map<string, { readonly since: string; readonly id: string }>();
-
-  constructor(base: string) {
-    this.#base = base;
-    this.#head = base;
-  }
-
-  /** Parses the text of `toString`, or the id of an attempt, which means that all attempts up to it have been seen. */
-  static parse(text: string): LogPosition | undefined {
-    const ids = text.toLowerCase().split('~');
-    const [head = '', base = head, ...others] = ids;
-    if (!ids.every(isUuid) || others.length > MAX_SOURCES) return undefined;
-    const position = new LogPosition(base);
-    for (const id of [...others, head]) position.#see(id);
-    return position;
-  }
-
-  /** The largest id that has been seen. */
-  get head(): string {
-    return this.#head;
-  }
-
-  /** All attempts up to this id count as seen. */
-  get base(): string {
-    return this.#base;
-  }
-
-  has(id: string): boolean {
-    return id <= this.#base || id <= (this.#lastIds.get(uuid7Source(id))?.id ?? '');
-  }
-
-  /** Whether this reader saw the attempt itself, not only assumes so because the id lies below the base. */
-  hasSeen(id: string): boolean {
-    const last = this.#lastIds.get(uuid7Source(id));
-    return last !== undefined && id > last.since && id <= last.id;
-  }
-
-  /**
-   * Marks an attempt as seen, together with all earlier attempts of its process, and all attempts that are 15 s older,
-   * except those after `settledId` (see LiveLog).
-   */
-  add(id: string, settledId: string): void {
-    this.#see(id);
-    const olderId = uuid7Floor(uuid7Time(this.#head) - SETTLED_AFTER_MS);
-    this.settle(olderId < settledId ? olderId : settledId);
-    if (this.#lastIds.size <= MAX_SOURCES) return;
-    const [oldest] = [...this.#lastIds].sort(([, one], [, other]) => (one.id < other.id ? -1 : 1));
-    if (oldest === undefined) return;
-    this.#lastIds.delete(oldest[0]);
-    this.settle(oldest[1].id);
-  }
-
-  #see(id: string): void {
-    // A late commit can have a smaller id than attempts seen before it.
-    if (!this.has(id)) {
-      const last = this.#lastIds.get(uuid7Source(id));
-      // The reader may have missed late commits of the process in between.
-      const since = last !== undefined && last.id >= this.#base ? last.since : this.#base;
-      this.#lastIds.set(uuid7Source(id), { since, id });
-    }
-    if (id > this.#head) this.#head = id;
-  }
-
-  /** Marks all attempts up to this id as seen. */
-  settle(id: string): void {
-    if (id > this.#base) this.#base = id;
-  }
-
-  /** Formats the largest seen id, the base, and the other ids, in the order of the log. */
-  toString(): string {
-    const lastIds = [...this.#lastIds.values()].map(({ id }) => id);
-    const others = lastIds.filter((id) => id > this.#base && id !== this.#head);
-    return [this.#head, this.#base, ...others].join('~');
   }
 }

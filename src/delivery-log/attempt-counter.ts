@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { Loop } from '../lib/loop.ts';
 import { type Database, type Queryable, transaction } from '../postgres/client.ts';
 import { failureLevel } from '../postgres/errors.ts';
-import { responseClassSql } from './stats.ts';
+import { responseClassSql } from './attempt-stats.ts';
 
 /**
  * Milliseconds between two counts: short enough that queries count few attempts themselves, long enough that many

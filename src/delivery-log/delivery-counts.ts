@@ -3,8 +3,8 @@ import { batched } from '../lib/batched.ts';
 import { leastChildId, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
 import { NEWEST_FIRST } from '../postgres/keyset.ts';
+import { findDeliveries } from './delivery-search.ts';
 import type { ResolvedFilter } from './filter.ts';
-import { findDeliveries } from './search.ts';
 
 /** The number of deliveries of each status. If `isExact` is false, there are more. */
 export type DeliveryCounts = Readonly<Record<DeliveryStatus, number>> & { readonly isExact: boolean };

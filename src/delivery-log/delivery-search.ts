@@ -1,7 +1,7 @@
 import type { Prisma, PrismaClient } from '../generated/prisma/client.ts';
 import { LimitExceededError } from '../lib/errors.ts';
 import { idRange, leastChildId } from '../lib/uuid7.ts';
-import { inPrismaTransaction, type Queryable } from '../postgres/client.ts';
+import { type Queryable, queryableOf } from '../postgres/client.ts';
 import { afterCursor } from '../postgres/keyset.ts';
 import { attemptWhere, deliveryIdBounds, deliveryWhere, type ResolvedFilter, selectsOnlyFailures } from './filter.ts';
 
@@ -116,7 +116,7 @@ function candidatesIn(prisma: PrismaClient, { filter, isBackwards }: Options): C
     const last = deliveryIds.length < limit ? undefined : deliveryIds.at(-1);
     const { statusCodes } = filter;
     if (deliveryIds.length === 0 || statusCodes == null) return { ids: deliveryIds, last };
-    return { ids: await answeredDeliveries(inPrismaTransaction(prisma), { deliveryIds, statusCodes }), last };
+    return { ids: await answeredDeliveries(queryableOf(prisma), { deliveryIds, statusCodes }), last };
   };
 }
 

@@ -1,9 +1,9 @@
 import type { Viewer } from '../../auth/viewer.ts';
 import { DomainError } from '../../lib/errors.ts';
 import { type Emission, emissionsOf, LiveBuffer } from '../live-buffer.ts';
-import { type ChangeFeed, type ChangeFeedOptions, type ChangeWithRow, MAX_LOADED, withRows } from './feed.ts';
+import { type ChangeFeed, type ChangeFeedOptions, type ChangeWithRow, MAX_LOADED, withRows } from './change-feed.ts';
+import { ChangePosition, inOrder, type Snapshot } from './change-position.ts';
 import { isComplete, readChanges } from './journal.ts';
-import { ChangePosition, inOrder, type Snapshot } from './position.ts';
 
 /** A changed row in its present state. `cursor`: the position to resume from. */
 export type LiveChange<Row> = { readonly row: Row; readonly cursor: string };

@@ -4,7 +4,7 @@ import { type ExecutionArgs, type ExecutionResult, GraphQLError } from 'graphql'
 import { createGraphQLError, isAsyncIterable, mapAsyncIterator, type Plugin } from 'graphql-yoga';
 import { CPU_ESTIMATES_MS, type CpuShares, quotaKeyOf } from '../../auth/quota.ts';
 import type { Viewer } from '../../auth/viewer.ts';
-import { JsonText } from '../../delivery-log/pages.ts';
+import { JsonText } from '../../delivery-log/event-data.ts';
 import { yieldEventLoop } from '../../lib/event-loop.ts';
 import { MAX_OPERATION_BYTES } from '../../lib/operation-work.ts';
 import type { Context } from '../../schema/context.ts';
@@ -12,23 +12,23 @@ import type { ServerContext } from '../graphql.ts';
 import { tooManyOperations } from './concurrency.ts';
 
 /**
- * Maximum characters of an answer that is written in one piece: over WebSocket, and each event of SSE. Takes about 20
+ * Maximum characters of a response that is written in one piece: over WebSocket, and each event of SSE. Takes about 20
  * ms.
  */
 export const MAX_UNSPLIT_CHARACTERS = 4 * 1024 * 1024;
-/** Answers over HTTP with more characters are streamed as the client reads them. */
+/** Responses over HTTP with more characters are streamed as the client reads them. */
 const MAX_AT_ONCE = 256 * 1024;
 /**
- * Maximum characters of a tenant's HTTP answers that its clients have not read yet. Beyond it no operation starts, so it
- * is exceeded at most by the answers of the operations that run and of those that have just ended, some 10.
+ * Maximum characters of a tenant's HTTP responses that its clients have not read yet. Beyond it no operation starts, so it
+ * is exceeded at most by the responses of the operations that run and of those that have just ended, some 10.
  */
 const MAX_UNREAD = 64 * 1024 * 1024;
 
-type Answer = Parameters<typeof boundErrors>[0] & { readonly data?: unknown };
+type GraphqlResult = Parameters<typeof boundErrors>[0] & { readonly data?: unknown };
 
-/** The answer, or an error if it has more than `max` characters. */
-function boundAnswer<Result extends Answer>(result: Result, max: number) {
-  const size = sizeOfAnswer(result.data, max);
+/** The response, or an error if it has more than `max` characters. */
+function boundResponse<Result extends GraphqlResult>(result: Result, max: number) {
+  const size = sizeOfResponse(result.data, max);
   if (size.characters <= max) return { size, result: boundErrors(result) };
   const message = `the answer is longer than ${max} characters; request fewer rows or fields`;
   const error = new GraphQLError(message, { extensions: { code: 'LIMIT_EXCEEDED', limit: 'answer', max } });
@@ -36,43 +36,45 @@ function boundAnswer<Result extends Answer>(result: Result, max: number) {
 }
 
 /** Yoga uses the result as the response body, which may be a stream. */
-function streamOf(answer: ExecutionResult): string {
+function streamOf(response: ExecutionResult): string {
   // `as`: Yoga's type allows only text.
-  return Readable.from(writeAnswer(answer), { objectMode: false, highWaterMark: 1 }) as unknown as string;
+  return Readable.from(writeResponse(response), { objectMode: false, highWaterMark: 1 }) as unknown as string;
 }
 
 type Recipient = {
   readonly viewer?: Viewer | undefined;
   readonly res?: ServerResponse | undefined;
-  /** Maximum characters of the answer. */
+  /** Maximum characters of the response. */
   readonly max: number;
 };
 
-export type AnswerLimits = {
+export type ResponseLimits = {
   /** Must come before the limit of concurrency, so that an operation is checked when it has a permit. */
   readonly plugin: Plugin<Context, ServerContext & { res?: ServerResponse }>;
-  /** Bounds an answer and charges it to the viewer's tenant. */
-  readonly bound: <Result extends Answer>(
+  /** Bounds a response and charges it to the viewer's tenant. */
+  readonly bound: <Result extends GraphqlResult>(
     result: Result,
     recipient: Recipient,
-  ) => ReturnType<typeof boundAnswer<Result>>;
+  ) => ReturnType<typeof boundResponse<Result>>;
   /** Bounds a message over WebSocket, or an event of SSE, and charges it to the viewer's tenant. */
-  readonly boundMessage: <Result extends Answer>(result: Result, viewer: Viewer | undefined) => Result;
+  readonly boundMessage: <Result extends GraphqlResult>(result: Result, viewer: Viewer | undefined) => Result;
 };
 
-/** Limits the length of answers and the unread answers of each tenant. */
-export function createAnswerLimits(cpuShares: CpuShares): AnswerLimits {
+/** Limits the length of responses and the unread responses of each tenant. */
+export function createResponseLimits(cpuShares: CpuShares): ResponseLimits {
   const unread = new Map<string, number>();
   const addUnread = (tenant: string, characters: number) => {
     const sum = (unread.get(tenant) ?? 0) + characters;
     if (sum === 0) unread.delete(tenant);
     else unread.set(tenant, sum);
   };
-  const bound: AnswerLimits['bound'] = (result, { viewer, res, max }) => {
-    const answer = boundAnswer(result, max);
-    if (viewer === undefined) return answer;
-    const { characters, values } = answer.size;
-    cpuShares(viewer)?.spend(values * CPU_ESTIMATES_MS.valueOfAnswer + characters * CPU_ESTIMATES_MS.characterOfAnswer);
+  const bound: ResponseLimits['bound'] = (result, { viewer, res, max }) => {
+    const response = boundResponse(result, max);
+    if (viewer === undefined) return response;
+    const { characters, values } = response.size;
+    cpuShares(viewer)?.spend(
+      values * CPU_ESTIMATES_MS.valueOfResponse + characters * CPU_ESTIMATES_MS.characterOfResponse,
+    );
     const tenant = quotaKeyOf(viewer);
     if (tenant !== undefined && res !== undefined && !res.closed) {
       addUnread(tenant, characters);
@@ -80,11 +82,11 @@ export function createAnswerLimits(cpuShares: CpuShares): AnswerLimits {
         addUnread(tenant, -characters);
       });
     }
-    return answer;
+    return response;
   };
-  const boundMessage: AnswerLimits['boundMessage'] = (result, viewer) =>
+  const boundMessage: ResponseLimits['boundMessage'] = (result, viewer) =>
     bound(result, { viewer, max: MAX_UNSPLIT_CHARACTERS }).result;
-  const plugin: AnswerLimits['plugin'] = {
+  const plugin: ResponseLimits['plugin'] = {
     onExecute: ({ args, executeFn, setExecuteFn, setResultAndStopExecution }) => {
       // `as`: Yoga leaves the type of the context open.
       const tenant = quotaKeyOf((args.contextValue as Context).viewer);
@@ -96,7 +98,7 @@ export function createAnswerLimits(cpuShares: CpuShares): AnswerLimits {
       };
       const refused = refusal();
       if (refused !== undefined) setResultAndStopExecution(refused);
-      // Again when it starts: the answers of the operations that it waited for may be unread.
+      // Again when it starts: the responses of the operations that it waited for may be unread.
       // `as`: the function of graphql-js, or of another plugin that replaced it.
       else setExecuteFn((execution: ExecutionArgs) => refusal() ?? (executeFn(execution) as Promise<ExecutionResult>));
     },
@@ -128,10 +130,10 @@ export function createAnswerLimits(cpuShares: CpuShares): AnswerLimits {
 /** Characters written at a time. */
 const PIECE = 64 * 1024;
 
-type AnswerSize = { readonly characters: number; readonly values: number };
+type ResponseSize = { readonly characters: number; readonly values: number };
 
-/** Length of an answer as JSON (without escapes) and number of its values, counted up to just beyond `max` characters. */
-export function sizeOfAnswer(answer: unknown, max: number): AnswerSize {
+/** Length of a response as JSON (without escapes) and number of its values, counted up to just beyond `max` characters. */
+export function sizeOfResponse(response: unknown, max: number): ResponseSize {
   let characters = 0;
   let values = 0;
   const visit = (value: unknown): void => {
@@ -154,15 +156,15 @@ export function sizeOfAnswer(answer: unknown, max: number): AnswerSize {
       }
     }
   };
-  visit(answer);
+  visit(response);
   return { characters, values };
 }
 
-/** Writes an answer as JSON in pieces as the client reads it, and yields to the event loop between them. */
-export async function* writeAnswer(answer: unknown): AsyncGenerator<Uint8Array, void> {
+/** Writes a response as JSON in pieces as the client reads it, and yields to the event loop between them. */
+export async function* writeResponse(response: unknown): AsyncGenerator<Uint8Array, void> {
   const encoder = new TextEncoder();
   let buffer = '';
-  for (const piece of piecesOf(answer)) {
+  for (const piece of piecesOf(response)) {
     buffer += piece;
     if (buffer.length < PIECE) continue;
     yield encoder.encode(buffer);
@@ -174,7 +176,7 @@ export async function* writeAnswer(answer: unknown): AsyncGenerator<Uint8Array, 
 
 function* piecesOf(value: unknown): Generator<string, void> {
   if (value instanceof JsonText) yield value.text;
-  else if (typeof value !== 'object' || value === null || sizeOfAnswer(value, PIECE).characters <= PIECE) {
+  else if (typeof value !== 'object' || value === null || sizeOfResponse(value, PIECE).characters <= PIECE) {
     yield JSON.stringify(value);
   } else if (Array.isArray(value)) {
     yield '[';
@@ -195,7 +197,7 @@ function* piecesOf(value: unknown): Generator<string, void> {
   }
 }
 
-/** Maximum bytes of the errors of one answer as JSON: keeps the answer to a bad request below 64 KiB. */
+/** Maximum bytes of the errors of one response as JSON: keeps the response to a bad request below 64 KiB. */
 const MAX_BYTES = 48 * 1024;
 const MAX_ERROR_BYTES = 8 * 1024;
 const MAX_MESSAGE_LENGTH = 1_000;
@@ -204,7 +206,7 @@ const MAX_NODES = 10;
 
 type Errors = { readonly errors?: readonly GraphQLError[] | undefined };
 
-/** Shortens and limits the errors of an answer: they quote text of the request. */
+/** Shortens and limits the errors of a response: they quote text of the request. */
 export function boundErrors<Result extends Errors>(result: Result): Result {
   const { errors } = result;
   if (errors === undefined) return result;
