@@ -5,6 +5,8 @@ import { Registry } from 'prom-client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { seedLog } from '../../bench/log-seed.ts';
 import { createCpuShares, createRateLimit } from '../../src/auth/quota.ts';
+import { FairReads } from '../../src/delivery-log/fair-reads.ts';
+import { LiveLog } from '../../src/delivery-log/live-log.ts';
 import { PrismaClient } from '../../src/generated/prisma/client.ts';
 import { InFlight } from '../../src/lib/in-flight.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
@@ -94,9 +96,10 @@ beforeAll(async () => {
     onStatement();
   });
   prisma = logging;
-  const { credentials, log } = api;
-  const readPool = recorded(api.database.readPool);
-  const services = { ...api.services, database: { ...api.database, prisma, readPool } };
+  const { credentials, feed, log } = api;
+  const recording = { ...api.database, prisma, readPool: recorded(api.database.readPool) };
+  const liveLog = new LiveLog({ feed, database: recording, reads: new FairReads(), log });
+  const services = { ...api.services, liveLog, database: recording };
   graphql = createGraphql({
     services,
     credentials,
