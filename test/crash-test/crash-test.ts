@@ -105,12 +105,13 @@ async function run(options: CrashTestOptions, { stack, endpoints, urls, tally }:
   try {
     const times = await publishAndDrain(options, { running, schedule });
     const { acknowledged, published, unanswered } = publisher;
-    const [{ incidents }, { requests }] = [disturber, endpoints];
+    const [{ incidents }, { requests, delays }] = [disturber, endpoints];
     const log = await readDeliveryLog(stack.postgres);
     const endedByThemselves = stack.endedByThemselves();
     const stored = await stack.storedEvents();
     const slowness = Math.max(1, times.publishedInMs / options.publishMs);
-    const judgement = judge({ ...log, acknowledged, stored, incidents, requests, urls, endedByThemselves, slowness });
+    const seen = { requests, delays, incidents, endedByThemselves, slowness };
+    const judgement = judge({ ...log, ...seen, acknowledged, stored, urls });
     const counts = { published, unanswered, acknowledged: acknowledged.length, requests: requests.length };
     const outputs = stack.outputs();
     const suspects = new Set([
@@ -121,6 +122,7 @@ async function run(options: CrashTestOptions, { stack, endpoints, urls, tally }:
       requests: requests.filter(({ deliveryId }) => suspects.has(deliveryId)),
       attempts: log.attempts.filter(({ deliveryId }) => suspects.has(deliveryId)),
       deliveries: log.deliveries.filter(({ id }) => suspects.has(id)),
+      delays,
     };
     return {
       seed,

@@ -1,10 +1,12 @@
 import { Endpoint, type EndpointMode, type SeenRequest } from './endpoint.ts';
+import { type Delay, LoopDelays } from './loop-delays.ts';
 import { ENDPOINTS } from './schedule.ts';
 
 /** All receivers of a run, and the requests that they saw. */
 export class Endpoints {
   readonly requests: SeenRequest[] = [];
   readonly #endpoints: readonly Endpoint[];
+  readonly #loop = new LoopDelays();
 
   constructor(seed: number, onSuccess: (request: SeenRequest) => void) {
     const onSeen = (request: SeenRequest) => void this.requests.push(request);
@@ -14,7 +16,13 @@ export class Endpoints {
 
   /** Returns the URLs of the endpoints, in order. */
   start(): Promise<string[]> {
+    this.#loop.start();
     return Promise.all(this.#endpoints.map((endpoint) => endpoint.start()));
+  }
+
+  /** Periods in which the receivers read no requests, because the machine was overloaded. */
+  get delays(): readonly Delay[] {
+    return this.#loop.delays;
   }
 
   /** Number of open requests without an answer, at all endpoints. */
@@ -28,6 +36,7 @@ export class Endpoints {
   }
 
   async stop(): Promise<void> {
+    this.#loop.stop();
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.stop()));
   }
 }

@@ -1,5 +1,7 @@
 import type { LoggedAttempt } from './delivery-log.ts';
 import type { Incident } from './disturber.ts';
+import type { Evidence } from './judge.ts';
+import { type Delay, delayedBetween } from './loop-delays.ts';
 import type { MatchedRequest } from './match-attempts.ts';
 
 /** Tolerances in milliseconds. On a machine that does not keep up with the publisher they are larger. */
@@ -11,7 +13,7 @@ function tolerances(slowness: number) {
     recovered: 15_000 * slowness,
     /** Maximum time from the end of a pause until the process continues its attempts. */
     resumed: 5_000 * slowness,
-    /** Maximum time from a kill until the other ends of the connections detect it. */
+    /** Maximum time from a kill until the receivers detect it, without the delays of their event loop. */
     detected: 1_500 * slowness,
     /**
      * For comparing the time of a request, an answer or an attempt with that of a cut or pause: senders estimate Postgres's
@@ -34,10 +36,11 @@ export class Explanations {
   readonly #kills: readonly Incident[];
   readonly #pauses: readonly Incident[];
   readonly #within: ReturnType<typeof tolerances>;
+  readonly #delays: readonly Delay[];
 
-  /** `slowness`: how many times longer publishing took than planned, at least 1. */
-  constructor(incidents: readonly Incident[], slowness: number) {
+  constructor({ incidents, slowness, delays }: Pick<Evidence, 'incidents' | 'slowness' | 'delays'>) {
     this.#incidents = incidents;
+    this.#delays = delays;
     this.#within = tolerances(slowness);
     const ofSenders = incidents.filter(isOfSender);
     this.#kills = ofSenders.filter(({ kind }) => kind === 'kill');
@@ -49,8 +52,9 @@ export class Explanations {
     if (attempt !== undefined) return undefined;
     const { at, answer, connection } = request;
     return this.#kills.find((kill) => {
-      const detectedBy = kill.from + this.#within.detected;
-      if (connection.endedAt === undefined || connection.endedAt > detectedBy || at > detectedBy) return false;
+      const seenAt = Math.max(connection.endedAt ?? Number.POSITIVE_INFINITY, at);
+      const delayedMs = delayedBetween(this.#delays, kill.from, seenAt);
+      if (seenAt - delayedMs > kill.from + this.#within.detected) return false;
       const since = answer?.at ?? (connection.isCutByReceiver ? connection.endedAt : undefined) ?? kill.from;
       return kill.from - since <= this.#within.recorded || this.#stalledBetween(since, kill.from);
     });

@@ -2,6 +2,7 @@ import type { DeliveryLog, LoggedAttempt, StoredDelivery } from './delivery-log.
 import type { Incident } from './disturber.ts';
 import type { SeenRequest } from './endpoint.ts';
 import { Explanations } from './explanations.ts';
+import type { Delay } from './loop-delays.ts';
 import { type MatchedRequest, matchAttempts } from './match-attempts.ts';
 import {
   type AcknowledgedEvent,
@@ -22,6 +23,8 @@ export type Evidence = DeliveryLog & {
   readonly endedByThemselves: readonly string[];
   /** How many times longer publishing took than planned, at least 1. Tolerances grow with it. */
   readonly slowness: number;
+  /** Periods in which the receivers read no requests. */
+  readonly delays: readonly Delay[];
 };
 
 /** A violation. `about` names a delivery, an event for an endpoint, or a process. */
@@ -53,7 +56,7 @@ export type Judgement = {
 
 /** Finds lost events, and duplicate and unexplained requests. A pure function of the evidence. */
 export function judge(evidence: Evidence): Judgement {
-  const explanations = new Explanations(evidence.incidents, evidence.slowness);
+  const explanations = new Explanations(evidence);
   const { byDelivery, unseen } = matchAttempts(evidence.requests, evidence.attempts);
   const all = [...byDelivery.values()].flat();
   const missing = findMissing(evidence);

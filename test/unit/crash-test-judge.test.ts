@@ -65,6 +65,7 @@ function judged(evidence: Partial<Evidence>) {
     urls: URLS,
     endedByThemselves: [],
     slowness: 1,
+    delays: [],
     ...evidence,
     requests: [...(evidence.requests ?? [request(5)]), request(5, other)],
     attempts: [...(evidence.attempts ?? [attempt(0)]), attempt(0, other)],
@@ -97,6 +98,7 @@ describe('the crash test', () => {
         urls: URLS,
         endedByThemselves: [],
         slowness: 1,
+        delays: [],
         requests: [],
         attempts: [],
         deliveries: [],
@@ -136,6 +138,19 @@ describe('the crash test', () => {
     expect(readAt(2_000, 1)).toMatchObject({ cutByKill: 1, problems: [] });
     expect(readAt(5_000, 1)).toMatchObject({ cutByKill: 0, problems: [expect.anything(), expect.anything()] });
     expect(readAt(5_000, 3)).toMatchObject({ cutByKill: 1, problems: [] });
+  });
+
+  it('does not count the time in which the receivers read no requests', () => {
+    const killed = { ...TWICE, incidents: [incident('kill', 'sender-1', [1_000, 1_100])] };
+    const connection = { isCutByReceiver: false, endedAt: BEGIN + 10_500 };
+    const readLate = { ...killed, requests: [request(9_500, { connection }), request(60_000)] };
+    const delays = [
+      { from: BEGIN + 500, to: BEGIN + 5_000 },
+      { from: BEGIN + 5_100, to: BEGIN + 9_400 },
+    ];
+    expect(judged({ ...readLate, delays })).toMatchObject({ cutByKill: 1, problems: [] });
+    expect(judged({ ...readLate, delays: delays.slice(1) })).toMatchObject({ cutByKill: 0 });
+    expect(judged({ ...readLate, delays: [{ from: BEGIN, to: BEGIN + 1_000 }] })).toMatchObject({ cutByKill: 0 });
   });
 
   it('does not attribute a request to the kill of a process whose connection stayed open', () => {
