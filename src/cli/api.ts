@@ -4,8 +4,9 @@ import type { TypedDocumentNode } from '@graphql-typed-document-node/core';
 import { print } from 'graphql';
 import { createClient, type FormattedExecutionResult } from 'graphql-ws';
 import { WebSocket } from 'ws';
+import type { InputProblem } from '../lib/errors.ts';
 import { isObject } from '../lib/json.ts';
-import { CommandError, inOptions, type Problem, reasonOf } from './failure.ts';
+import { CommandError, inOptions, reasonOf, textOf } from './failure.ts';
 import { readUrl } from './options.ts';
 
 type ApiOptions = {
@@ -171,9 +172,9 @@ function refusal(errors: readonly ApiError[]): CommandError {
 }
 
 /** The engine writes `problems` in this shape; a proxy in front of it writes none. */
-function problemsIn(extensions: ApiError['extensions']): readonly Problem[] {
+function problemsIn(extensions: ApiError['extensions']): readonly InputProblem[] {
   // `as`: see above.
-  return Array.isArray(extensions?.['problems']) ? (extensions['problems'] as Problem[]) : [];
+  return Array.isArray(extensions?.['problems']) ? (extensions['problems'] as InputProblem[]) : [];
 }
 
 function isApiError(value: unknown): value is ApiError {
@@ -209,15 +210,20 @@ export async function* pagesOf<Node>(
 }
 
 type MutationResult = { readonly __typename?: string };
-type MutationError = { readonly code: string; readonly message: string; readonly problems?: readonly Problem[] };
+type MutationError = { readonly code: string; readonly message: string; readonly problems?: readonly InputProblem[] };
 
-/** The payload of a mutation; throws a CommandError with the message of an error. */
+/** The payload of a mutation; throws a CommandError with the message of an error, and the problems that it does not name. */
 export function payloadOf<Result extends MutationResult | MutationError>(
   result: Result,
 ): Exclude<Result, MutationError> {
   if (!isMutationError(result)) return result as Exclude<Result, MutationError>;
-  const { code, message, problems } = result;
-  throw new CommandError(`${inOptions(message, problems)} (${code})`);
+  const { code, message, problems = [] } = result;
+  // The messages of problems with a code of their own stand without their path.
+  const others = problems.filter(
+    (problem) => !message.includes(textOf(problem)) && !message.split('; ').includes(problem.message),
+  );
+  const details = others.length === 0 ? '' : `: ${inOptions(others.map(textOf).join('; '), others)}`;
+  throw new CommandError(`${inOptions(message, problems)} (${code})${details}`);
 }
 
 function isMutationError(result: object): result is MutationError {

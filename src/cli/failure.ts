@@ -1,3 +1,5 @@
+import type { InputProblem } from '../lib/errors.ts';
+
 /** An expected failure of a command. The message is a sentence with the remedy. */
 export class CommandError extends Error {
   readonly exitCode: number;
@@ -25,14 +27,18 @@ const OPTIONS: Readonly<Record<string, string>> = {
   name: 'the name',
 };
 
-export type Problem = { readonly path: string; readonly message: string };
-
 /** The message of an error of the engine, in which problems name options in place of the paths of GraphQL fields. */
-export function inOptions(text: string, problems: readonly Problem[] = []): string {
-  return problems.reduce((changed, { path, message }) => {
+export function inOptions(text: string, problems: readonly InputProblem[] = []): string {
+  return problems.reduce((changed, problem) => {
+    const { path, message } = problem;
     const field = path.replace(/^(?:input\.)?(?:filter\.)?/, '').replace(/\.\d+$/, '');
-    return changed.replace(`${path} ${message}`, () => `${OPTIONS[field] ?? path} ${message}`);
+    return changed.replace(textOf(problem), () => `${OPTIONS[field] ?? path} ${message}`);
   }, text);
+}
+
+/** A problem as messages of the engine contain it. */
+export function textOf({ path, message }: InputProblem): string {
+  return `${path} ${message}`;
 }
 
 /** The arguments of a command are wrong. */

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { payloadOf } from '../../src/cli/api.ts';
 import { readArguments } from '../../src/cli/arguments.ts';
 import { COMMANDS, isCommand } from '../../src/cli/commands.ts';
 import { inOptions } from '../../src/cli/failure.ts';
@@ -107,6 +108,20 @@ test('a refusal names options in place of GraphQL fields, and keeps paths within
   const text = problems.map(({ path, message }) => `${path} ${message}`).join('; ');
   expect(inOptions(text, problems)).toBe(
     '--tenant is required; --type must be an event type; data.user.id must be integer',
+  );
+});
+
+test('a refusal lists the problems that its message only counts, and no problem twice', () => {
+  const first = { path: 'data.total', message: 'must be number' };
+  const second = { path: 'data.items', message: 'must be array' };
+  const refusalOf = (message: string, problems: readonly (typeof first)[]) => () =>
+    payloadOf({ code: 'EVENT_DATA_INVALID', message, problems });
+  expect(refusalOf('data.total must be number (and 1 more)', [first, second])).toThrow(
+    'data.total must be number (and 1 more) (EVENT_DATA_INVALID): data.items must be array',
+  );
+  const withCode = { path: 'url', message: 'The target is not allowed' };
+  expect(refusalOf('The target is not allowed', [withCode])).toThrow(
+    /^The target is not allowed \(EVENT_DATA_INVALID\)$/,
   );
 });
 
