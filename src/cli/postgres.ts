@@ -11,11 +11,7 @@ export async function usePostgres<T>(work: () => Promise<T>): Promise<T> {
   } catch (error) {
     if (!isUnavailable(error) && !isLoginRefused(error)) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    throw new CommandError(
-      `Postgres cannot be used (${reason}): check DATABASE_URL, and DATABASE_DIRECT_URL if it is set.`,
-      {
-        cause: error,
-      },
-    );
+    const text = `Postgres cannot be used (${reason}): check DATABASE_URL, and DATABASE_DIRECT_URL if it is set.`;
+    throw new CommandError(text, { cause: error });
   }
 }

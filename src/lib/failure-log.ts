@@ -29,7 +29,7 @@ export class FailureLog {
     this.#options = options;
   }
 
-  failed(error: unknown, facts: object = {}): void {
+  failed(error: unknown): void {
     const { work, levelOf, now = () => performance.now() } = this.#options;
     const level = levelOf(error);
     if (level === 'error') {
@@ -37,7 +37,7 @@ export class FailureLog {
       if (this.#logged?.text === text && now() - this.#logged.atMs < REPEAT_FAILURE_MS) return;
       this.#logged = { text, atMs: now() };
     }
-    this.#log[level]({ err: error, ...this.#options.facts, ...facts }, `${work} failed; retrying`);
+    this.#log[level]({ err: error, ...this.#options.facts }, `${work} failed; retrying`);
   }
 
   succeeded(): void {
