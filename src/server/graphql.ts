@@ -25,12 +25,12 @@ import {
   trackStreams,
 } from './plugins/concurrency.ts';
 import { endWithCredential, requireViewer } from './plugins/credentials.ts';
-import { createCors, requireAccept, requireJson } from './plugins/cross-origin.ts';
 import { GRAPHIQL, renderGraphiql } from './plugins/graphiql.ts';
 import { limitOperations } from './plugins/limits.ts';
 import { createMaskError } from './plugins/mask-error.ts';
 import type { OperationMetrics } from './plugins/metrics.ts';
 import { limitRate } from './plugins/rate-limit.ts';
+import { createCors, requireAccept, requireJson } from './plugins/request-headers.ts';
 import { createResponseLimits, type ResponseLimits } from './plugins/response-limits.ts';
 import { checkDocuments } from './plugins/validation.ts';
 
