@@ -38,7 +38,8 @@ const STORE_SHARE = 0.75;
  */
 export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<EmbeddedServer> {
   const { directory, binary, password, log } = options;
-  const store = await prepareNatsStore({ directory, binary, password });
+  const version = await readNatsVersion(binary);
+  const store = await prepareNatsStore({ directory, binary, version, password });
   await stopOrphans({ name: 'nats-server', matches: store.isServer, signal: 'SIGTERM', log });
   const start = async (port: number) => {
     const [command = '', ...args] = await store.configure(port);
@@ -98,13 +99,16 @@ export type NatsStore = {
 
 /** Without a password, every user of this machine has full access to the server. */
 export async function prepareNatsStore(
-  options: Pick<EmbeddedNatsOptions, 'directory' | 'binary'> & { readonly password?: string },
+  options: Pick<EmbeddedNatsOptions, 'directory' | 'binary'> & {
+    readonly version: NatsVersion;
+    readonly password?: string;
+  },
 ): Promise<NatsStore> {
   await mkdir(options.directory, { recursive: true, mode: 0o700 });
   // The canonical path: `isServer` compares it with the one on a server's command line.
   const directory = await realpath(options.directory);
   const configPath = join(directory, 'nats.conf');
-  const version = await readNatsVersion(options.binary);
+  const { binary, version } = options;
   const maxStoreBytes = await chooseMaxStoreBytes(directory, configPath);
   await removeOldLogs(directory);
   return {
@@ -112,7 +116,7 @@ export async function prepareNatsStore(
       const { password } = options;
       const config = renderConfig({ directory, port, version, password, maxStoreBytes });
       await writeFile(configPath, config, { mode: 0o600 });
-      return [options.binary, '-c', configPath];
+      return [binary, '-c', configPath];
     },
     isServer: (args) => basename(args[0] ?? '') === 'nats-server' && args[1] === '-c' && args[2] === configPath,
     isReady: async (port) => {

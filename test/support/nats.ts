@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { inject } from 'vitest';
 import { prepareNatsStore } from '../../src/embedded/nats.ts';
+import { type NatsVersion, readNatsVersion } from '../../src/embedded/nats-version.ts';
 import { findOwnPort } from './own-port.ts';
 import { ServerProcess } from './server-process.ts';
 import { createTempFolder } from './temp-folder.ts';
@@ -32,13 +33,22 @@ export type TestNatsOptions = {
   readonly maxAccountBytes?: number;
 };
 
+/** By binary: from a process as large as this one, each start of a program is dear. */
+const versions = new Map<string, Promise<NatsVersion>>();
+
+function versionOf(binary: string): Promise<NatsVersion> {
+  const version = versions.get(binary) ?? readNatsVersion(binary);
+  versions.set(binary, version);
+  return version;
+}
+
 /** Starts a nats-server with JetStream, configured like the embedded one. */
 export async function startTestNats({
   binary = inject('natsServer'),
   ...limits
 }: TestNatsOptions = {}): Promise<TestNats> {
   const folder = await createTempFolder();
-  const store = await prepareNatsStore({ directory: folder.path, binary });
+  const store = await prepareNatsStore({ directory: folder.path, binary, version: await versionOf(binary) });
   const port = await findOwnPort();
   const commandLine = await store.configure(port);
   const configFile = commandLine.at(-1) ?? '';
