@@ -118,7 +118,7 @@ export function testEnv(
     LOG_LEVEL: 'silent',
     WORKERS: '0',
     // A program that starts uses all connections at once, and each takes some 20 ms of CPU time.
-    DATABASE_POOL_SIZE: '6',
+    DATABASE_POOL_SIZE: '4',
     ...env,
   };
 }
