@@ -8,13 +8,16 @@ export const WAIT_TIMEOUT_MS = 120_000;
 /** `timeoutMs`: WAIT_TIMEOUT_MS by default. */
 export type WaitForOptions = { readonly timeoutMs?: number; readonly what: string };
 
+/** Milliseconds between two evaluations: a twentieth of the time waited so far, within these limits. */
+const POLL_MS = { min: 20, max: 250 };
+
 /**
- * Evaluates the condition every 20 ms until it holds, and returns its result. An exception counts as "not yet". The
+ * Evaluates the condition until it holds, ever less often, and returns its result. An exception counts as "not yet". The
  * condition must stay true once it holds, or this poll can miss it.
  */
 export async function waitFor<T>(condition: () => T | Falsy | Promise<T | Falsy>, options: WaitForOptions): Promise<T> {
   const { timeoutMs = WAIT_TIMEOUT_MS, what } = options;
-  const deadline = Date.now() + timeoutMs;
+  const start = performance.now();
   for (;;) {
     let cause: unknown;
     try {
@@ -25,11 +28,12 @@ export async function waitFor<T>(condition: () => T | Falsy | Promise<T | Falsy>
     } catch (error) {
       cause = error;
     }
-    if (Date.now() > deadline) {
+    const waitedMs = performance.now() - start;
+    if (waitedMs > timeoutMs) {
       const last = cause === undefined ? '' : `; last error: ${cause instanceof Error ? cause.message : typeof cause}`;
       throw new Error(`waited ${timeoutMs} ms in vain for ${what}${last}`, { cause });
     }
-    await delay(20);
+    await delay(Math.min(Math.max(waitedMs / 20, POLL_MS.min), POLL_MS.max));
   }
 }
 
