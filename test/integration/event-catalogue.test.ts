@@ -219,9 +219,11 @@ describe('the catalogue', () => {
       ['time', { count: 3, data: `'"' || repeat('a', 100) || 'b"'`, schema: { pattern: '^(a+)+$' } }, 0],
     ])('has a limit of %s', async (type, { count, data, schema }, checkedCount) => {
       await store(type, count, data);
-      const { trial } = await tryOut({ name: type, schema });
-      expect(trial).toMatchObject({ checkedCount, rejectedCount: checkedCount, isComplete: false });
-      expect(trial).toHaveProperty('samples.length', Math.min(checkedCount, 20));
+      const samples = { length: Math.min(checkedCount, 20) };
+      // On a busy machine, the limit of time can end a trial first.
+      await expect
+        .poll(async () => (await tryOut({ name: type, schema }))['trial'])
+        .toMatchObject({ checkedCount, rejectedCount: checkedCount, isComplete: false, samples });
     });
   });
 
@@ -542,14 +544,14 @@ describe('schemas', () => {
     const stack = await startTestStack(cleanUps);
     const types = ['one', 'two', 'three'];
     for (const name of types) await put(stack, { name, schema: { type: 'string', pattern: '^(a+)+$' } });
-    // A single check is within the limit; all together take at least 12 s.
+    // A single check is within the limit; all together take at least 36 s.
     const text = slowText(100);
-    const ids = types.flatMap((type) => Array.from({ length: 40 }, (_, index) => ({ type, id: `${type}-${index}` })));
+    const ids = types.flatMap((type) => Array.from({ length: 120 }, (_, index) => ({ type, id: `${type}-${index}` })));
     const began = Date.now();
     await Promise.all(ids.map(({ type, id }) => stack.publish(`events.acme.${type}`, text, { 'Nats-Msg-Id': id })));
     await stack.publish('events.acme.free', '{}', { 'Nats-Msg-Id': 'last' });
     await waitFor(() => isWritten(stack, 'last'), { what: 'the last' });
-    expect(Date.now() - began).toBeLessThan(10_000);
+    expect(Date.now() - began).toBeLessThan(30_000);
     // Another batch may still be written.
     const judged = async () =>
       (await rejectionsOf(stack)).length + (await stack.query(`SELECT FROM events WHERE type <> 'free'`)).length;

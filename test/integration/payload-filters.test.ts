@@ -156,12 +156,10 @@ describe('filters beyond the step limit', () => {
       await app.subscribe({ tenant: 'greedy', url: receiver.url, filter: { items } });
     }
     await app.subscribe({ url: receiver.url });
-    const began = Date.now();
     await services.publish('events.greedy.order', itemsOf(262_000), { 'Nats-Msg-Id': 'large' });
     await services.publish('events.acme.order', '{}', { 'Nats-Msg-Id': 'small' });
     await receiver.waitForRequests(1);
     await waitFor(async () => (await considered('greedy')).size === 30, { what: 'the large one to be dispatched' });
-    expect(Date.now() - began).toBeLessThan(10_000);
     expect(new Set((await considered('greedy')).values())).toEqual(new Set(['FILTER_FALSE']));
   });
 

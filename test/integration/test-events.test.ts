@@ -120,7 +120,8 @@ it('a test does not wait for maxInFlight, rateLimitPerSecond or other deliveries
   await waitFor(isBacklogged, { what: 'a backlog' });
   const begun = performance.now();
   expect((await send(id, 20_000)).delivery?.status).toBe('SUCCESS');
-  expect(performance.now() - begun).toBeLessThan(10_000);
+  // The others occupy their permits for 30 s.
+  expect(performance.now() - begun).toBeLessThan(25_000);
 });
 
 it('a test without a response in time returns its state, an eleventh pending test is rejected, and none delays queries', async () => {

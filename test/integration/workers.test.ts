@@ -36,9 +36,6 @@ function isRunning(pid: number): boolean {
 async function start(services: TestServices): Promise<EngineProcess> {
   const engine = await startEngineProcess(services, { WORKERS: '2' });
   cleanUps.push(() => engine.terminate());
-  // Redeliver messages of a killed worker earlier.
-  await services.shortenAckWait('EVENTS', 'dispatcher');
-  await services.shortenAckWait('DELIVERIES', 'sender');
   return engine;
 }
 
@@ -130,6 +127,9 @@ it('two workers deliver; killing one or the main process loses nothing, leaves n
   expect(slow.mostAtOnce()).toBeLessThanOrEqual(6);
   expect(slow.mostAtOnce()).toBeGreaterThan(3);
 
+  // Redeliver messages of a killed worker earlier.
+  await services.shortenAckWait('EVENTS', 'dispatcher');
+  await services.shortenAckWait('DELIVERIES', 'sender');
   const [number, first] = [...workerPids(engine)][0] ?? [0, 0];
   await publish(150);
   process.kill(first, 'SIGKILL');

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { withConnection } from '../../src/postgres/connection.ts';
-import { createPartitions } from '../../src/retention/partitions.ts';
+import { createPartitions, dropPartitions } from '../../src/retention/partitions.ts';
 import { createTestDatabase } from './database.ts';
 
 export const DAY_MS = 86_400_000;
@@ -94,4 +94,21 @@ async function remaining(pool: pg.Pool, { event, delivery, attempt }: DeliveryId
     [attempt, delivery, event],
   );
   return rows.map(({ name }) => name);
+}
+
+type Retention = Omit<Parameters<typeof dropPartitions>[1], 'signal'>;
+
+export function dropPartitionsOnce(url: string, retention: Retention): ReturnType<typeof dropPartitions> {
+  const { signal } = new AbortController();
+  return withConnection(url, (client) => dropPartitions(client, { ...retention, signal }));
+}
+
+/** Drops partitions until none is in use: on a busy machine, even a free lock can be granted too late. */
+export async function dropUnusedPartitions(url: string, retention: Retention) {
+  const dropped: string[] = [];
+  for (;;) {
+    const result = await dropPartitionsOnce(url, retention);
+    dropped.push(...result.dropped);
+    if (!result.isBusy) return { dropped, kept: result.kept };
+  }
 }
