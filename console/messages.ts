@@ -87,6 +87,7 @@ export const messages = {
     refused: 'The server refused this key. It may be misspelled, expired or revoked.',
     cannotRead: 'This key can only publish. Use one with the scope ADMIN, TENANT_WRITE or TENANT_READ.',
     unreachable: 'The server cannot be reached. Check the connection and try again.',
+    failed: (reason: string) => `The server could not sign you in: ${reason}.`,
     ended: 'Your key is no longer valid. Sign in again, and this page continues where it stopped.',
   },
 
