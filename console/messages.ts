@@ -254,7 +254,7 @@ export const messages = {
     noBody: 'Empty body',
     noResponse: 'No response was received.',
     blockedHint: 'The server’s setting EGRESS_ALLOW_CIDRS permits private addresses, and EGRESS_ALLOW_HTTP plain HTTP.',
-    truncated: 'Only the first 20,000 bytes are kept.',
+    truncated: 'The body is incomplete: it had more than 20,000 bytes, took longer than 3 s, or broke off.',
     signedWith: 'Signed with',
     event: 'Event',
     subscription: 'Subscription',
