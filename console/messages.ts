@@ -87,6 +87,7 @@ export const messages = {
     refused: 'The server refused this key. It may be misspelled, expired or revoked.',
     cannotRead: 'This key can only publish. Use one with the scope ADMIN, TENANT_WRITE or TENANT_READ.',
     unreachable: 'The server cannot be reached. Check the connection and try again.',
+    failed: (reason: string) => `The server could not sign you in: ${reason}.`,
     ended: 'Your key is no longer valid. Sign in again, and this page continues where it stopped.',
   },
 
@@ -253,7 +254,7 @@ export const messages = {
     noBody: 'Empty body',
     noResponse: 'No response was received.',
     blockedHint: 'The server’s setting EGRESS_ALLOW_CIDRS permits private addresses, and EGRESS_ALLOW_HTTP plain HTTP.',
-    truncated: 'Only the first 20,000 bytes are kept.',
+    truncated: 'The body is incomplete: it had more than 20,000 bytes, took longer than 3 s, or broke off.',
     signedWith: 'Signed with',
     event: 'Event',
     subscription: 'Subscription',

@@ -2,11 +2,9 @@ import { type ReactNode, type SubmitEvent, useId, useState } from 'react';
 import { messages } from '../messages.ts';
 import { Button } from '../ui/button.tsx';
 import { Icon } from '../ui/icons.tsx';
-import { requestGraphql } from './request.ts';
+import { exchangeKey } from './request.ts';
 import { signIn } from './session.ts';
 import styles from './sign-in.module.css';
-
-type Refusal = 'refused' | 'cannotRead' | 'unreachable';
 
 /** The page before a key is given. */
 export function SignInPage() {
@@ -39,7 +37,7 @@ export function SignInAgain() {
 }
 
 function SignInForm({ children }: { readonly children: ReactNode }) {
-  const [refusal, setRefusal] = useState<Refusal>();
+  const [refusal, setRefusal] = useState<string>();
   const [isChecking, setChecking] = useState(false);
   const id = useId();
   const submit = async (event: SubmitEvent<HTMLFormElement>) => {
@@ -49,7 +47,7 @@ function SignInForm({ children }: { readonly children: ReactNode }) {
     const key = typeof value === 'string' ? value.trim() : '';
     if (key === '') return;
     setChecking(true);
-    const result = await exchange(key);
+    const result = await exchangeKey(key);
     setChecking(false);
     setRefusal('refusal' in result ? result.refusal : undefined);
     if ('token' in result) signIn(result.token);
@@ -74,7 +72,7 @@ function SignInForm({ children }: { readonly children: ReactNode }) {
         {refusal !== undefined && (
           <>
             <Icon name="rejected" />
-            {messages.signIn[refusal]}
+            {refusal}
           </>
         )}
       </p>
@@ -83,33 +81,4 @@ function SignInForm({ children }: { readonly children: ReactNode }) {
       </Button>
     </form>
   );
-}
-
-type SignedIn = { readonly token: string } | { readonly refusal: Refusal };
-
-const SIGN_IN = `mutation { createConsoleSession {
-  ... on CreateConsoleSessionPayload { token } ... on Error { code } } }`;
-
-/** Exchanges a key for a session. A JWT or the token of a session is used unchanged. */
-async function exchange(key: string): Promise<SignedIn> {
-  // Headers are Latin-1 without controls: other characters make fetch throw.
-  if (!/^[\x21-\x7e]+$/.test(key)) return { refusal: 'refused' };
-  try {
-    const { status, data } = await requestGraphql<{ createConsoleSession: { token?: string } }>({
-      ...{ query: SIGN_IN, token: key },
-    });
-    if (status === 401) return { refusal: 'refused' };
-    const token = data?.createConsoleSession.token;
-    return token === undefined ? await tryKey(key) : { token };
-  } catch {
-    return { refusal: 'unreachable' };
-  }
-}
-
-async function tryKey(key: string): Promise<SignedIn> {
-  const { errors = [] } = await requestGraphql({ query: '{ viewer { scope } }', token: key });
-  const codes = errors.map(({ extensions }) => extensions?.code);
-  if (codes.includes('UNAUTHENTICATED')) return { refusal: 'refused' };
-  if (codes.includes('FORBIDDEN')) return { refusal: 'cannotRead' };
-  return errors.length > 0 ? { refusal: 'unreachable' } : { token: key };
 }

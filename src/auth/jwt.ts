@@ -1,13 +1,5 @@
 import { createHash } from 'node:crypto';
-import {
-  createRemoteJWKSet,
-  customFetch,
-  errors,
-  type FetchImplementation,
-  type JWTPayload,
-  type JWTVerifyGetKey,
-  jwtVerify,
-} from 'jose';
+import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { DomainError } from '../lib/errors.ts';
@@ -26,14 +18,15 @@ const TOLERANCE_S = 5;
 const MAX_KEYS_AGE_MS = 600_000;
 /** Minimum interval between two requests for a JWKS, regardless of the key ids in tokens. */
 const COOLDOWN_MS = 30_000;
-/** Minimum interval after a failed request, while there are no cached keys. */
+/** Minimum interval between two requests while there are no keys, or only keys that are too old. */
 const RETRY_MS = 1_000;
-/** Maximum age of cached keys while the JWKS is unavailable. */
-const MAX_STALE_MS = 3_600_000;
+const FETCH_TIMEOUT_MS = 3_000;
 const MAX_LENGTH = 8_192;
 const MAX_REMEMBERED = 10_000;
 /** Time for which a verified token is cached and, as a consequence, accepted after its key was removed from the key set. */
 const MAX_AGE_MS = 60_000;
+/** Maximum age of the keys while the JWKS is unavailable: with the cached tokens they count for an hour. */
+const MAX_STALE_MS = 3_600_000 - MAX_AGE_MS;
 /** A token with several scopes has the first of this list. */
 const SCOPES = ['TENANT_WRITE', 'TENANT_READ', 'PUBLISH'] as const;
 
@@ -54,14 +47,6 @@ export function createVerifyJwt(config: JwtConfig, log: Logger): (token: string)
   };
 }
 
-type SparingFetch = {
-  readonly fetch: FetchImplementation;
-  /** Milliseconds since the last attempt to fetch the keys, or since the start. */
-  readonly ageMs: () => number;
-};
-
-type RemoteKeys = ReturnType<typeof createRemoteJWKSet>;
-
 type Verify = (token: string) => Promise<JWTPayload>;
 
 /** The kind of the configured key determines the permitted algorithms; the token's header does not. */
@@ -71,44 +56,58 @@ function createVerify(config: JwtConfig): Verify {
     const secret = new TextEncoder().encode(config.secret);
     return async (token) => (await jwtVerify(token, secret, { ...common, algorithms: ['HS256'] })).payload;
   }
-  const fetches = fetchSparingly();
-  const keys = createRemoteJWKSet(new URL(config.jwksUrl), {
-    timeoutDuration: 3_000,
-    cooldownDuration: COOLDOWN_MS,
-    // The age of the keys is measured by the monotonic clock instead.
-    cacheMaxAge: Number.POSITIVE_INFINITY,
-    [customFetch]: fetches.fetch,
-  });
+  const keys = fetching(remoteKeys(config.jwksUrl));
   const algorithms = ['RS256', 'ES256', 'EdDSA'];
-  return async (token) =>
-    (await jwtVerify(token, fetching(refreshing(keys, fetches)), { ...common, algorithms })).payload;
+  return async (token) => (await jwtVerify(token, keys, { ...common, algorithms })).payload;
 }
 
 /**
- * jose applies its cooldown only after a successful fetch, so every invented key id would send a request to a failing JWKS.
- * Here a failed fetch returns the last key set unless it is too old, which starts the cooldown; without a key set, fetches
- * are RETRY_MS apart.
+ * The keys at a URL. jose's own remote key set measures ages by the system clock, which can be set back, sends a request
+ * for every unknown key id while the JWKS is unavailable, and uses its last keys for ever. Rejects without usable keys.
  */
-function fetchSparingly(): SparingFetch {
-  let failedAt = Number.NEGATIVE_INFINITY;
-  let last: { readonly body: string; readonly fetchedAt: number } | undefined;
-  let triedAt = performance.now();
-  const sparingly: FetchImplementation = async (url, options) => {
-    if (performance.now() < failedAt + RETRY_MS) throw new Error('the last request for the keys has just failed');
+function remoteKeys(url: string): JWTVerifyGetKey {
+  let last: { readonly keys: JWTVerifyGetKey; readonly fetchedAt: number } | undefined;
+  let triedAt = Number.NEGATIVE_INFINITY;
+  let problem: unknown;
+  let running: Promise<void> | undefined;
+  const usable = () =>
+    last !== undefined && performance.now() < last.fetchedAt + MAX_STALE_MS ? last.keys : undefined;
+  const fetchOnce = async () => {
     try {
-      const response = await fetch(url, options);
-      if (response.status !== 200) throw new Error(`the JWKS answered with the status ${response.status}`);
-      const body = await response.text();
-      JSON.parse(body);
-      triedAt = performance.now();
-      last = { body, fetchedAt: triedAt };
+      const keys = await fetchKeys(url);
+      last = { keys, fetchedAt: performance.now() };
     } catch (error) {
-      triedAt = failedAt = performance.now();
-      if (last === undefined || failedAt > last.fetchedAt + MAX_STALE_MS) throw error;
+      problem = error;
     }
-    return new Response(last.body);
+    triedAt = performance.now();
+    running = undefined;
   };
-  return { fetch: sparingly, ageMs: () => performance.now() - triedAt };
+  const refresh = async (intervalMs: number) => {
+    if (performance.now() >= triedAt + intervalMs) await (running ??= fetchOnce());
+  };
+  return async (header, token) => {
+    await refresh(usable() === undefined ? RETRY_MS : MAX_KEYS_AGE_MS);
+    const keys = usable();
+    if (keys === undefined) throw problem;
+    try {
+      return await keys(header, token);
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+      await refresh(COOLDOWN_MS);
+      return (usable() ?? keys)(header, token);
+    }
+  };
+}
+
+async function fetchKeys(url: string): Promise<JWTVerifyGetKey> {
+  const response = await fetch(url, {
+    headers: { accept: 'application/json, application/jwk-set+json' },
+    redirect: 'manual',
+    signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
+  });
+  if (response.status !== 200) throw new Error(`the JWKS answered with the status ${response.status}`);
+  // `as`: jose checks the shape.
+  return createLocalJWKSet((await response.json()) as JSONWebKeySet);
 }
 
 type Verifying = { readonly token: string; readonly log: Logger };
@@ -136,23 +135,6 @@ class KeysUnavailableError extends DomainError {
     super('the keys of JWTs cannot be fetched now; try again in some seconds');
     this.cause = cause;
   }
-}
-
-/**
- * Fetches the keys again when they are too old or do not contain a key. jose measures both with the system clock: after that
- * was set back, it would fetch nothing until the clock has caught up.
- */
-function refreshing(keys: RemoteKeys, { ageMs }: SparingFetch): JWTVerifyGetKey {
-  return async (header, token) => {
-    if (ageMs() > MAX_KEYS_AGE_MS) await keys.reload();
-    try {
-      return await keys(header, token);
-    } catch (error) {
-      if (!(error instanceof errors.JWKSNoMatchingKey) || ageMs() < COOLDOWN_MS) throw error;
-      await keys.reload();
-      return keys(header, token);
-    }
-  };
 }
 
 /** Throws a KeysUnavailableError if the keys cannot be fetched; errors of the token are passed on. */

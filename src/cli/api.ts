@@ -43,7 +43,8 @@ const REQUEST_MS = 60_000;
 
 /** Connects to the engine that the options or the environment specify. Throws a CommandError if there is no API key. */
 export async function connectApi(options: ApiOptions, env: Environment): Promise<Api> {
-  const url = readEngineUrl(options.url ?? env['WEBHOOKS_ENGINE_URL'] ?? `http://127.0.0.1:${env['PORT'] ?? 4000}`);
+  const local = `http://127.0.0.1:${valueOf(env, 'PORT') ?? 4000}`;
+  const url = readEngineUrl(options.url ?? valueOf(env, 'WEBHOOKS_ENGINE_URL') ?? local);
   const key = await findKey(options['api-key-file'], env);
   return {
     url,
@@ -52,15 +53,22 @@ export async function connectApi(options: ApiOptions, env: Environment): Promise
   };
 }
 
+/** As in the configuration, an empty value counts as unset. */
+function valueOf(env: Environment, name: string): string | undefined {
+  return env[name]?.trim() || undefined;
+}
+
 function readEngineUrl(text: string): string {
   const { origin, pathname } = readUrl(text, 'The URL of the engine is not valid: give --url http://… or https://….');
   return `${origin}${pathname}`.replace(/(?:\/graphql)?\/*$/, '');
 }
 
 async function findKey(path: string | undefined, env: Environment): Promise<string> {
-  const dataDirKey = join(env['DATA_DIR'] ?? '.data', 'admin-api-key');
-  const inEnvironment = path === undefined ? (env['WEBHOOKS_ENGINE_API_KEY'] ?? env['ADMIN_API_KEY']) : undefined;
-  const text = inEnvironment ?? (await readKeyFile(path ?? env['ADMIN_API_KEY_FILE'] ?? dataDirKey));
+  const dataDirKey = join(valueOf(env, 'DATA_DIR') ?? '.data', 'admin-api-key');
+  const inEnvironment = valueOf(env, 'WEBHOOKS_ENGINE_API_KEY') ?? valueOf(env, 'ADMIN_API_KEY');
+  const text =
+    (path === undefined ? inEnvironment : undefined) ??
+    (await readKeyFile(path ?? valueOf(env, 'ADMIN_API_KEY_FILE') ?? dataDirKey));
   // ADMIN_API_KEY can have several values.
   return text.split(',')[0]?.trim() ?? '';
 }

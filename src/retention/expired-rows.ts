@@ -142,15 +142,25 @@ const DELETE_OLD_CHANGES = `
 
 const deleteAuditEntries = oldestRows('audit_log');
 const deleteOldRejections = oldestRows('rejected_events');
-const deleteOldReplays = oldestRows('replays', `status <> 'RUNNING'`);
 
 /** Deletes the oldest rows first. */
-function oldestRows(table: string, condition = 'true'): Deletion {
+function oldestRows(table: string): Deletion {
   const sql = `DELETE FROM ${table} WHERE id IN (
-    SELECT id FROM ${table} WHERE id < $1 AND ${condition} ORDER BY id LIMIT $2
+    SELECT id FROM ${table} WHERE id < $1 ORDER BY id LIMIT $2
   ) RETURNING id`;
   return async (db, { beforeId, limit }) => (await db.query(sql, [beforeId, limit])).rows.length;
 }
+
+/** Deletes replays and other jobs that ended before the time of the id; they began before it, which the index finds. */
+const deleteOldReplays: Deletion = async (db, { beforeId, limit }) => {
+  const { rows } = await db.query(
+    `DELETE FROM replays WHERE id IN (
+       SELECT id FROM replays WHERE id < $1 AND completed_at < $3 ORDER BY id LIMIT $2
+     ) RETURNING 1`,
+    [beforeId, limit, new Date(uuid7Time(beforeId))],
+  );
+  return rows.length;
+};
 
 /**
  * Deletes up to `limit` matching settings that were superseded before the retention and returns their number. An event

@@ -10,7 +10,8 @@ export const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
   description: 'The operations that a credential permits.',
   values: {
     [ApiKeyScope.ADMIN]: {
-      description: 'Every operation, for every tenant. Only an API key can have this scope, not a JWT.',
+      description:
+        "Every operation, for every tenant. API keys, the operator's key and sessions of the console can have this scope; JWTs and sessions of the portal cannot.",
     },
     [ApiKeyScope.TENANT_WRITE]: {
       description: 'Reading, changing and publishing everything of one tenant, except API keys.',

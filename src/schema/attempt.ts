@@ -134,7 +134,7 @@ export const AttemptType = builder.prismaObject('Attempt', {
       complexity: 5,
     }),
     responseBodyTruncated: t.exposeBoolean('responseBodyTruncated', {
-      description: 'Whether the response body was longer than `responseBody`.',
+      description: 'Whether `responseBody` is incomplete: the body was longer, took longer than 3 s, or broke off.',
     }),
     errorMessage: t.exposeString('errorMessage', {
       nullable: true,

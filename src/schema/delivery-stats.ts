@@ -162,7 +162,8 @@ builder.queryField('deliveryStats', (t) =>
     args: {
       filter: t.arg({
         type: DeliveryFilterInput,
-        description: 'The attempts to count, as in `deliveryLog`; without `from` and `to`.',
+        description:
+          'The attempts to count: by tenant, webhook subscription, event type, status, status code and reason of failure; without `from` and `to`.',
       }),
       from: t.arg(PERIOD_ARGUMENTS.from),
       to: t.arg(PERIOD_ARGUMENTS.to),

@@ -83,7 +83,8 @@ export const DeliveryType = builder.prismaObject('Delivery', {
     }),
     event: t.relation('event', {
       nullable: true,
-      description: 'The event; null if it is no longer kept, which happens only to replayed deliveries.',
+      description:
+        'The event; null if it is no longer kept, which happens only to deliveries of replays and of `deliverEvents`.',
     }),
     isTest: t.exposeBoolean('isTest', {
       description:

@@ -14,7 +14,7 @@ import { TEXT_ID } from './row-ids.ts';
 /** Data that remains after an erasure. */
 const REMAINS = [
   "the tenant's name and a version number in the table tenants",
-  'the entry of eraseTenant in the audit log, and this erasure',
+  'the entry of eraseTenant in the audit log, and the rows in the table erasures: internal ids of redacted events, times and numbers of redactions and erasures',
   'numbers by event type and hour over all tenants in the table attempt_counts',
   'backups, replicas and write-ahead logs of Postgres, and free space on its disks until it is overwritten',
   'backups and mirrors of JetStream streams',

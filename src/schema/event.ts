@@ -84,7 +84,8 @@ export const EventType = builder.prismaObject('Event', {
       ...FOR_PUBLISHERS,
       type: 'DateTime',
       resolve: ({ occurredAt }) => occurredAt,
-      description: 'The time of the event, set by the publisher.',
+      description:
+        'The time of the event, set by the publisher; if it set none, the time at which the event was stored in JetStream, or published over GraphQL.',
     }),
     createdAt: t.field({
       ...FOR_PUBLISHERS,

@@ -144,17 +144,19 @@ export const DeliveryFilterInput = builder.inputType('DeliveryFilter', {
     eventIds: t.idList({
       ...TEXT_ID,
       description:
-        "Deliveries of any of these events of the tenant, by the publisher's id. Requires `tenant` with the scope ADMIN. In a live stream, only events that were recorded before the stream started. Not for attempts.",
+        "Deliveries of any of these events of the tenant, by the publisher's id. Requires `tenant` with the scope ADMIN. In a live stream, only events that were recorded before the stream started. Not for attempts and statistics.",
     }),
     waitingFor: t.field({
       type: [WaitReasonEnum],
-      description: 'Pending deliveries that wait for any of these reasons now. Not for attempts and live streams.',
+      description:
+        'Pending deliveries that wait for any of these reasons now. Not for attempts, statistics and live streams.',
     }),
     minResponseTimeMs: t.int({
-      description: `Attempts that took at least this many milliseconds; the minimum is ${MIN_SLOW_MS.toLocaleString('en')}. Not for deliveries.`,
+      description: `Attempts that took at least this many milliseconds; the minimum is ${MIN_SLOW_MS.toLocaleString('en')}. Not for deliveries and statistics.`,
     }),
     attemptNumbers: t.intList({
-      description: 'Attempts with any of these numbers within their delivery, from 1. Not for deliveries.',
+      description:
+        'Attempts with any of these numbers within their delivery, from 1. Not for deliveries and statistics.',
     }),
     from: t.field(FROM),
     to: t.field(TO),

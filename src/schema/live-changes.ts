@@ -87,7 +87,7 @@ builder.queryField('changesCursor', (t) =>
 builder.subscriptionFields((t) => ({
   deliveryChanges: t.field({
     type: DeliveryChangeType,
-    description: `Each delivery when it is created, when an attempt of it is logged, and when a user retries or cancels it. Changes in quick succession are combined. ${RESUMABLE}`,
+    description: `Each delivery when it is created, when an attempt of it is logged, when a user retries or cancels it, and when it is cancelled with its webhook subscription or because its event is redacted. Changes in quick succession are combined. ${RESUMABLE}`,
     args: {
       filter: t.arg({
         type: DeliveryFilterInput,

@@ -139,7 +139,7 @@ builder.mutationFields((t) => ({
   createPortalSession: t.field({
     audit: 'Session',
     type: CreatePortalPayload,
-    description: `Creates a session for the portal, which a back end hands to a user's browser. Requires an API key with the scope TENANT_WRITE or ADMIN, the operator's key, or a session of the console; a JWT or a session of the portal creates none. A tenant can have ${MAX_SESSIONS} valid sessions.`,
+    description: `Creates a session for the portal, which a back end hands to a user's browser. Requires the operator's key, or an API key or a session of the console with the scope TENANT_WRITE or ADMIN; a JWT or a session of the portal creates none. A tenant can have ${MAX_SESSIONS} valid sessions.`,
     authScopes: { issueSessions: true },
     args: { input: t.arg({ type: CreateInput, required: true, description: 'The rights of the session.' }) },
     errors: { types: [InvalidInputError, TooManySessionsError] },

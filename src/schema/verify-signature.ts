@@ -28,9 +28,13 @@ const CodeEnum = builder.enumType('SignatureFailureCode', {
     BODY_DIFFERS: {
       description: 'The body is not the one that was sent. It was changed on the way, or parsed and written again.',
     },
-    SECRET_EXPIRED: { description: 'The secret that made the signature had expired.' },
+    SECRET_EXPIRED: {
+      description:
+        'The secret that made the signature had expired. The next rotation deletes it, and a rotation with `overlapSeconds: 0` deletes all old secrets; then the code is NO_MATCHING_SECRET.',
+    },
     NO_MATCHING_SECRET: {
-      description: 'No secret of the webhook subscription made a signature of the id, the timestamp and the body.',
+      description:
+        'No stored secret of the webhook subscription made a signature of the id, the timestamp and the body.',
     },
   } satisfies Record<SignatureFailureCode, object>,
 });

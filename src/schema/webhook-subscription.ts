@@ -357,7 +357,8 @@ builder.mutationFields((t) => ({
   rotateWebhookSecret: t.field({
     audit: 'WebhookSubscription',
     type: RotatePayload,
-    description: 'Creates a new signing secret. The old ones also sign for `overlapSeconds`.',
+    description:
+      'Creates a new signing secret. The old ones also sign for `overlapSeconds`, or until their own earlier expiry.',
     args: {
       id: t.arg.id({ required: true, description: 'The id of the webhook subscription.' }),
       overlapSeconds: t.arg.int({

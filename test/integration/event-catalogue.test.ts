@@ -363,10 +363,13 @@ describe('the catalogue', () => {
     const update = async (id: string | undefined, input: Record<string, unknown>) =>
       (await run<{ updateWebhookSubscription: Subscribed }>(UPDATE, { id, input })).updateWebhookSubscription;
 
-    it('without a catalogue, or with archived types only, may select any type', async () => {
-      expect((await create('any.thing', 'x.*')).subscription).toBeDefined();
+    it('without a catalogue, or with archived types only, may select any type that is not archived', async () => {
+      expect((await create('any.thing', 'x.*', 'order.paid')).subscription).toBeDefined();
       await put({ name: 'order.paid', isArchived: true });
-      expect((await create('any.thing', 'x.*')).subscription).toBeDefined();
+      expect((await create('any.thing', 'x.*', 'order.*')).subscription).toBeDefined();
+      expect((await create('any.thing', 'order.paid')).problems).toEqual([
+        { path: 'eventTypes.1', message: 'is archived in the event catalogue' },
+      ]);
     });
 
     it('select types of the catalogue, prefixes, all types, and system events', async () => {

@@ -28,13 +28,27 @@ async function startApp(env: Record<string, string>): Promise<TestApp> {
   return app;
 }
 
-type Signing = { readonly alg: string; readonly key: CryptoKey | Uint8Array; readonly kid?: string };
+type Signing = {
+  readonly alg: string;
+  readonly key: CryptoKey | Uint8Array;
+  readonly kid?: string;
+  readonly id?: string;
+};
 
-function sign({ alg, key, kid }: Signing): Promise<string> {
-  return new SignJWT({ tenant: 'acme', scope: 'TENANT_READ' })
+function sign({ alg, key, kid, id }: Signing): Promise<string> {
+  return new SignJWT({ tenant: 'acme', scope: 'TENANT_READ', ...(id !== undefined && { jti: id }) })
     .setProtectedHeader({ alg, ...(kid !== undefined && { kid }) })
     .setExpirationTime('5 minutes')
     .sign(key);
+}
+
+const readMonotonicClock = performance.now.bind(performance);
+
+/** Sets the monotonic clock ahead of what it shows now, until the test ends. */
+function advanceMonotonicClock(byMs: number): void {
+  const aheadMs = performance.now() - readMonotonicClock() + byMs;
+  vi.spyOn(performance, 'now').mockImplementation(() => readMonotonicClock() + aheadMs);
+  cleanUps.push(() => vi.restoreAllMocks());
 }
 
 const secretOf = (text: string) => new TextEncoder().encode(text);
@@ -48,13 +62,16 @@ async function startJwks(keys: JWK[]): Promise<{
   readonly url: string;
   readonly fetches: () => number;
   readonly setStatus: (status: number) => void;
+  /** Answers with this text in place of the keys. */
+  readonly setBody: (body?: string) => void;
   readonly server: Server;
 }> {
   let fetches = 0;
   let status = 200;
+  let body: string | undefined;
   const server = createServer((_request, response) => {
     fetches += 1;
-    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ keys }));
+    response.writeHead(status, { 'content-type': 'application/json' }).end(body ?? JSON.stringify({ keys }));
   });
   // The port must stay free while the server is down.
   server.listen(await findOwnPort(), '127.0.0.1');
@@ -70,6 +87,7 @@ async function startJwks(keys: JWK[]): Promise<{
     url: `http://127.0.0.1:${port}/keys`,
     fetches: () => fetches,
     setStatus: (next) => void (status = next),
+    setBody: (next) => void (body = next),
     server,
   };
 }
@@ -161,8 +179,7 @@ describe('with a JWK Set', () => {
     const jwks = await startJwks([{ ...(await exportJWK(publicKey)), kid: 'a' }]);
     const verify = createVerifyJwt({ jwksUrl: jwks.url }, pino({ level: 'silent' }));
     expect(await verify(await sign({ alg: 'ES256', key: privateKey, kid: 'a' }))).toBeDefined();
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 31_000 });
-    cleanUps.push(() => vi.useRealTimers());
+    advanceMonotonicClock(31_000);
     jwks.setStatus(503);
     for (let n = 0; n < 20; n += 1) {
       expect(await verify(await sign({ alg: 'ES256', key: privateKey, kid: `unknown-${n}` }))).toBeUndefined();
@@ -180,19 +197,59 @@ describe('with a JWK Set', () => {
     const jwks = await startJwks(keys);
     const verify = createVerifyJwt({ jwksUrl: jwks.url }, pino({ level: 'silent' }));
     expect(await verify(await sign({ alg: 'ES256', key: old.privateKey, kid: 'old' }))).toBeDefined();
-    const [machineNow, passed] = [Date.now, performance.now.bind(performance)];
+    const machineNow = Date.now;
     vi.spyOn(Date, 'now').mockImplementation(() => machineNow() - 3_600_000);
-    vi.spyOn(performance, 'now').mockImplementation(() => passed() + 31_000);
-    cleanUps.push(() => vi.restoreAllMocks());
+    advanceMonotonicClock(31_000);
     keys.push({ ...(await exportJWK(next.publicKey)), kid: 'next' });
     const token = await sign({ alg: 'ES256', key: next.privateKey, kid: 'next' });
     expect(await verify(token)).toBeDefined();
     expect(jwks.fetches()).toBe(2);
     // A removed key is refused after ten minutes.
     keys.shift();
-    vi.spyOn(performance, 'now').mockImplementation(() => passed() + 31_000 + 601_000);
+    advanceMonotonicClock(601_000);
     expect(await verify(await sign({ alg: 'ES256', key: old.privateKey, kid: 'old' }))).toBeUndefined();
     expect(jwks.fetches()).toBe(3);
+  });
+
+  it.each<[string, (jwks: Awaited<ReturnType<typeof startJwks>>) => void]>([
+    [
+      'fails',
+      ({ setStatus }) => {
+        setStatus(503);
+      },
+    ],
+    [
+      'answers with no key set',
+      ({ setBody }) => {
+        setBody('{"error":"maintenance"}');
+      },
+    ],
+  ])('that %s for an hour, no token is accepted until it answers again', async (_what, breakDown) => {
+    const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
+    const jwks = await startJwks([{ ...(await exportJWK(publicKey)), kid: 'a' }]);
+    // Before the first fetch, because the clock begins at 0.
+    vi.useFakeTimers({ toFake: ['performance'] });
+    cleanUps.push(() => vi.useRealTimers());
+    const verify = createVerifyJwt({ jwksUrl: jwks.url }, pino({ level: 'silent' }));
+    let tokens = 0;
+    const verifyAnother = async () =>
+      verify(await sign({ alg: 'ES256', key: privateKey, kid: 'a', id: `${++tokens}` }));
+    expect(await verifyAnother()).toBeDefined();
+    breakDown(jwks);
+    for (let minute = 0; minute < 58; minute += 1) {
+      vi.advanceTimersByTime(60_000);
+      expect(await verifyAnother()).toBeDefined();
+    }
+    const fetches = jwks.fetches();
+    vi.advanceTimersByTime(120_000);
+    for (let second = 1; second <= 5; second += 1) {
+      for (let n = 0; n < 5; n += 1) await expect(verifyAnother()).rejects.toThrow('keys of JWTs');
+      expect(jwks.fetches()).toBe(fetches + second);
+      vi.advanceTimersByTime(1_000);
+    }
+    jwks.setStatus(200);
+    jwks.setBody();
+    expect(await verifyAnother()).toBeDefined();
   });
 
   it('that has never answered, it is fetched at most once a second', async () => {

@@ -73,21 +73,24 @@ describe('an old event', () => {
   });
 });
 
-it('ended replays are deleted at the retention, running ones are kept', async () => {
-  const insert = (timeMs: number, status: string) =>
+it('replays are deleted at the retention after their end, running ones are kept', async () => {
+  const insert = (startMs: number, status: string, endMs?: number) =>
     database.pool.query(
-      `INSERT INTO replays (id, tenant, status, filter, rate_per_second, delivery_count)
-       VALUES ($1, 'acme', $2, '{}', 1, 1)`,
-      [uuid7(timeMs), status],
+      `INSERT INTO replays (id, tenant, status, filter, rate_per_second, delivery_count, completed_at)
+       VALUES ($1, 'acme', $2, '{}', 1, 1, $3)`,
+      [uuid7(startMs), status, endMs === undefined ? null : new Date(endMs)],
     );
-  for (const status of ['RUNNING', 'COMPLETED', 'CANCELLED']) {
-    await insert(OLD, status);
-    await insert(NOW, status);
+  for (const startMs of [OLD, NOW]) await insert(startMs, 'RUNNING');
+  for (const status of ['COMPLETED', 'CANCELLED']) {
+    await insert(OLD, status, OLD + 1_000);
+    await insert(OLD, status, NOW);
+    await insert(NOW, status, NOW);
   }
   await deleteRows();
-  const { rows } = await database.pool.query<{ status: string }>('SELECT status FROM replays WHERE id < $1', [
-    uuid7(OLD + 1_000),
-  ]);
-  expect(rows).toEqual([{ status: 'RUNNING' }]);
-  expect((await database.pool.query('SELECT FROM replays')).rowCount).toBe(4);
+  const { rows } = await database.pool.query<{ status: string }>(
+    'SELECT status FROM replays WHERE id < $1 ORDER BY status::text',
+    [uuid7(OLD + 1_000)],
+  );
+  expect(rows.map(({ status }) => status)).toEqual(['CANCELLED', 'COMPLETED', 'RUNNING']);
+  expect((await database.pool.query('SELECT FROM replays')).rowCount).toBe(6);
 });

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { payloadOf } from '../../src/cli/api.ts';
+import { connectApi, payloadOf } from '../../src/cli/api.ts';
 import { readArguments } from '../../src/cli/arguments.ts';
 import { COMMANDS, isCommand } from '../../src/cli/commands.ts';
 import { inOptions } from '../../src/cli/failure.ts';
@@ -27,6 +27,15 @@ function help(...args: string[]): string {
   expect(text).not.toContain('](');
   return text;
 }
+
+test('an empty variable counts as unset in the search for the engine and the key', async () => {
+  const empty = { WEBHOOKS_ENGINE_URL: '', PORT: ' ', WEBHOOKS_ENGINE_API_KEY: '', ADMIN_API_KEY: '' };
+  expect((await connectApi({}, { ...empty, ADMIN_API_KEY: 'x' })).url).toBe('http://127.0.0.1:4000');
+  expect((await connectApi({}, { ...empty, WEBHOOKS_ENGINE_API_KEY: 'x', PORT: '4001' })).url).toMatch(/:4001$/);
+  const nowhere = { ...empty, ADMIN_API_KEY_FILE: '', DATA_DIR: '/does/not/exist' };
+  await expect(connectApi({}, nowhere)).rejects.toThrow('/does/not/exist/admin-api-key cannot be read');
+  await expect(connectApi({}, { ...nowhere, DATA_DIR: '' })).rejects.toThrow('.data/admin-api-key cannot be read');
+});
 
 describe('the arguments', () => {
   test('no arguments start the engine, like the command start', () => {

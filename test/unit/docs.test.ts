@@ -76,6 +76,15 @@ const SOURCES = ['bench', 'console', 'examples', 'prisma', 'scripts', 'src', 'te
   readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name)),
 );
 
+test('docs/privacy.md names every table, and no other', () => {
+  const migrations = SOURCES.filter((path) => path.endsWith('migration.sql')).map(read);
+  const tables = migrations.flatMap((sql) =>
+    [...sql.matchAll(/^CREATE TABLE (\w+) \(/gm)].map(([, name = '']) => name),
+  );
+  const named = tableOf('docs/privacy.md', 'table').flatMap(([cell]) => namesIn(cell));
+  expect(named.toSorted()).toEqual(tables.toSorted());
+});
+
 test.each(PAGES)('%s names only source files that exist', (page) => {
   const named = [...read(page).matchAll(/`([\w./-]+\.(?:tsx?|sql|prisma))`/g)].map(([, name = '']) => name);
   const exists = (name: string) =>

@@ -104,11 +104,14 @@ export async function problemsOfUnknownTypes(
   if (eventTypes.length > MAX_EVENT_TYPES || eventTypes.every(needsNoCheck)) return [];
   const entries = await eventType.findMany({ select: { name: true, isArchived: true } });
   const names = entries.filter(({ isArchived }) => !isArchived).map(({ name }) => name);
-  // While the catalogue is empty, every event type is allowed.
-  if (names.length === 0) return [];
+  // Without a type that is not archived, every event type and prefix is allowed except the archived types themselves.
+  const isAllowed =
+    names.length === 0
+      ? (pattern: string) => !entries.some(({ name }) => name === pattern)
+      : (pattern: string) => names.some((name) => matchesPattern(pattern, name));
   const problems: InputProblem[] = [];
   for (const [index, pattern] of eventTypes.entries()) {
-    if (needsNoCheck(pattern) || names.some((name) => matchesPattern(pattern, name))) continue;
+    if (needsNoCheck(pattern) || isAllowed(pattern)) continue;
     const hint = problems.length < MAX_SUGGESTED ? suggest(pattern, names) : '';
     problems.push({ path: `eventTypes.${index}`, message: `${reasonUnknown(pattern, entries)}${hint}` });
   }
