@@ -30,7 +30,7 @@ type StreamNames = { readonly stream: string; readonly consumer: string; readonl
 
 const MAX_PREFIX_LENGTH = 32;
 /** With one of these as prefix, the subjects would overlap with those of an installation without a prefix. */
-const OWN_TOKENS = ['events', 'deliveries', 'log', 'senders', 'readers', 'processes'];
+export const OWN_TOKENS: readonly string[] = ['events', 'deliveries', 'log', 'senders', 'readers', 'processes'];
 
 /**
  * Returns why the text cannot be a NATS_PREFIX; undefined if it can. A prefix cannot begin with an underscore, because
