@@ -83,11 +83,10 @@ export function guardRedeliveries(nats: NatsClient, now: () => number): Redelive
   }
 
   nats.listen({
-    onOpen: (connection) => {
-      // The server publishes this advisory when any client creates the consumer.
-      connection.subscribe(`$JS.EVENT.ADVISORY.CONSUMER.CREATED.${stream}.${consumer}`, {
-        callback: onConsumerCreated,
-      });
+    // The server publishes this advisory when any client creates the consumer.
+    subscription: {
+      subject: `$JS.EVENT.ADVISORY.CONSUMER.CREATED.${stream}.${consumer}`,
+      onMessage: onConsumerCreated,
     },
     onStreamsChecked: async ({ jsm, isNew, signal }) => {
       if (isNew || guard.distrustsAll) await trustNewMessages(jsm, signal);
