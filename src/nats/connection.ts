@@ -161,13 +161,15 @@ export class NatsClient {
     return this.#connected ? [] : ['NATS is not connected'];
   }
 
-  /**
-   * Conditions that need an operator's attention although NATS can be used: streams that are nearly full, and a missing
-   * permission that only roll calls need.
-   */
+  /** Streams that are nearly full, which need an operator's attention although NATS can be used. */
+  get streamWarnings(): readonly string[] {
+    return this.#connected ? (this.#check?.warnings ?? []) : [];
+  }
+
+  /** The warnings about streams, and a missing permission that only roll calls need. */
   get warnings(): readonly string[] {
     const denied = this.#link.warning;
-    return this.#connected ? [...(this.#check?.warnings ?? []), ...(denied === undefined ? [] : [denied])] : [];
+    return this.#connected && denied !== undefined ? [...this.streamWarnings, denied] : this.streamWarnings;
   }
 
   /** Whether EVENTS is nearly full, so that it may soon reject publications. */

@@ -136,6 +136,7 @@ it('without the permission for processes.* the program is ready, with a warning'
   await rollCall.ask();
   await waitFor(() => natsClient.warnings.length > 0, { what: 'the warning' });
   expect(natsClient.warnings[0]).toMatch(/^the NATS user lacks the permission to \w+ (?:to )?processes\./);
+  expect(natsClient.streamWarnings).toEqual([]);
   expect(natsClient.problems).toEqual([]);
 });
 
