@@ -13,6 +13,8 @@ export type NatsNames = {
   /** The prefix of the subjects that receive answers to requests. */
   readonly inboxPrefix: string;
   readonly allLogSubjects: string;
+  /** The subject on which nats-server announces that any client has created the sender's consumer. */
+  readonly senderCreatedSubject: string;
   /** The subject of the senders' heartbeats. */
   readonly sendersSubject: string;
   /** The subject of the heartbeats of processes with readers of the live log. */
@@ -55,6 +57,7 @@ export function natsNames(prefix = ''): NatsNames {
     // deliveries.
     inboxPrefix: `_INBOX_${name('webhooks')}`,
     allLogSubjects: `${root}log.*`,
+    senderCreatedSubject: `$JS.EVENT.ADVISORY.CONSUMER.CREATED.${name('DELIVERIES')}.${name('sender')}`,
     sendersSubject: `${root}senders`,
     readersSubject: `${root}readers`,
     processesSubject: (token) => `${root}processes.${token}`,

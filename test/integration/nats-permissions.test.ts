@@ -113,13 +113,17 @@ it('doctor finds the permissions that a user lacks', async () => {
   const findDenied = async (user: User) => {
     const server = `nats://${user}:${encodeURIComponent(PASSWORDS[user])}@127.0.0.1:${port}`;
     const findings = await probeNats({ servers: [server], names: natsNames() });
-    return findings.flatMap(({ subject, text }) => (subject === 'permissions' ? [text] : []));
+    return findings.flatMap(({ subject, result, text }) => (subject === 'permissions' ? [`${result}: ${text}`] : []));
   };
   expect(await findDenied('engine')).toEqual([]);
   const denied = (await findDenied('orders')).join('\n');
-  for (const subject of ['log.*', 'senders', 'readers', 'processes.*']) {
-    expect(denied).toContain(`subscribe to ${subject}`);
+  const advisory = '$JS.EVENT.ADVISORY.CONSUMER.CREATED.DELIVERIES.sender';
+  for (const subject of ['log.*', 'senders', 'readers', advisory]) {
+    expect(denied).toContain(`failed: the NATS user lacks the permission to subscribe to ${subject}`);
   }
+  expect(await findDenied('older')).toEqual([
+    'warning: the NATS user lacks the permission to subscribe to processes.*',
+  ]);
 });
 
 it('without the permission for processes.* the program is ready, with a warning', async () => {

@@ -58,7 +58,7 @@ export class RedeliveryGuard {
 /** A guard that follows the connection, the stream and the sender's consumer. Create it before the client is started. */
 export function guardRedeliveries(nats: NatsClient, now: () => number): RedeliveryGuard {
   const guard = new RedeliveryGuard(now);
-  const { stream, consumer } = nats.names.deliveries;
+  const { stream } = nats.names.deliveries;
   let isReading = false;
 
   async function trustNewMessages(jsm: JetStreamManager, signal: AbortSignal): Promise<void> {
@@ -83,11 +83,7 @@ export function guardRedeliveries(nats: NatsClient, now: () => number): Redelive
   }
 
   nats.listen({
-    // The server publishes this advisory when any client creates the consumer.
-    subscription: {
-      subject: `$JS.EVENT.ADVISORY.CONSUMER.CREATED.${stream}.${consumer}`,
-      onMessage: onConsumerCreated,
-    },
+    subscription: { subject: nats.names.senderCreatedSubject, onMessage: onConsumerCreated },
     onStreamsChecked: async ({ jsm, isNew, signal }) => {
       if (isNew || guard.distrustsAll) await trustNewMessages(jsm, signal);
     },
