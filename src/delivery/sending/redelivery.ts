@@ -95,7 +95,7 @@ export function guardRedeliveries(nats: NatsClient, now: () => number): Redelive
 }
 
 /** Maximum delay of a redelivery by JetStream, in milliseconds. Deliveries with longer delays are queued in Postgres. */
-export const MAX_SHORT_WAIT_MS = 60_000;
+const MAX_SHORT_WAIT_MS = 60_000;
 /** Maximum delayed messages per process: they count against the consumer's max_ack_pending. */
 const MAX_WAITING = 1_000;
 /**
