@@ -144,8 +144,8 @@ async function handleError(
 }
 
 /**
- * If JetStream delays too many messages already, the delay passes here, where the sender's permits bound the number of
- * messages: while Postgres is unavailable, it then takes no more of them.
+ * If JetStream delays too many messages already, the delay passes here, and the message keeps its permits. So a sender
+ * without Postgres takes new messages slowly, and does not reach the consumer's max_ack_pending within minutes.
  */
 export async function nakAfterInfraRetry({
   delayedNaks,
