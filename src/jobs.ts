@@ -59,7 +59,7 @@ function createAlertJobs(config: Config, { database, nats, deliveries, log }: Se
       format,
       route: egress,
       userAgent: USER_AGENT,
-      streamWarnings: () => [...nats.warnings, ...deliveries.warnings],
+      streamWarnings: () => [...nats.streamWarnings, ...deliveries.warnings],
       diskFolder: hasEmbedded ? dataDir : undefined,
     }),
   ];

@@ -12,7 +12,7 @@ import type { AlertKind, Condition } from './conditions.ts';
 /** The row of a condition that has not held for an hour is deleted. If the condition holds again later, it is sent again. */
 const FORGET_AFTER = `interval '1 hour'`;
 const REPEAT_AFTER = `interval '1 day'`;
-/** An alert that could not be sent within this time is dropped. */
+/** An alert that could not be sent is dropped when its condition has not held for this time. */
 const DROP_AFTER = `interval '1 day'`;
 /** Minimum interval between two updates of `seen_at`. */
 const SEEN_PRECISION = `interval '5 minutes'`;
@@ -46,7 +46,7 @@ export async function recordConditions(db: Queryable, conditions: readonly Condi
   );
   await db.query(
     `DELETE FROM alerts WHERE sent_at IS NOT NULL AND seen_at <= now() - ${FORGET_AFTER}
-       OR sent_at IS NULL AND raised_at <= now() - ${DROP_AFTER}`,
+       OR sent_at IS NULL AND seen_at <= now() - ${DROP_AFTER}`,
   );
 }
 

@@ -120,7 +120,7 @@ export const COMMANDS = {
     maxPositionals: 0,
     notes: [
       'Creates a temporary webhook subscription, whose deliveries the engine answers itself, and deletes it at the end.',
-      'If this command is killed, the next one with the same name deletes it; after an hour the engine deactivates it.',
+      'If this command is killed, the next one with the same name deletes it; after an hour the engine deactivates it at its next delivery.',
       'The answers of the local URL are printed. They are not retried: the delivery log shows the relayed deliveries as successful.',
     ],
     examples: ['webhooks-engine listen --forward-to http://localhost:3000/hooks --tenant acme --type "order.*"'],

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { splitList } from '../lib/text.ts';
-import { problemOfPrefix } from '../nats/names.ts';
+import { OWN_TOKENS, problemOfPrefix } from '../nats/names.ts';
 import { DELIVERIES_MAX_BYTES, EVENTS_MAX_BYTES } from '../nats/streams.ts';
 import { variable } from './table.ts';
 
@@ -12,8 +12,7 @@ export const NATS = {
     parse: parseNatsPrefix,
     shownDefault: 'empty',
     fallback: () => '',
-    meaning:
-      'The prefix of all streams (`<prefix>_EVENTS`), consumers and subjects (`<prefix>.events.<tenant>.<type>`), so that several installations can share a NATS account: 1 to 32 letters, digits, `_` or `-`. The same in every process. After a change, messages in the streams of the old prefix stay there.',
+    meaning: `The prefix of all streams (\`<prefix>_EVENTS\`), consumers and subjects (\`<prefix>.events.<tenant>.<type>\`), so that several installations can share a NATS account: 1 to 32 letters, digits, \`_\` or \`-\`, beginning with a letter or digit, and none of \`${OWN_TOKENS.join('\`, \`')}\`. The same in every process. After a change, messages in the streams of the old prefix stay there.`,
   }),
   streams: {
     replicas: variable('NATS_REPLICAS', {

@@ -36,6 +36,11 @@ export class AttemptFeed {
       onOpen: (connection) => {
         this.#receive(connection);
       },
+      // Subscribes again if nats-server denied it.
+      onStreamsChecked: () => {
+        this.#subscribe();
+        return Promise.resolve();
+      },
       onReady: () => {
         this.#gap();
       },
@@ -80,7 +85,7 @@ export class AttemptFeed {
   #subscribe(): void {
     const connection = this.#connection;
     if (connection === undefined || connection.isClosed() || connection.isDraining()) return;
-    if (this.#watchers.size === 0 || this.#subscription !== undefined) return;
+    if (this.#watchers.size === 0 || this.#subscription?.isClosed() === false) return;
     this.#subscription = connection.subscribe(this.#options.nats.names.allLogSubjects, {
       callback: (error, message) => {
         if (error !== null) {

@@ -10,6 +10,7 @@ import type { Logger } from 'pino';
 import { createLogThrottle } from '../lib/log.ts';
 import { pause, whenAborted } from '../lib/waiting.ts';
 import { type ConsumeOptions, consume } from './consume.ts';
+import { type CoreSubscription, CoreSubscriptions } from './core-subscriptions.ts';
 import { assessServerVersion, type LoginFiles, NatsLink } from './link.ts';
 import { type MessageSeal, type NatsNames, natsNames } from './names.ts';
 import { JetStreamPublisher, NoAnswerError } from './publisher.ts';
@@ -28,12 +29,16 @@ type NatsClientOptions = {
   readonly deletesDispatchedEvents?: boolean;
   readonly seal: MessageSeal;
   readonly log: Logger;
+  /** Maximum milliseconds between two checks of the streams. Default: 30,000. */
+  readonly checkIntervalMs?: number;
 };
 
 /** A part that reacts to changes of the connection. */
 export type NatsListener = {
   /** Called with each new connection; subscriptions made on it survive its reconnects. */
   readonly onOpen?: (connection: NatsConnection) => void;
+  /** Made on each connection, and again before each check of the streams if nats-server denied it. */
+  readonly subscription?: CoreSubscription;
   /**
    * Called after each check of the streams. The client counts as connected only after the returned promise has
    * resolved.
@@ -90,6 +95,7 @@ export class NatsClient {
   readonly #link: NatsLink;
   readonly #streams: StreamReconciler;
   readonly #listeners: NatsListener[] = [];
+  readonly #subscriptions = new CoreSubscriptions();
   readonly #forgeries = createLogThrottle(LOG_INTERVAL_MS);
   readonly #failures = createLogThrottle(LOG_INTERVAL_MS);
   readonly #fullness = createLogThrottle(LOG_INTERVAL_MS);
@@ -155,13 +161,15 @@ export class NatsClient {
     return this.#connected ? [] : ['NATS is not connected'];
   }
 
-  /**
-   * Conditions that need an operator's attention although NATS can be used: streams that are nearly full, and a missing
-   * permission that only roll calls need.
-   */
+  /** Streams that are nearly full, which need an operator's attention although NATS can be used. */
+  get streamWarnings(): readonly string[] {
+    return this.#connected ? (this.#check?.warnings ?? []) : [];
+  }
+
+  /** The warnings about streams, and a missing permission that only roll calls need. */
   get warnings(): readonly string[] {
     const denied = this.#link.warning;
-    return this.#connected ? [...(this.#check?.warnings ?? []), ...(denied === undefined ? [] : [denied])] : [];
+    return this.#connected && denied !== undefined ? [...this.streamWarnings, denied] : this.streamWarnings;
   }
 
   /** Whether EVENTS is nearly full, so that it may soon reject publications. */
@@ -313,10 +321,16 @@ export class NatsClient {
 
   /** Checks the streams and returns the milliseconds until the next check. */
   async #checkStreams(connection: NatsConnection, signal: AbortSignal): Promise<number> {
+    // First, because nats-server reports a denial before it answers the requests of the check.
+    this.#subscriptions.ensure(
+      connection,
+      this.#listeners.flatMap(({ subscription = [] }) => subscription),
+    );
     const jsm = await managerOf(connection);
     const canPurge = assessServerVersion(connection.info?.version) === 'sound';
     const check = await this.#streams.check(jsm, { canPurge });
-    const { created, nextInMs, warnings } = check;
+    const { created, warnings } = check;
+    const nextInMs = Math.min(check.nextInMs, this.#options.checkIntervalMs ?? check.nextInMs);
     this.#check = check;
     this.#fault = undefined;
     if (warnings.length > 0 && this.#fullness.note() !== undefined) this.#options.log.warn(warnings.join('; '));

@@ -1,4 +1,3 @@
-import type { NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import type { NatsClient } from './connection.ts';
 
@@ -35,8 +34,12 @@ export class Heartbeat {
     const { sendersSubject, readersSubject } = options.nats.names;
     this.#subject = rules.kind === 'senders' ? sendersSubject : readersSubject;
     options.nats.listen({
-      onOpen: (connection) => {
-        this.#receive(connection);
+      subscription: {
+        subject: this.#subject,
+        onMessage: (message) => {
+          const body = options.nats.unseal(rules.kind, message);
+          if (body !== undefined) rules.onBeat(body);
+        },
       },
       onReady: rules.onReady,
     });
@@ -63,16 +66,5 @@ export class Heartbeat {
     } catch (error) {
       log.debug({ err: error, kind }, 'heartbeat failed');
     }
-  }
-
-  #receive(connection: NatsConnection): void {
-    const { nats, log, kind, onBeat } = this.#options;
-    connection.subscribe(this.#subject, {
-      callback: (error, message) => {
-        const body = error === null ? nats.unseal(kind, message) : undefined;
-        if (body !== undefined) onBeat(body);
-        else if (error !== null) log.warn({ err: error, kind }, 'subscription to heartbeats failed');
-      },
-    });
   }
 }

@@ -37,6 +37,7 @@ const RECONNECT_MS = 250;
  */
 const CLIENT_RECONNECT_MS = 3_000;
 const LOG_INTERVAL_MS = 30_000;
+/** Milliseconds for which a denial counts. While the permission is missing, the engine tries again at least every 30 s. */
 const DENIED_FOR_MS = 60_000;
 const DRAIN_MS = 1_500;
 const STOP_MS = 1_800;

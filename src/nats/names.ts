@@ -13,6 +13,8 @@ export type NatsNames = {
   /** The prefix of the subjects that receive answers to requests. */
   readonly inboxPrefix: string;
   readonly allLogSubjects: string;
+  /** The subject on which nats-server announces that any client has created the sender's consumer. */
+  readonly senderCreatedSubject: string;
   /** The subject of the senders' heartbeats. */
   readonly sendersSubject: string;
   /** The subject of the heartbeats of processes with readers of the live log. */
@@ -30,7 +32,7 @@ type StreamNames = { readonly stream: string; readonly consumer: string; readonl
 
 const MAX_PREFIX_LENGTH = 32;
 /** With one of these as prefix, the subjects would overlap with those of an installation without a prefix. */
-const OWN_TOKENS = ['events', 'deliveries', 'log', 'senders', 'readers', 'processes'];
+export const OWN_TOKENS: readonly string[] = ['events', 'deliveries', 'log', 'senders', 'readers', 'processes'];
 
 /**
  * Returns why the text cannot be a NATS_PREFIX; undefined if it can. A prefix cannot begin with an underscore, because
@@ -55,6 +57,7 @@ export function natsNames(prefix = ''): NatsNames {
     // deliveries.
     inboxPrefix: `_INBOX_${name('webhooks')}`,
     allLogSubjects: `${root}log.*`,
+    senderCreatedSubject: `$JS.EVENT.ADVISORY.CONSUMER.CREATED.${name('DELIVERIES')}.${name('sender')}`,
     sendersSubject: `${root}senders`,
     readersSubject: `${root}readers`,
     processesSubject: (token) => `${root}processes.${token}`,

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { connect, Events, type JetStreamManager, type NatsConnection, NatsError } from 'nats';
 import { assessServerVersion, connectionOptions, type LoginFiles } from './link.ts';
 import type { NatsNames } from './names.ts';
-import { describeDenied, describeRefusal } from './refusal.ts';
+import { type Denial, describeDenied, describeRefusal } from './refusal.ts';
 import {
   assertOwnStream,
   describeUse,
@@ -50,14 +50,18 @@ export async function probeNats({ servers, files, names }: ProbeTarget): Promise
     };
     const jsm = await connection.jetstreamManager({ timeout: REQUEST_MS, checkAPI: false });
     const streams = await probeStreams(jsm, names);
-    const { allLogSubjects, sendersSubject, readersSubject, processesSubject } = names;
-    for (const subject of [allLogSubjects, sendersSubject, readersSubject, processesSubject('*')]) {
+    const { allLogSubjects, senderCreatedSubject, sendersSubject, readersSubject, processesSubject } = names;
+    const processes = processesSubject('*');
+    for (const subject of [allLogSubjects, senderCreatedSubject, sendersSubject, readersSubject, processes]) {
       connection.subscribe(subject);
     }
     await connection.flush();
     // The client queues the denials that arrived before the answer to the flush.
     await nextTurn();
-    const refusals = denied().map((text): NatsFinding => ({ subject: 'permissions', result: 'failed', text }));
+    const refusals = denied().map((denial): NatsFinding => {
+      const result = denial.subject === processes ? 'warning' : 'failed';
+      return { subject: 'permissions', result, text: describeDenied(denial) };
+    });
     return [server, ...streams, ...refusals];
   } finally {
     await connection.close();
@@ -65,15 +69,17 @@ export async function probeNats({ servers, files, names }: ProbeTarget): Promise
 }
 
 /** nats-server reports denied permissions as events of the connection, not as answers to the requests. */
-function watchDenials(connection: NatsConnection): () => string[] {
-  const denied = new Set<string>();
+function watchDenials(connection: NatsConnection): () => Denial[] {
+  const denied = new Map<string, Denial>();
   const watch = async () => {
     for await (const { type, permissionContext } of connection.status()) {
-      if (type === Events.Error && permissionContext !== undefined) denied.add(describeDenied(permissionContext));
+      if (type === Events.Error && permissionContext !== undefined) {
+        denied.set(describeDenied(permissionContext), permissionContext);
+      }
     }
   };
   void watch();
-  return () => [...denied];
+  return () => [...denied.values()];
 }
 
 async function probeStreams(jsm: JetStreamManager, names: NatsNames): Promise<NatsFinding[]> {

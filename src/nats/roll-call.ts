@@ -82,13 +82,14 @@ export class RollCall<T> {
       onOpen: (connection) => {
         this.#connection = connection;
         this.#isFirst = true;
-        connection.subscribe(options.nats.names.processesSubject(ALL), {
-          callback: (error, message) => {
-            this.#guard(error, () => {
-              this.#onQuestion(message);
-            });
-          },
-        });
+      },
+      subscription: {
+        subject: options.nats.names.processesSubject(ALL),
+        onMessage: (message) => {
+          this.#guard(null, () => {
+            this.#onQuestion(message);
+          });
+        },
       },
     });
   }

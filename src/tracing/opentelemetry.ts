@@ -141,7 +141,7 @@ function createSampler({ sampler, samplerRatio }: TracingSettings): Sampler {
   }
 }
 
-/** The exporters themselves read OTEL_EXPORTER_OTLP_TIMEOUT, _COMPRESSION and _CERTIFICATE. */
+/** The exporters themselves read the other variables with OTEL_EXPORTER_OTLP_: docs/tracing.md lists them. */
 function createExporter({ protocol, endpoint, tracesEndpoint, headers }: TracingSettings): SpanExporter {
   const base = endpoint ?? 'http://localhost:4318';
   const options = { url: tracesEndpoint ?? `${base.replace(/\/+$/, '')}/v1/traces`, headers: { ...headers } };

@@ -8,6 +8,7 @@ import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { findConditions } from '../../src/alerts/conditions.ts';
 import { AlertJob, type AlertJobOptions } from '../../src/alerts/job.ts';
+import { recordConditions } from '../../src/alerts/store.ts';
 import { createDatabase, type Database } from '../../src/postgres/client.ts';
 import { findPgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
 import { startReceiver } from '../support/receiver.ts';
@@ -183,6 +184,18 @@ test('a condition that ended more than an hour ago is sent when it returns; one 
   const ids = receiver.requests.map(({ headers }) => headers['webhook-id']);
   expect(new Set(ids).size).toBe(3);
   await receiver.close();
+});
+
+test('an unsent alert is kept while its condition holds, and dropped a day after the condition has ended', async () => {
+  const condition = { kind: 'CIRCUIT_OPENED', subject: 's', detail: {} } as const;
+  const read = () => services.query("SELECT try_count, raised_at < now() - interval '1 day' AS is_old FROM alerts");
+  await recordConditions(database.pool, [condition]);
+  await services.query(`UPDATE alerts SET try_count = 7, raised_at = now() - interval '25 hours'`);
+  await recordConditions(database.pool, [condition]);
+  expect(await read()).toEqual([{ try_count: 7, is_old: true }]);
+  await services.query(`UPDATE alerts SET seen_at = now() - interval '25 hours'`);
+  await recordConditions(database.pool, []);
+  expect(await read()).toEqual([]);
 });
 
 test('deliveries are reported as overdue when one has been due for five minutes', async () => {

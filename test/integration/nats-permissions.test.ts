@@ -2,8 +2,9 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connect, Events, type NatsConnection } from 'nats';
 import { pino } from 'pino';
-import { afterAll, beforeAll, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, expect, inject, it, vi } from 'vitest';
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
+import { Heartbeat } from '../../src/nats/heartbeat.ts';
 import { natsNames } from '../../src/nats/names.ts';
 import { probeNats } from '../../src/nats/probe.ts';
 import { RollCall } from '../../src/nats/roll-call.ts';
@@ -112,13 +113,17 @@ it('doctor finds the permissions that a user lacks', async () => {
   const findDenied = async (user: User) => {
     const server = `nats://${user}:${encodeURIComponent(PASSWORDS[user])}@127.0.0.1:${port}`;
     const findings = await probeNats({ servers: [server], names: natsNames() });
-    return findings.flatMap(({ subject, text }) => (subject === 'permissions' ? [text] : []));
+    return findings.flatMap(({ subject, result, text }) => (subject === 'permissions' ? [`${result}: ${text}`] : []));
   };
   expect(await findDenied('engine')).toEqual([]);
   const denied = (await findDenied('orders')).join('\n');
-  for (const subject of ['log.*', 'senders', 'readers', 'processes.*']) {
-    expect(denied).toContain(`subscribe to ${subject}`);
+  const advisory = '$JS.EVENT.ADVISORY.CONSUMER.CREATED.DELIVERIES.sender';
+  for (const subject of ['log.*', 'senders', 'readers', advisory]) {
+    expect(denied).toContain(`failed: the NATS user lacks the permission to subscribe to ${subject}`);
   }
+  expect(await findDenied('older')).toEqual([
+    'warning: the NATS user lacks the permission to subscribe to processes.*',
+  ]);
 });
 
 it('without the permission for processes.* the program is ready, with a warning', async () => {
@@ -135,7 +140,63 @@ it('without the permission for processes.* the program is ready, with a warning'
   await rollCall.ask();
   await waitFor(() => natsClient.warnings.length > 0, { what: 'the warning' });
   expect(natsClient.warnings[0]).toMatch(/^the NATS user lacks the permission to \w+ (?:to )?processes\./);
+  expect(natsClient.streamWarnings).toEqual([]);
   expect(natsClient.problems).toEqual([]);
+});
+
+it('a denied subscription is reported until it is permitted, and then made without a reconnect', async () => {
+  const folder = await createTempFolder();
+  cleanUps.push(() => folder.remove());
+  const ownPort = await findOwnPort();
+  const file = join(folder.path, 'nats.conf');
+  const configure = (permissions: string) =>
+    writeFile(
+      file,
+      `listen: "127.0.0.1:${ownPort}"
+       jetstream { store_dir: "${folder.path}" }
+       authorization { users: [{ user: engine, password: p, permissions { publish: ">", ${permissions} } }] }`,
+    );
+  await configure('subscribe: { deny: ["senders", "log.*"] }');
+  const server = new ServerProcess({
+    commandLine: [inject('natsServer'), '-c', file],
+    stopSignal: 'SIGTERM',
+    isReady: async () => (await readNatsServerInfo(ownPort)) !== undefined,
+  });
+  await server.start();
+  cleanUps.push(() => server.stop());
+  const log = pino({ level: 'silent' });
+  const servers = [`nats://engine:p@127.0.0.1:${ownPort}`];
+  const { natsClient, feed } = startNatsParts({ servers, log, checkIntervalMs: 100 });
+  cleanUps.push(() => natsClient.stop());
+  const received = new Set<string>();
+  const heartbeat = new Heartbeat(
+    { nats: natsClient, log },
+    { kind: 'senders', onBeat: () => void received.add('heartbeat'), onReady: () => undefined },
+  );
+  feed.watch({ onAttempt: () => void received.add('attempt'), onGap: () => undefined });
+  let connections = 0;
+  natsClient.listen({ onReady: () => void (connections += 1) });
+  const isDenied = () => /permission to subscribe to (?:senders|log)/.test(natsClient.problems.join());
+  await waitFor(() => natsClient.connected && isDenied(), { what: 'the denial' });
+  const realNow = performance.now.bind(performance);
+  let passedMs = 120_000;
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => realNow() + passedMs);
+  cleanUps.push(() => {
+    clock.mockRestore();
+    return Promise.resolve();
+  });
+  await waitFor(isDenied, { what: 'the denial, two minutes later' });
+  await configure('subscribe: ">"');
+  server.reload();
+  const announce = () => {
+    heartbeat.send('beat');
+    natsClient.broadcast('log.acme', Buffer.from(JSON.stringify({ startedAt: new Date().toISOString() })));
+    return received.size === 2;
+  };
+  await waitFor(announce, { what: 'the heartbeat and the attempt' });
+  passedMs *= 2;
+  expect(natsClient.problems).toEqual([]);
+  expect(connections).toBe(1);
 });
 
 it('the processes of the installation ask each other for their state', async () => {

@@ -1,4 +1,4 @@
-import type { NatsConnection } from 'nats';
+import type { Msg, NatsConnection } from 'nats';
 import type { NatsClient, NatsListener } from '../../src/nats/connection.ts';
 import { natsNames } from '../../src/nats/names.ts';
 
@@ -50,8 +50,17 @@ export function createCoreNats(): () => CoreProcess {
         listen: (listener) => void listeners.push(listener),
       },
       open: () => {
-        // `as`: the client uses only this part of a connection.
-        for (const { onOpen } of listeners) onOpen?.(connection as unknown as NatsConnection);
+        // `as`: the client uses only this part of a connection and of a message.
+        for (const { onOpen, subscription } of listeners) {
+          onOpen?.(connection as unknown as NatsConnection);
+          if (subscription === undefined) continue;
+          const { subject, onMessage } = subscription;
+          subscribe(subject, {
+            callback: (_, message) => {
+              onMessage(message as unknown as Msg);
+            },
+          });
+        }
       },
       connect: () => {
         isConnected = true;

@@ -41,6 +41,11 @@ export class ServerProcess {
     throw new Error(`it ended: ${this.#output}`);
   }
 
+  /** Makes a nats-server read its configuration again. */
+  reload(): void {
+    this.#child?.kill('SIGHUP');
+  }
+
   /** Sends SIGKILL and resolves when the process has exited. */
   async kill9(): Promise<void> {
     await this.#end('SIGKILL');

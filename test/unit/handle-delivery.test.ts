@@ -310,6 +310,17 @@ it('while Postgres is unavailable the message is redelivered after five seconds'
   expect({ disposition, delayMs, changes }).toEqual(INFRA_RETRY);
 });
 
+it('while Postgres is unavailable and JetStream delays too many messages, a message is kept until it is tried again', async () => {
+  const stopTaking = new AbortController();
+  let isSettled = false;
+  const handled = handle({ deps: { ...fail(unavailable), stopTaking: stopTaking.signal }, mayReserveNak: false });
+  void handled.then(() => void (isSettled = true));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(isSettled).toBe(false);
+  stopTaking.abort();
+  expect(await handled).toMatchObject({ disposition: 'nakUntil', changes: [] });
+});
+
 it('a message whose delivery cannot even be queued for later is redelivered', async () => {
   const deps = fail(new UnusableSubscriptionError('no secret'));
   const statements = { requeueLater: () => Promise.reject(unavailable) };
@@ -353,8 +364,9 @@ it('the message of a delivery that another sender leases is redelivered when the
   expect({ disposition, delayMs, requests }).toEqual({ disposition: 'nakUntil', delayMs: 20_000, requests: [] });
 });
 
-it('a delivery that is due in more than a minute is queued', async () => {
-  const { disposition, changes } = await handle({ isFirst: false, lease: { kind: 'not yet', waitMs: 60_100 } });
+it('a delivery that is not due is queued if JetStream may not delay its message', async () => {
+  const lease = { kind: 'not yet', waitMs: 20_000 } as const;
+  const { disposition, changes } = await handle({ isFirst: false, lease, mayReserveNak: false });
   expect({ disposition, changes: changes.slice(1) }).toEqual({
     disposition: 'ack',
     changes: [['requeue', 'delivery']],

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { MAX_PENDING_TESTS } from '../../events/test-event.ts';
 import type { WaitReason } from '../../generated/prisma/enums.ts';
 import { type Tracing, traceFields } from '../../lib/tracing.ts';
+import { pause } from '../../lib/waiting.ts';
 import type { JetStreamMessage } from '../../nats/connection.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import type { SenderSubscription } from '../../subscriptions/cache.ts';
@@ -10,7 +11,6 @@ import { SEND_TIME_HORIZON_MS } from '../queue/send-times.ts';
 import { LEASE_MARGIN_MS, type Lease, type LeaseRequest, type LimitedDelivery } from '../queue/store.ts';
 import { type AttemptDeps, makeAttempt, type NewAttempt } from './attempt.ts';
 import { type LogAttempts, logAttempt } from './attempt-metrics.ts';
-import { MAX_SHORT_WAIT_MS } from './redelivery.ts';
 import type { NewResult } from './result-writer.ts';
 import { type NextStep, nextStep, nextStepOfTest } from './retry-policy.ts';
 import type { LimiterEntry } from './subscription-limiter.ts';
@@ -39,7 +39,7 @@ export type HandlerDeps = AttemptDeps & {
   readonly statements: DeliveryStatements;
   readonly limiter: Limiter;
   readonly starts: { waitForStart(tenant: string): Promise<void> };
-  /** False if the retry must be queued in Postgres: it is due too late, or JetStream delays too many messages already. */
+  /** False if JetStream may not delay the message: it is due too late, or too many messages are delayed already. */
   readonly delayedNaks: { reserve(dueAt: number, now: number): boolean };
   readonly cancellations: { has(deliveryId: string): boolean };
   /** Whether the message certainly is the only message of its delivery and was not delivered before. */
@@ -104,30 +104,32 @@ export async function handleDelivery(deps: HandlerDeps, inFlight: InFlightDelive
 type Obstacle = WaitReason | 'INACTIVE';
 
 async function handleObstacle(
-  { statements, stopTaking }: HandlerDeps,
+  deps: HandlerDeps,
   { delivery: { deliveryId, enqueueCount, isTest } }: InFlightDelivery,
   obstacle: Obstacle,
 ): Promise<Disposition> {
-  if (stopTaking.aborted) return NAK;
+  const { statements } = deps;
+  if (deps.stopTaking.aborted) return NAK;
   if (obstacle === 'INACTIVE') {
     await statements.cancel(deliveryId);
     return ACK;
   }
   // The tenant's limit of concurrent tests is reached. A queued test would make real deliveries queue behind it.
-  if (isTest) return nakAfterInfraRetry();
+  if (isTest) return nakAfterInfraRetry(deps);
   await statements.requeueAtLimit({ deliveryId, enqueueCount, reason: obstacle });
   return ACK;
 }
 
 async function handleError(
-  { statements, log }: HandlerDeps,
+  deps: HandlerDeps,
   { delivery: { deliveryId, isTest, traceParent } }: InFlightDelivery,
   error: unknown,
 ): Promise<Disposition> {
+  const { statements, log } = deps;
   const facts = { err: error, deliveryId, ...traceFields(traceParent) };
   if (isTransient(error)) {
     log.error(facts, 'delivery not attempted; retrying');
-    return nakAfterInfraRetry();
+    return nakAfterInfraRetry(deps);
   }
   // An immediate retry cannot fix this error (such as a secret that cannot be decrypted) and would block other deliveries.
   const consequence = isTest ? 'cancelling the test' : 'retrying in ten minutes';
@@ -137,12 +139,22 @@ async function handleError(
     else await statements.requeueLater(deliveryId);
     return ACK;
   } catch {
-    return nakAfterInfraRetry();
+    return nakAfterInfraRetry(deps);
   }
 }
 
-function nakAfterInfraRetry(): Disposition {
-  return { kind: 'nakUntil', dueAt: performance.now() + INFRA_RETRY_MS };
+/**
+ * If JetStream delays too many messages already, the delay passes here, and the message keeps its permits. So a sender
+ * without Postgres takes new messages slowly, and does not reach the consumer's max_ack_pending within minutes.
+ */
+export async function nakAfterInfraRetry({
+  delayedNaks,
+  stopTaking,
+}: Pick<HandlerDeps, 'delayedNaks' | 'stopTaking'>): Promise<Disposition> {
+  const now = performance.now();
+  const dueAt = now + INFRA_RETRY_MS;
+  if (!delayedNaks.reserve(dueAt, now)) await pause(INFRA_RETRY_MS, stopTaking);
+  return { kind: 'nakUntil', dueAt };
 }
 
 /** Attempts the delivery as soon as its limits allow, or returns what blocks it. */
@@ -236,8 +248,13 @@ function isFirstAttempt(
 }
 
 /** A broker that crashed loses redelivery delays, so a message may arrive before it is due. */
-async function redeliverAfter({ statements }: HandlerDeps, deliveryId: string, waitMs: number): Promise<Disposition> {
-  if (waitMs <= MAX_SHORT_WAIT_MS) return { kind: 'nakUntil', dueAt: performance.now() + waitMs };
+async function redeliverAfter(
+  { statements, delayedNaks }: HandlerDeps,
+  deliveryId: string,
+  waitMs: number,
+): Promise<Disposition> {
+  const now = performance.now();
+  if (delayedNaks.reserve(now + waitMs, now)) return { kind: 'nakUntil', dueAt: now + waitMs };
   await statements.requeue(deliveryId);
   return ACK;
 }

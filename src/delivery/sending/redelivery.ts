@@ -58,7 +58,7 @@ export class RedeliveryGuard {
 /** A guard that follows the connection, the stream and the sender's consumer. Create it before the client is started. */
 export function guardRedeliveries(nats: NatsClient, now: () => number): RedeliveryGuard {
   const guard = new RedeliveryGuard(now);
-  const { stream, consumer } = nats.names.deliveries;
+  const { stream } = nats.names.deliveries;
   let isReading = false;
 
   async function trustNewMessages(jsm: JetStreamManager, signal: AbortSignal): Promise<void> {
@@ -83,12 +83,7 @@ export function guardRedeliveries(nats: NatsClient, now: () => number): Redelive
   }
 
   nats.listen({
-    onOpen: (connection) => {
-      // The server publishes this advisory when any client creates the consumer.
-      connection.subscribe(`$JS.EVENT.ADVISORY.CONSUMER.CREATED.${stream}.${consumer}`, {
-        callback: onConsumerCreated,
-      });
-    },
+    subscription: { subject: nats.names.senderCreatedSubject, onMessage: onConsumerCreated },
     onStreamsChecked: async ({ jsm, isNew, signal }) => {
       if (isNew || guard.distrustsAll) await trustNewMessages(jsm, signal);
     },
@@ -100,7 +95,7 @@ export function guardRedeliveries(nats: NatsClient, now: () => number): Redelive
 }
 
 /** Maximum delay of a redelivery by JetStream, in milliseconds. Deliveries with longer delays are queued in Postgres. */
-export const MAX_SHORT_WAIT_MS = 60_000;
+const MAX_SHORT_WAIT_MS = 60_000;
 /** Maximum delayed messages per process: they count against the consumer's max_ack_pending. */
 const MAX_WAITING = 1_000;
 /**

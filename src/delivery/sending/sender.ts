@@ -16,7 +16,7 @@ import type { DeliveryEnvelope } from '../queue/message.ts';
 import type { DeliveryStream } from '../queue/stream.ts';
 import type { LogAttempts } from './attempt-metrics.ts';
 import { createDeliveryStatements } from './delivery-statements.ts';
-import { type Disposition, type HandlerDeps, handleDelivery, INFRA_RETRY_MS } from './handle-delivery.ts';
+import { type Disposition, type HandlerDeps, handleDelivery, nakAfterInfraRetry } from './handle-delivery.ts';
 import { DelayedNaks, type RedeliveryGuard } from './redelivery.ts';
 import { authenticateRequest } from './request-auth.ts';
 import { type AttemptAnnouncer, ResultWriter } from './result-writer.ts';
@@ -254,8 +254,10 @@ export class Sender {
     }
     if (this.#inFlight.has(delivery.deliveryId)) {
       // Another message of this delivery is in flight in this process. A redelivery after its attempt finds the result.
-      this.#respond(message, { kind: 'nakUntil', dueAt: performance.now() + INFRA_RETRY_MS });
-      this.#permits.release(permits);
+      void nakAfterInfraRetry(this.#deps).then((disposition) => {
+        this.#respond(message, disposition);
+        this.#permits.release(permits);
+      });
       return;
     }
     const done = handleDelivery(this.#deps, { message, delivery, permits })
