@@ -25,6 +25,7 @@ it('at most a thousand waits of at most a minute are reserved at a time', () => 
   expect(naks.reserve(now + 60_001, now)).toBe(false);
   for (let index = 0; index < 1_000; index += 1) expect(naks.reserve(now + 1_000 + index, now)).toBe(true);
   expect(naks.reserve(now + 1, now)).toBe(false);
+  expect(naks.reserve(now + 1, now, 'requested')).toBe(true);
   // The wait until now + 1,000 has ended.
   expect(naks.reserve(now + 60_000, now + 1_000)).toBe(true);
   expect(naks.reserve(now + 60_000, now + 1_000)).toBe(false);

@@ -39,8 +39,8 @@ export type HandlerDeps = AttemptDeps & {
   readonly statements: DeliveryStatements;
   readonly limiter: Limiter;
   readonly starts: { waitForStart(tenant: string): Promise<void> };
-  /** False if the retry must be queued in Postgres: it is due too late, or JetStream delays too many messages already. */
-  readonly delayedNaks: { reserve(dueAt: number, now: number): boolean };
+  /** False if the delivery must be queued in Postgres: it is due too late, or JetStream delays too many messages already. */
+  readonly delayedNaks: { reserve(dueAt: number, now: number, kind?: 'requested'): boolean };
   readonly cancellations: { has(deliveryId: string): boolean };
   /** Whether the message certainly is the only message of its delivery and was not delivered before. */
   readonly redeliveryGuard: {
@@ -104,8 +104,8 @@ export async function handleDelivery(deps: HandlerDeps, inFlight: InFlightDelive
 type Obstacle = WaitReason | 'INACTIVE';
 
 async function handleObstacle(
-  { statements, stopTaking }: HandlerDeps,
-  { delivery: { deliveryId, enqueueCount, isTest } }: InFlightDelivery,
+  { statements, delayedNaks, stopTaking }: HandlerDeps,
+  { delivery: { deliveryId, enqueueCount, isTest, isRequested } }: InFlightDelivery,
   obstacle: Obstacle,
 ): Promise<Disposition> {
   if (stopTaking.aborted) return NAK;
@@ -115,6 +115,10 @@ async function handleObstacle(
   }
   // The tenant's limit of concurrent tests is reached. A queued test would make real deliveries queue behind it.
   if (isTest) return nakAfterInfraRetry();
+  const now = performance.now();
+  const dueAt = now + INFRA_RETRY_MS;
+  // Once queued, it would wait for a pause, an open circuit and the deliveries before it, like any other.
+  if (isRequested === true && delayedNaks.reserve(dueAt, now, 'requested')) return { kind: 'nakUntil', dueAt };
   await statements.requeueAtLimit({ deliveryId, enqueueCount, reason: obstacle });
   return ACK;
 }
