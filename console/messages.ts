@@ -181,6 +181,7 @@ export const messages = {
   failureReason: (reason: string) => FAILURE_REASONS[reason] ?? reason.toLowerCase().replaceAll('_', ' '),
 
   considered: {
+    DATA_REDACTED: { word: 'Unknown', reason: 'It has a filter, and the data was removed.' },
     DELIVERED_TO: { word: 'Delivery created', reason: 'It matched, or somebody chose “Deliver anyway”.' },
     FILTER_FALSE: { word: 'Filtered out', reason: 'The data does not match the filter.' },
     INACTIVE: { word: 'Inactive', reason: 'It was inactive at the time of the event.' },

@@ -73,7 +73,7 @@ export function ConsideredSection({ event, considered, onDelivered, ...marking }
                       {words.editFilter}
                     </Link>
                   )}
-                  {canWrite && canGetIt(row) && (
+                  {canWrite && event.redactedAt == null && canGetIt(row) && (
                     <Button
                       kind="quiet"
                       aria-label={words.of(words.deliverAnyway, hostOf(row))}

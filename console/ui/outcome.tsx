@@ -77,6 +77,7 @@ function resultDetail({ statusCode, failureReason }: AttemptResult): string | un
 }
 
 const CONSIDERED_TONES: Readonly<Record<ConsiderationResult, Tone>> = {
+  DATA_REDACTED: 'neutral',
   DELIVERED_TO: 'success',
   FILTER_FALSE: 'waiting',
   INACTIVE: 'neutral',

@@ -32,7 +32,8 @@ export type InsertedBatch = {
  *
  * A delivery is queued if its input requires it or its subscription has a backlog; the first queued delivery begins a
  * backlog. The backlog flag is read without a lock: the sweeper checks for late inserts after a backlog has drained
- * (saveQueues). The lock order is at the top of delivery/queue/store.ts.
+ * (saveQueues). If the probe of an open circuit is due, and no delivery was, the first queued one is released at once.
+ * The lock order is at the top of delivery/queue/store.ts.
  */
 export async function insertBatch(db: Queryable, batch: EventBatch): Promise<InsertedBatch | undefined> {
   const { events, deliveries, known, isTest = false } = batch;
@@ -112,14 +113,15 @@ const INSERT_BATCH = `
     WHERE (input.event_id IN (SELECT id FROM new_event)) IS TRUE
     ON CONFLICT DO NOTHING
     RETURNING id, subscription_id, enqueued_at IS NOT NULL AS is_published
-  ), ${recordChanges({ events: 'new_event', deliveries: 'new_delivery' })}, new_backlog AS (
+  ), ${recordChanges({ events: 'new_event', deliveries: 'new_delivery' })}, to_sweep AS (
     SELECT subscription_id FROM subscription_states
     WHERE subscription_id = ANY (ARRAY(SELECT subscription_id FROM new_delivery WHERE NOT is_published))
-      AND NOT is_backlogged
+      AND (NOT is_backlogged OR opened_at IS NOT NULL AND probe_at <= now() AND next_sweep_at > now()
+        AND coalesce(paused_until <= now(), true))
     ORDER BY subscription_id FOR UPDATE
   ), begun AS (
     UPDATE subscription_states st SET is_backlogged = true, next_sweep_at = least(st.next_sweep_at, now())
-    FROM new_backlog WHERE st.subscription_id = new_backlog.subscription_id
+    FROM to_sweep WHERE st.subscription_id = to_sweep.subscription_id
   )
   SELECT are_current AS "isCurrent", ARRAY(SELECT id FROM new_event) AS "newIds",
     ARRAY(SELECT id FROM new_delivery WHERE is_published) AS "toPublish"

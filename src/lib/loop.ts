@@ -84,6 +84,11 @@ export class IdlePause {
     return PAUSES.find(({ from }) => quietMs >= from)?.ms ?? PAUSES[2].ms;
   }
 
+  /** The pause if work is known to be due in `dueInMs` milliseconds; 0 if it is due now. */
+  before(dueInMs: number): number {
+    return Math.max(0, Math.min(this.ms, Math.ceil(dueInMs)));
+  }
+
   worked(): void {
     this.#workedAt = this.#now();
   }

@@ -124,6 +124,8 @@ export async function retryDeliveries(db: Queryable, { deliveries, limit }: Repl
   return { changed: count, processed: count < limit ? deliveries.length : last };
 }
 
+// A published delivery that is not due waits in JetStream. Its message is ignored after the sweeper has published another
+// one. A delivery may be leased one second before it is due (store.ts).
 const RETRY = `
   WITH event AS (
     SELECT id FROM events
@@ -134,7 +136,8 @@ const RETRY = `
     JOIN event ON event.id = d.event_id
     JOIN webhook_subscriptions s ON s.id = d.subscription_id AND s.is_active AND s.deleted_at IS NULL
     WHERE d.status = 'FAILURE'
-      OR d.status = 'PENDING' AND d.enqueued_at IS NULL AND (d.leased_until IS NULL OR d.leased_until <= now())
+      OR d.status = 'PENDING' AND (d.enqueued_at IS NULL OR d.next_attempt_at > now() + interval '1 s')
+        AND (d.leased_until IS NULL OR d.leased_until <= now())
     ORDER BY input.position LIMIT $7::integer FOR NO KEY UPDATE OF d SKIP LOCKED
   ), retried AS (
     UPDATE deliveries d SET status = 'PENDING', completed_at = NULL, next_attempt_at = now(), waiting_for = NULL,

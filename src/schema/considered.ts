@@ -26,6 +26,10 @@ const ConsiderationResultEnum = builder.enumType('ConsiderationResult', {
       description:
         'The webhook subscription was active and the event type matches, but the data does not match its filter.',
     },
+    DATA_REDACTED: {
+      description:
+        'The webhook subscription was active, the event type matches, and it has a filter. Whether the data matched is unknown, because the data was redacted and no delivery is kept.',
+    },
   },
 });
 
@@ -63,7 +67,7 @@ export const ConsideredConnection = builder.connectionObject(
   ConsideredEdge,
 );
 
-type ConsideredEvent = Pick<Event, 'id' | 'tenant' | 'type' | 'matchedVersion'>;
+type ConsideredEvent = Pick<Event, 'id' | 'tenant' | 'type' | 'matchedVersion' | 'redactedAt'>;
 
 /** A page of the subscriptions that the event was matched with. The viewer must be allowed to read the event. */
 export function considered(
@@ -95,6 +99,7 @@ export function considered(
     return resultsOf(rows, {
       type: event.type,
       fulfils: async (filter) => {
+        if (event.redactedAt !== null) return undefined;
         const data = await readData();
         return compute(() => compileFilter(filter)(data));
       },

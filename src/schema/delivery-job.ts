@@ -64,7 +64,7 @@ export const DeliveryJobType = builder.prismaObject('Replay', {
     }),
     skippedCount: t.exposeInt('skippedCount', {
       description:
-        'The number of deliveries skipped: they had changed meanwhile or were in flight; for a retry also, their webhook subscription is inactive or deleted, or their event is no longer kept or was redacted.',
+        'The number of deliveries skipped: they had changed meanwhile, were in flight or on their way to a sender; for a retry also, their webhook subscription is inactive or deleted, or their event is no longer kept or was redacted.',
     }),
     createdAt: t.expose('createdAt', {
       type: 'DateTime',

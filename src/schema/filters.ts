@@ -47,7 +47,8 @@ export const DeliveryStatusEnum = builder.enumType('DeliveryStatus', {
     [DeliveryStatus.SUCCESS]: { description: 'The endpoint answered with a status from 200 to 299.' },
     [DeliveryStatus.FAILURE]: { description: 'Every attempt failed, and no more are made.' },
     [DeliveryStatus.CANCELLED]: {
-      description: 'A user cancelled the delivery, or the webhook subscription was deactivated or deleted.',
+      description:
+        "A user cancelled the delivery or removed its event's data, the webhook subscription was deactivated or deleted, or a test event could not be attempted.",
     },
   },
 });

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import {
   type DocumentNode,
   type ExecutionArgs,
@@ -11,10 +12,10 @@ import {
 import type { Authenticate } from '../auth/credentials.ts';
 import { type CpuShares, type TakeOperation, waitBeforeOperation } from '../auth/quota.ts';
 import { isObject } from '../lib/json.ts';
-import type { CpuAccount } from '../lib/operation-work.ts';
+import { type CpuAccount, MAX_OPERATION_BYTES } from '../lib/operation-work.ts';
 import { type Enveloped, type Graphql, MAX_BODY_BYTES, type ServerContext } from './graphql.ts';
 import { parseBody } from './plugins/rate-limit.ts';
-import { MAX_UNSPLIT_CHARACTERS, type ResponseLimits } from './plugins/response-limits.ts';
+import { MAX_AT_ONCE, type ResponseLimits, writeResponse } from './plugins/response-limits.ts';
 
 type PublishRouteOptions = {
   readonly graphql: Graphql;
@@ -87,8 +88,8 @@ export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
       return { viewer, isAdmitted: true, parsedBody };
     }
     const result = await run(prepared).catch((error: unknown) => ({ errors: [maskError(error)] }));
-    const bounded = responseLimits.bound(result, { viewer, res: response, max: MAX_UNSPLIT_CHARACTERS }).result;
-    send(response, bounded);
+    const { size, result: bounded } = responseLimits.bound(result, { viewer, res: response, max: MAX_OPERATION_BYTES });
+    await send(response, bounded, { isLong: size.characters > MAX_AT_ONCE });
     return 'answered';
   };
 }
@@ -181,13 +182,24 @@ function memoize<Key extends object, Value>(compute: (key: Key) => Value): (key:
 }
 
 /** Sends the response as Yoga does for `application/json`: status 200, unless an error specifies another status. */
-function send(response: ServerResponse, { data, errors }: ExecutionResult): void {
+async function send(
+  response: ServerResponse,
+  { data, errors }: ExecutionResult,
+  { isLong }: { readonly isLong: boolean },
+): Promise<void> {
   const statuses = errors?.map(({ extensions: { http } }) => statusOf(http)) ?? [];
   // JSON.stringify omits undefined members.
   const shown = errors?.map((error) => ({ ...error.toJSON(), extensions: { ...error.extensions, http: undefined } }));
-  const body = Buffer.from(JSON.stringify({ data, errors: shown }));
+  const headers = { 'content-type': 'application/json; charset=utf-8' };
   const status = Math.max(200, ...statuses);
-  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'content-length': body.length });
+  if (isLong) {
+    response.writeHead(status, headers);
+    // It rejects if the client disconnects.
+    await pipeline(writeResponse({ data, errors: shown }), response).catch(() => undefined);
+    return;
+  }
+  const body = Buffer.from(JSON.stringify({ data, errors: shown }));
+  response.writeHead(status, { ...headers, 'content-length': body.length });
   response.end(body);
 }
 

@@ -231,6 +231,27 @@ describe('an event', () => {
     expect(edges.map(({ node }) => node)).toEqual([{ subscription: { id }, result: 'DELIVERED_TO', delivery: null }]);
   });
 
+  it('whose data was redacted shows whether a filter matched only if a delivery is kept', async () => {
+    const tenant = newTenant();
+    const [gold, free] = [{ plan: 'gold' }, { plan: 'free' }];
+    const deleted = await subscribe(tenant, { filter: gold });
+    const expected = {
+      [await subscribe(tenant)]: 'DELIVERED_TO',
+      [await subscribe(tenant, { filter: gold })]: 'DELIVERED_TO',
+      [deleted]: 'DATA_REDACTED',
+      [await subscribe(tenant, { filter: free })]: 'DATA_REDACTED',
+      [await subscribe(tenant, { eventTypes: ['a'], filter: free })]: 'TYPE_MISMATCH',
+      [await subscribe(tenant, { isActive: false, filter: free })]: 'INACTIVE',
+    };
+    const id = await publish(tenant, 'order.paid', JSON.stringify(gold));
+    await app.graphql(
+      'mutation ($id: ID!, $tenant: String!) { redactEvent(id: $id, tenant: $tenant) { __typename } }',
+      { id, tenant },
+    );
+    await services.query('DELETE FROM deliveries WHERE subscription_id = $1', [deleted]);
+    expect(await resultsOf(id)).toEqual(expected);
+  });
+
   it('shows its results in pages, in both directions', async () => {
     const tenant = newTenant();
     const ids: string[] = [];

@@ -110,6 +110,23 @@ test('waiting deliveries become due at once', async () => {
   await waitFor(async () => (await statusesOf('retry.waiting'))['SUCCESS'] === 5, { what: 'the retries' });
 });
 
+test('a delivery whose retry waits in JetStream becomes due at once, and one that is on its way to a sender does not', async () => {
+  await seed({ status: 'PENDING', count: 2, type: 'retry.published' });
+  // None of them has a message, as if a sender that was killed had it.
+  await services.query(
+    `UPDATE deliveries SET enqueued_at = now(), enqueue_count = 1 WHERE event_type = 'retry.published'`,
+  );
+  await services.query(
+    `UPDATE deliveries SET next_attempt_at = now() WHERE id = (SELECT min(id::text)::uuid FROM deliveries WHERE event_type = 'retry.published')`,
+  );
+  const { id } = await start(
+    'retryDeliveries',
+    'filter: { tenant: "acme", eventTypes: ["retry.published"], statuses: [PENDING] }',
+  );
+  expect(await ended(id)).toMatchObject({ changedCount: 1, skippedCount: 1 });
+  await waitFor(async () => (await statusesOf('retry.published'))['SUCCESS'] === 1, { what: 'the retry' });
+});
+
 test('only pending deliveries are cancelled, at most at the given rate', async () => {
   await seed({ status: 'PENDING', count: 250, type: 'cancel.many' });
   await seed({ status: 'FAILURE', count: 2, type: 'cancel.many' });

@@ -201,6 +201,20 @@ describe('a subscription that keeps failing', () => {
     expect(await show(subscription.id)).toMatchObject({ isActive: false, deactivationReason: 'FAILING' });
   });
 
+  it('causes the notice at 90 % even if its tenant has reached the limit of notices, and another one does not', async () => {
+    const tenant = newTenant();
+    const { url } = await receive(() => ({ status: 500 }));
+    const subscription = await failing(tenant, url);
+    await services.query(
+      `UPDATE notice_limits SET minute_from = now() + interval '1 hour', count = 10 WHERE tenant = $1`,
+      [tenant],
+    );
+    await failAfter(3.6, subscription);
+    expect(await recorded(tenant)).toEqual(['failing']);
+    await failAfter(4.6, subscription);
+    expect(await recorded(tenant)).toEqual(['failing', 'failing']);
+  });
+
   it('causes no notice and no deactivation before its circuit opens, and then at once a notice of its progress', async () => {
     const tenant = newTenant();
     const watcher = await watch(tenant);

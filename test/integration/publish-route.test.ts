@@ -51,6 +51,27 @@ it('a publishing mutation has the same answer with and without the Fetch API in 
   });
 });
 
+it('an answer of ten megabytes about five events is sent, on both routes', async () => {
+  const { app } = await startTestStack(cleanUps);
+  const fields = ['a', 'b', 'c', 'd', 'e'].map(
+    (id) => `${id}: publishEvent(input: { tenant: "acme", type: "order.paid", data: $data, id: "${id}" }) {
+      __typename ... on PublishEventPayload { event { id data dataText } } }`,
+  );
+  const query = `mutation ($data: JSON!) { ${fields.join(' ')} }`;
+  const send = async (accept: string) => {
+    const response = await fetch(`${app.url}/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${app.adminApiKey}`, accept },
+      body: JSON.stringify({ query, variables: { data: 'x'.repeat(1_000_000) } }),
+    });
+    return response.text();
+  };
+  const answer = await send(ACCEPT.short);
+  expect(answer.slice(0, 100)).toMatch(/^\{"data":\{"a":\{"__typename":"PublishEventPayload"/);
+  expect(answer.length).toBeGreaterThan(10_000_000);
+  expect(answer === (await send(ACCEPT.yoga))).toBe(true);
+});
+
 it('a request beyond the rate of its credential is rejected before its body is read, on both routes', async () => {
   const { app } = await startTestStack(cleanUps, { env: { API_RATE_LIMIT: '1' } });
   const { createApiKey } = await app.graphql<{ createApiKey: { key: string } }>(

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createCleanUps } from '../support/clean-ups.ts';
+import { scrape } from '../support/metrics.ts';
 import type { Receiver, Respond } from '../support/receiver.ts';
 import { startTestStack, type TestStack, type TestStackOptions } from '../support/test-stack.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -142,6 +143,27 @@ describe('a retry', () => {
     await sent.waitForDeliveries(1, `status = 'SUCCESS'`);
     expect(sent.receiver.requests).toHaveLength(21);
     await waitFor(async () => !(await sent.stateOf(sent.subscriptionId)).isOpen, { what: 'the circuit to close' });
+  });
+
+  it('that a limit delays is attempted once there is room, even during a pause', async () => {
+    const { answer, answered } = heldAnswer();
+    const stack = await startTestStack(cleanUps, NEVER);
+    const receiver = await stack.receive(async (_request, index) => {
+      if (index === 2) await answered;
+      return { status: index < 2 ? 500 : 200 };
+    });
+    const { id } = await stack.app.subscribe({ url: receiver.url, maxInFlight: 1, timeoutMs: 30_000 });
+    await stack.publishMany('a', 2);
+    await stack.waitForDeliveries(2, 'attempt_count = 1 AND next_attempt_at > now()');
+    await stack.app.graphql('mutation ($id: ID!) { pauseWebhookSubscription(id: $id) { __typename } }', { id });
+    const deliveries = await stack.query<{ id: string }>('SELECT id FROM deliveries');
+    for (const delivery of deliveries) await mutate(stack, 'retryDelivery', delivery.id);
+    const redelivered = async () =>
+      (await scrape(stack.app)).valueOf('webhooks_messages_redelivered_total', { consumer: 'sender' });
+    await waitFor(async () => ((await redelivered()) ?? 0) > 0, { what: 'the second message to be redelivered' });
+    answer();
+    await stack.waitForDeliveries(2, `status = 'SUCCESS' AND attempt_count = 2`);
+    expect(receiver.requests).toHaveLength(4);
   });
 
   it('is recorded while NATS is unavailable, and attempted after the outage', async () => {

@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { createCleanUps } from '../support/clean-ups.ts';
 import { startTestStack, type TestStack } from '../support/test-stack.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -129,4 +129,42 @@ it('a delivery queued behind a backlog that has just drained is found soon, afte
   await stack.query('UPDATE subscription_states SET late_insert_check_until = now(), next_sweep_at = now()');
   await stack.waitForDeliveries(2, `status = 'SUCCESS'`);
   await waitFor(async () => (await stack.stateOf(id)).dueInMs === null, { what: 'the last look' });
+});
+
+describe('an open circuit whose probe is due', () => {
+  const open = async (stack: TestStack, subscriptionId: string) => {
+    await stack.query(
+      `UPDATE subscription_states SET opened_at = now(), is_backlogged = true, probe_at = now(), probe_wait_ms = 30000,
+         next_sweep_at = now() WHERE subscription_id = $1`,
+      [subscriptionId],
+    );
+    const isSwept = async () => ((await stack.stateOf(subscriptionId)).dueInMs ?? 0) > 0;
+    await waitFor(isSwept, { what: 'a sweep' });
+  };
+
+  it('sends the next event at once', async () => {
+    const stack = await startTestStack(cleanUps);
+    const receiver = await stack.receive();
+    const { id } = await stack.app.subscribe({ url: receiver.url });
+    await open(stack, id);
+    await stack.query(`UPDATE subscription_states SET next_sweep_at = now() + interval '1 hour'`);
+    await stack.publish('events.acme.a', '{}');
+    await receiver.waitForRequests(1);
+  });
+
+  it('waits until a delivery is due, or until a pause ends', async () => {
+    const stack = await startTestStack(cleanUps);
+    const { id } = await stack.app.subscribe({ url: 'http://127.0.0.1:4' });
+    await insertWaiting(stack, id, 1);
+    await stack.query(`UPDATE deliveries SET next_attempt_at = now() + interval '20 s'`);
+    await open(stack, id);
+    const { dueInMs } = await stack.stateOf(id);
+    expect(dueInMs).toBeLessThanOrEqual(20_000);
+    await stack.query(`UPDATE subscription_states SET paused_until = now() + interval '1 hour'`);
+    await open(stack, id);
+    expect((await stack.stateOf(id)).dueInMs).toBeGreaterThan(3_000_000);
+    await stack.publish('events.acme.a', '{}');
+    await stack.waitForDeliveries(2, `status = 'PENDING'`);
+    expect((await stack.stateOf(id)).dueInMs).toBeGreaterThan(3_000_000);
+  });
 });

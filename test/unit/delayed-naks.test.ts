@@ -19,12 +19,14 @@ function createNaks() {
   return { naks: new DelayedNaks((_message, delayMs) => void delays.push(delayMs)), delays };
 }
 
-it('at most a thousand waits of at most a minute are reserved at a time', () => {
+it('at most a thousand waits of at most a minute are reserved at a time, and a hundred that users requested', () => {
   const { naks } = createNaks();
   const now = performance.now();
   expect(naks.reserve(now + 60_001, now)).toBe(false);
   for (let index = 0; index < 1_000; index += 1) expect(naks.reserve(now + 1_000 + index, now)).toBe(true);
   expect(naks.reserve(now + 1, now)).toBe(false);
+  for (let index = 0; index < 100; index += 1) expect(naks.reserve(now + 1, now, 'requested')).toBe(true);
+  expect(naks.reserve(now + 1, now, 'requested')).toBe(false);
   // The wait until now + 1,000 has ended.
   expect(naks.reserve(now + 60_000, now + 1_000)).toBe(true);
   expect(naks.reserve(now + 60_000, now + 1_000)).toBe(false);

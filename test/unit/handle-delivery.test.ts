@@ -276,6 +276,15 @@ it.each(['isProbe', 'isTest'])(
   },
 );
 
+it.each<[what: string, setup: Setup, kind: string]>([
+  ['is redelivered', {}, 'nakUntil'],
+  ['is queued if too many others are delayed', { mayReserveNak: false }, 'ack'],
+])('a delivery that a user requested %s while its limit is reached', async (_what, setup, kind) => {
+  const delivery = { isProbe: true, isRequested: true };
+  const { disposition, changes } = await handle({ ...setup, hasPermit: false, delivery });
+  expect({ disposition, queued: changes.length }).toEqual({ disposition: kind, queued: kind === 'ack' ? 1 : 0 });
+});
+
 it('a delivery is attempted once the pause is over, also if the sender was not notified', async () => {
   const { requests } = await handle({ subscription: { pausedUntil: new Date(NOW) } });
   expect(requests).toHaveLength(1);

@@ -14,3 +14,9 @@ it('a loop polls less often ten seconds after the last work, and even less often
   now += 9_999;
   expect(pause.ms).toBe(250);
 });
+
+it('the pause of a loop that knows when its next work is due ends then', () => {
+  const pause = new IdlePause(() => 0);
+  const dueInMs = [-1, 0, 0.2, 249.5, 1_000, Number.POSITIVE_INFINITY];
+  expect(dueInMs.map((ms) => pause.before(ms))).toEqual([0, 0, 1, 250, 250, 250]);
+});

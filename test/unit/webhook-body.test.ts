@@ -46,6 +46,7 @@ it.each([
   ['enqueueCount', ['x', '1', 0, 1.5, 2 ** 31, undefined]],
   ['mayBeDuplicate', ['false', 0, undefined]],
   ['isProbe', ['false', 1, undefined]],
+  ['isRequested', ['false', 1, null]],
   ['isTest', ['false', 1, undefined]],
   ['sendAt', ['soon', null]],
   ['publishedAt', ['now', null, undefined]],

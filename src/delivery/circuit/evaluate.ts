@@ -72,8 +72,12 @@ export function deactivationTime(
   now: Date,
 ): Date | undefined {
   if (openedAt === null || failingSince === null) return undefined;
-  const hasLastNotice = noticeCount >= NOTICES_PERCENT.length && noticedAt !== null;
+  const hasLastNotice = isLastNotice(noticeCount) && noticedAt !== null;
   return deactivationAt(failingSince, (hasLastNotice ? noticedAt : now).getTime());
+}
+
+function isLastNotice(noticeCount: number): boolean {
+  return noticeCount >= NOTICES_PERCENT.length;
 }
 
 function deactivationAt(failingSince: Date, lastNoticeMs: number): Date {
@@ -121,6 +125,8 @@ export async function evaluateSubscription(db: Queryable, subscriptionId: string
       progressPercent,
       deactivationAt: deactivationAt(failingSince, stats.nowMs),
     },
+    // A deactivation must not follow an omitted notice. There is one such notice for each failing subscription.
+    isUnlimited: isLastNotice(noticeCount),
   });
   return { decision, messages };
 }

@@ -47,6 +47,8 @@ export type NewNotice = {
   readonly url: string;
   readonly type: `webhook_subscription.${'failing' | 'recovered' | 'deactivated'}`;
   readonly data: Readonly<Record<string, unknown>>;
+  /** Whether it is sent even beyond the limit per minute, for which it does not count. Default: false. */
+  readonly isUnlimited?: boolean;
 };
 
 /**
@@ -56,10 +58,10 @@ export type NewNotice = {
  * subscriptions that fail together would deadlock.
  */
 export async function recordNotice(db: Queryable, given: NewNotice): Promise<DeliveryMessage[]> {
-  const { tenant, subscriptionId, type, url } = given;
+  const { tenant, subscriptionId, type, url, isUnlimited = false } = given;
   const data = JSON.stringify({ subscriptionId, host: new URL(url).host, ...given.data });
   const notice = { tenant, subscriptionId, type, data };
-  return (await admitNotice(db, notice)) ? emitNotice(db, notice) : [];
+  return isUnlimited || (await admitNotice(db, notice)) ? emitNotice(db, notice) : [];
 }
 
 /** Records the latest omitted notice of a tenant and type, with the number of the others; undefined if there is none. */

@@ -29,6 +29,8 @@ export type DeliveryMessage = {
   readonly mayBeDuplicate: boolean;
   /** Whether the delivery is attempted even if the subscription's circuit is open. */
   readonly isProbe: boolean;
+  /** Whether a user requested the attempt (retryDelivery): the message is redelivered while a limit delays the attempt. */
+  readonly isRequested?: boolean | undefined;
   /**
    * Whether sendTestEvent created the delivery: it is attempted once, regardless of the subscription's circuit and
    * limits.
@@ -90,6 +92,7 @@ const IS_VALID: Readonly<Record<keyof Meta, (value: unknown) => boolean>> = {
   enqueueCount: (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) < 2 ** 31,
   mayBeDuplicate: isBoolean,
   isProbe: isBoolean,
+  isRequested: (value) => value === undefined || isBoolean(value),
   isTest: isBoolean,
   sendAt: (value) => value === undefined || Number.isFinite(value),
   traceParent: (value) => value === undefined || (typeof value === 'string' && parseTraceParent(value) === value),
@@ -133,6 +136,7 @@ const HELD_BACK_MS = TRUST_FIRST_FOR_MS + LEASE_MARGIN_MS;
 
 type MessageOptions = {
   readonly isProbe?: boolean;
+  readonly isRequested?: boolean;
   readonly sendAt?: number | undefined;
   /** Whether no other message of the delivery has been published. Default: false. */
   readonly isFirst?: boolean;
@@ -140,7 +144,7 @@ type MessageOptions = {
 
 export function toDeliveryMessage(
   pending: DeliveryForPublishing,
-  { isProbe = false, sendAt, isFirst = false }: MessageOptions = {},
+  { isProbe = false, isRequested, sendAt, isFirst = false }: MessageOptions = {},
 ): DeliveryMessage {
   return {
     deliveryId: pending.deliveryId,
@@ -153,6 +157,7 @@ export function toDeliveryMessage(
     enqueueCount: pending.enqueueCount,
     mayBeDuplicate: !isFirst,
     isProbe,
+    isRequested,
     isTest: pending.isTest,
     sendAt,
     traceParent: pending.traceParent ?? undefined,

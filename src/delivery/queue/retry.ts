@@ -34,7 +34,7 @@ async function republish(db: Queryable, key: DeliveryKey, maxDataBytes: number):
   if (status === 'PENDING' && isInFlight) return undefined;
   const pending = await republishDelivery(db, { id: key.id, maxDataBytes });
   if (pending === undefined) throw new DeliveryNotRetryableError('EVENT_GONE');
-  return toDeliveryMessage(pending, { isProbe: true });
+  return toDeliveryMessage(pending, { isProbe: true, isRequested: true });
 }
 
 /** The delivery has succeeded or was cancelled, or its event no longer exists. */

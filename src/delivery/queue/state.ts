@@ -30,13 +30,13 @@ export type DueQueue = {
   readonly pausedForMs: number | null;
 };
 
-/** Whether a subscription is due for a sweep, including locked ones. */
-export async function hasDueQueue(db: Queryable): Promise<boolean> {
-  const { rows } = await db.query<{ isDue: boolean }>(
-    'SELECT EXISTS (SELECT FROM subscription_states WHERE next_sweep_at <= now()) AS "isDue"',
+/** Milliseconds until the next sweep of any subscription, at most 0 if one is due or locked; infinity if none is planned. */
+export async function nextSweepInMs(db: Queryable): Promise<number> {
+  const { rows } = await db.query<{ inMs: number | null }>(
+    'SELECT (extract(epoch FROM min(next_sweep_at) - now()) * 1000)::float8 AS "inMs" FROM subscription_states',
     [],
   );
-  return rows[0]?.isDue === true;
+  return rows[0]?.inMs ?? Number.POSITIVE_INFINITY;
 }
 
 /**
@@ -152,7 +152,8 @@ export async function saveQueues(db: Queryable, changes: readonly QueueChange[])
 // OFFSET 0 prevents Postgres from inlining the sub-select, which searches every partition, at each use of its result.
 const SAVE_QUEUES = `
   UPDATE subscription_states st SET
-    next_sweep_at = CASE WHEN plan.has_more OR change.must_recheck THEN now() + change.recheck_ms * interval '1 ms'
+    next_sweep_at = CASE WHEN plan.has_more OR change.must_recheck
+        THEN least(now() + change.recheck_ms * interval '1 ms', plan.probe_due_at)
       ELSE least(plan.due_at, late_check.check_at) END,
     late_insert_check_until = plan.late_insert_check_until,
     is_backlogged = plan.has_more,
@@ -178,9 +179,12 @@ const SAVE_QUEUES = `
   ) AS backlog (has_more)
   CROSS JOIN LATERAL (
     SELECT head.due_at, backlog.has_more,
+      -- The probe of an open circuit is due, and this sweep found no delivery for it.
+      CASE WHEN old.probe_at <= now() AND change.next_probe_in_ms IS NULL AND coalesce(old.paused_until <= now(), true)
+        THEN head.due_at END AS probe_due_at,
       CASE WHEN old.is_backlogged AND NOT backlog.has_more THEN now() + $7 * interval '1 ms'
         WHEN old.late_insert_check_until > now() THEN old.late_insert_check_until END
-  ) AS plan (due_at, has_more, late_insert_check_until)
+  ) AS plan (due_at, has_more, probe_due_at, late_insert_check_until)
   CROSS JOIN LATERAL (
     SELECT CASE WHEN plan.late_insert_check_until IS NOT NULL THEN least(plan.late_insert_check_until, now() + greatest(
       $8 * interval '1 ms', $7 * interval '1 ms' - (plan.late_insert_check_until - now())

@@ -12,9 +12,9 @@ import { changeAfter, planRelease, RECHECK_MS, type Release } from './release-pl
 import {
   closeCircuit,
   type DueQueue,
-  hasDueQueue,
   lockDueDeliveries,
   lockDueQueues,
+  nextSweepInMs,
   resumeQueue,
   saveQueues,
 } from './state.ts';
@@ -94,7 +94,10 @@ export class Sweeper extends Loop {
     const { database, deliveries } = this.#options;
     if (performance.now() - this.#lostCheckedAt >= LOST_INTERVAL_MS) await this.#requeueLost();
     // Without due subscriptions a round is this one statement, which costs a third of a transaction.
-    if (this.#isIdle && !(await hasDueQueue(database.pool))) return this.#idlePause.ms;
+    if (this.#isIdle) {
+      const waitMs = this.#idlePause.before(await nextSweepInMs(database.pool));
+      if (waitMs > 0) return waitMs;
+    }
     const room = await this.#room();
     if (room < MIN_ROOM && performance.now() - this.#releasedAt < MAX_RELEASE_GAP_MS) return NO_ROOM_MS;
     const startedAt = performance.now();

@@ -40,7 +40,7 @@ export type HandlerDeps = AttemptDeps & {
   readonly limiter: Limiter;
   readonly starts: { waitForStart(tenant: string): Promise<void> };
   /** False if JetStream may not delay the message: it is due too late, or too many messages are delayed already. */
-  readonly delayedNaks: { reserve(dueAt: number, now: number): boolean };
+  readonly delayedNaks: { reserve(dueAt: number, now: number, kind?: 'requested'): boolean };
   readonly cancellations: { has(deliveryId: string): boolean };
   /** Whether the message certainly is the only message of its delivery and was not delivered before. */
   readonly redeliveryGuard: {
@@ -105,7 +105,7 @@ type Obstacle = WaitReason | 'INACTIVE';
 
 async function handleObstacle(
   deps: HandlerDeps,
-  { delivery: { deliveryId, enqueueCount, isTest } }: InFlightDelivery,
+  { delivery: { deliveryId, enqueueCount, isTest, isRequested } }: InFlightDelivery,
   obstacle: Obstacle,
 ): Promise<Disposition> {
   const { statements } = deps;
@@ -116,6 +116,10 @@ async function handleObstacle(
   }
   // The tenant's limit of concurrent tests is reached. A queued test would make real deliveries queue behind it.
   if (isTest) return nakAfterInfraRetry(deps);
+  const now = performance.now();
+  const dueAt = now + INFRA_RETRY_MS;
+  // Once queued, it would wait for a pause, an open circuit and the deliveries before it, like any other.
+  if (isRequested === true && deps.delayedNaks.reserve(dueAt, now, 'requested')) return { kind: 'nakUntil', dueAt };
   await statements.requeueAtLimit({ deliveryId, enqueueCount, reason: obstacle });
   return ACK;
 }

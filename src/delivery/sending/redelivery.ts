@@ -96,19 +96,23 @@ export function guardRedeliveries(nats: NatsClient, now: () => number): Redelive
 
 /** Maximum delay of a redelivery by JetStream, in milliseconds. Deliveries with longer delays are queued in Postgres. */
 const MAX_SHORT_WAIT_MS = 60_000;
-/** Maximum delayed messages per process: they count against the consumer's max_ack_pending. */
-const MAX_WAITING = 1_000;
 /**
  * Milliseconds between two bursts of naks. nats-server restarts its redelivery timer with every nak: about a hundred naks a
  * second, sent one by one, delay all redeliveries by seconds. Bursts do not (measured on 2.9 and 2.15).
  */
 const FLUSH_INTERVAL_MS = 250;
 
+/** `requested`: attempts that users requested and limits delay. Counted separately, so that backoffs do not delay them. */
+type WaitKind = 'backoff' | 'requested';
+
+/** Maximum delayed messages of a process: they count against the consumer's max_ack_pending, and requested ones return soon. */
+const MAX_WAITING: Readonly<Record<WaitKind, number>> = { backoff: 1_000, requested: 100 };
+
 /** Naks with a delay, limited in number and sent in bursts. */
 export class DelayedNaks {
   readonly #nak: (message: JetStreamMessage, delayMs: number) => void;
   /** The end of each reserved wait. All times of this class are on performance.now()'s clock. */
-  #ends: number[] = [];
+  readonly #ends: Record<WaitKind, number[]> = { backoff: [], requested: [] };
   #unsent: { readonly message: JetStreamMessage; readonly dueAt: number }[] = [];
   #timer: NodeJS.Timeout | undefined;
 
@@ -116,12 +120,12 @@ export class DelayedNaks {
     this.#nak = nak;
   }
 
-  /** Reserves a delay until `dueAt`; false if the delay is too long or MAX_WAITING delays are reserved. */
-  reserve(dueAt: number, now: number): boolean {
+  /** Reserves a delay until `dueAt`; false if the delay is too long or the delays of its kind are reserved. */
+  reserve(dueAt: number, now: number, kind: WaitKind = 'backoff'): boolean {
     if (dueAt - now > MAX_SHORT_WAIT_MS) return false;
-    if (this.#ends.length >= MAX_WAITING) this.#ends = this.#ends.filter((end) => end > now);
-    if (this.#ends.length >= MAX_WAITING) return false;
-    this.#ends.push(dueAt);
+    if (this.#ends[kind].length >= MAX_WAITING[kind]) this.#ends[kind] = this.#ends[kind].filter((end) => end > now);
+    if (this.#ends[kind].length >= MAX_WAITING[kind]) return false;
+    this.#ends[kind].push(dueAt);
     return true;
   }
 

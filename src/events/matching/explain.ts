@@ -3,17 +3,25 @@ import type { Queryable } from '../../postgres/client.ts';
 import { matchesPattern } from '../event-type.ts';
 
 /** Why an event was or was not delivered to a webhook subscription. */
-export type MatchResult = 'DELIVERED_TO' | 'INACTIVE' | 'TYPE_MISMATCH' | 'FILTER_FALSE';
+export type MatchResult = 'DELIVERED_TO' | 'INACTIVE' | 'TYPE_MISMATCH' | 'FILTER_FALSE' | 'DATA_REDACTED';
+
+type MatchedEvent = {
+  readonly type: string;
+  /** Undefined if the data was redacted. */
+  readonly fulfils: (filter: unknown) => Promise<boolean | undefined>;
+};
 
 /** Repeats the decision of SubscriptionIndex with these settings. Evaluates the filter only if the result depends on it. */
 export async function explainMatch(
   { isActive, eventTypes, filter, isSkipped }: MatchingSettings,
-  event: { readonly type: string; readonly fulfils: (filter: unknown) => Promise<boolean> },
+  event: MatchedEvent,
 ): Promise<MatchResult> {
   if (!isActive) return 'INACTIVE';
   if (!eventTypes.some((pattern) => matchesPattern(pattern, event.type))) return 'TYPE_MISMATCH';
   if (filter === null) return 'DELIVERED_TO';
-  return !isSkipped && (await event.fulfils(filter)) ? 'DELIVERED_TO' : 'FILTER_FALSE';
+  const isFulfilled = !isSkipped && (await event.fulfils(filter));
+  if (isFulfilled === undefined) return 'DATA_REDACTED';
+  return isFulfilled ? 'DELIVERED_TO' : 'FILTER_FALSE';
 }
 
 type MatchExplanation = {

@@ -15,9 +15,9 @@ import { tooManyOperations } from './concurrency.ts';
  * Maximum characters of a response that is written in one piece: over WebSocket, and each event of SSE. Takes about 20
  * ms.
  */
-export const MAX_UNSPLIT_CHARACTERS = 4 * 1024 * 1024;
+const MAX_UNSPLIT_CHARACTERS = 4 * 1024 * 1024;
 /** Responses over HTTP with more characters are streamed as the client reads them. */
-const MAX_AT_ONCE = 256 * 1024;
+export const MAX_AT_ONCE = 256 * 1024;
 /**
  * Maximum characters of a tenant's HTTP responses that its clients have not read yet. Beyond it no operation starts, so it
  * is exceeded at most by the responses of the operations that run and of those that have just ended, some 10.
