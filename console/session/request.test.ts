@@ -2,7 +2,7 @@ import { afterAll, expect, test, vi } from 'vitest';
 
 vi.stubGlobal('document', { baseURI: 'http://localhost/console/' });
 // The module reads the address of the page.
-const { exchangeKey } = await import('./request.ts');
+const { exchangeCode, exchangeKey } = await import('./request.ts');
 
 afterAll(() => {
   vi.unstubAllGlobals();
@@ -60,4 +60,11 @@ test.each<[string, object, string]>([
 ])('a key is not used as the session if %s', async (_what, answer, reason) => {
   serve(answer, VALID);
   expect(await exchangeKey('whk_key')).toEqual({ refusal: expect.stringContaining(reason) as string });
+});
+
+test('a failing server is no used code', async () => {
+  serve({ data: { exchangePortalCode: { code: 'NOT_FOUND' } } });
+  expect(await exchangeCode('code')).toBeUndefined();
+  serve({ data: null, errors: [{ message: 'Unexpected error', extensions: { code: 'INTERNAL_SERVER_ERROR' } }] });
+  await expect(exchangeCode('code')).rejects.toThrow();
 });

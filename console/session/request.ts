@@ -72,12 +72,13 @@ function codeOf({ errors }: Answer<unknown>): string | undefined {
   return errors?.[0]?.extensions?.code;
 }
 
-/** Exchanges a one-time code; undefined if it was used or has expired. */
+/** Exchanges a one-time code; undefined if it was used or has expired. Rejects if the server does not say whether it was. */
 export async function exchangeCode(code: string): Promise<string | undefined> {
   const query =
     'mutation ($code: String!) { exchangePortalCode(code: $code) { ... on ExchangePortalCodePayload { token } } }';
   const { data } = await requestGraphql<{ exchangePortalCode: { token?: string } }>({ query, variables: { code } });
-  return data?.exchangePortalCode.token;
+  if (data == null) throw new Error('the server failed');
+  return data.exchangePortalCode.token;
 }
 
 /** Returns the one-time code in the URL and removes it from the URL. */
