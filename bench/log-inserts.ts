@@ -18,7 +18,7 @@ const TYPES = ['conversation.created', 'conversation.closed', 'order.placed', 'o
 export async function insertBatches(query: Stack['query']): Promise<Record<string, number[]>> {
   const db: Queryable = {
     // `as`: the caller declares the type of the rows it selects.
-    // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- as in Queryable
+    // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as in Queryable
     query: async <Row>(text: string, values?: unknown[]) => ({ rows: (await query(text, values)) as Row[] }),
   };
   const subscriptions = await query<{ id: string; tenant: string }>('SELECT id, tenant FROM webhook_subscriptions');

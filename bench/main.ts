@@ -60,11 +60,15 @@ async function main(): Promise<void> {
   const targets: Target[] = [];
   for (const name of names) {
     report(`== ${name}, Node ${process.version}`);
-    const outcome = await Promise.race([run(name, options), interrupted]).finally(stopAll);
-    const { tables, notes = [] } = outcome;
-    console.log(`\n${[...tables.map((rows) => renderTable(rows)), notes.join('\n')].join('\n\n')}\n`);
-    results[name] = outcome.figures;
-    targets.push(...outcome.targets);
+    try {
+      const outcome = await Promise.race([run(name, options), interrupted]);
+      const { tables, notes = [] } = outcome;
+      console.log(`\n${[...tables.map((rows) => renderTable(rows)), notes.join('\n')].join('\n\n')}\n`);
+      results[name] = outcome.figures;
+      targets.push(...outcome.targets);
+    } finally {
+      await stopAll();
+    }
   }
   if (targets.length > 0) console.log(`${renderTable(targets.map(rowOf))}\n`);
   await keep({ ...surroundings, ...options, targets, ...results });

@@ -88,7 +88,11 @@ async function createEmptyDatabase(surroundings: Surroundings, isMigrated: boole
     rmSync(directory, { recursive: true, force: true });
   });
   const postgres = await startEmbeddedPostgres({ directory: join(directory, 'postgres'), ...surroundings });
-  await (isMigrated ? migrate(postgres.url, MIGRATIONS) : Promise.resolve()).finally(() => postgres.stop());
+  try {
+    if (isMigrated) await migrate(postgres.url, MIGRATIONS);
+  } finally {
+    await postgres.stop();
+  }
   return join(directory, 'postgres');
 }
 

@@ -68,6 +68,7 @@ export function useWatchedQuery<Data, Variables extends AnyVariables>(
     }, collectMs);
   };
   const [known, setKnown] = useState<Data>();
+  // oxlint-disable-next-line react/refs -- the streams call it after the rendering
   const watch = useChanges(known === undefined ? [] : streams(known, changed));
   const [{ data, error, fetching }, execute] = useQuery({ query, variables, pause: watch === undefined });
   if (known !== data) setKnown(() => data);

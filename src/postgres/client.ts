@@ -111,7 +111,7 @@ function createPool(
       : {
           ...config,
           prepares,
-          // eslint-disable-next-line @typescript-eslint/no-misused-promises -- pg-pool awaits it; its types do not say so
+          // oxlint-disable-next-line typescript/no-misused-promises -- pg-pool awaits it; its types do not say so
           onConnect: (client) => client.query(sessionSql(url, session)),
         },
   );
@@ -125,7 +125,7 @@ function createPool(
 
 /** Runs single SQL statements; implemented by pools, clients and transactions. */
 export type Queryable = {
-  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller knows the columns
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller knows the columns
   query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<{ readonly rows: Row[] }>;
 };
 

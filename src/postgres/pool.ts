@@ -6,7 +6,7 @@ import type { Database } from './client.ts';
 import { closedError, isConnectionLost, isReadOnly } from './errors.ts';
 import { ignoreErrorEvents, toConnectError, toQueryError, translated } from './translated.ts';
 
-/* eslint-disable @typescript-eslint/unbound-method -- Reflect.apply() passes the object of each method */
+/* oxlint-disable typescript/unbound-method -- Reflect.apply() passes the object of each method */
 
 export type PoolOptions = pg.PoolConfig & {
   /**
@@ -73,7 +73,7 @@ class Pool extends pg.Pool {
   }
 
   /** pg reports an error that breaks a connection to the pool first, so that error also has to be translated here. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- stands for each of pg's signatures
+  // oxlint-disable-next-line typescript/no-explicit-any -- stands for each of pg's signatures
   override query(...args: any[]): any {
     return translated(args, { method: super.query, self: this, translate: toQueryError });
   }
@@ -108,7 +108,7 @@ function connectionClass({ maxAgeMs, prepares }: ConnectionOptions, group: PoolG
       return performance.now() - this.#openedAt > this.#maxAgeMs || !group.isCurrent(this.#openedAt);
     }
 
-    // eslint-disable-next-line @typescript-eslint/no-explicit-any -- stands for each of pg's signatures
+    // oxlint-disable-next-line typescript/no-explicit-any -- stands for each of pg's signatures
     override query(...args: any[]): any {
       return translated(prepares ? prepared(args) : args, {
         method: super.query,

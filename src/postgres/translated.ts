@@ -1,13 +1,13 @@
 import pg from 'pg';
 import { toConnectionError } from './errors.ts';
 
-/* eslint-disable @typescript-eslint/unbound-method -- Reflect.apply() passes the object of each method */
+/* oxlint-disable typescript/unbound-method -- Reflect.apply() passes the object of each method */
 
 export const toConnectError = (error: Error): Error => toConnectionError(error, '08001');
 export const toQueryError = (error: Error): Error => toConnectionError(error, '08006');
 
 type Translation = {
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- stands for each of pg's signatures
+  // oxlint-disable-next-line typescript/no-explicit-any -- stands for each of pg's signatures
   readonly method: (...args: any[]) => unknown;
   readonly self: object;
   readonly translate: (error: Error) => Error;
@@ -43,12 +43,12 @@ export class TranslatedClient extends pg.Client {
     ignoreErrorEvents(this);
   }
 
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- stands for each of pg's signatures
+  // oxlint-disable-next-line typescript/no-explicit-any -- stands for each of pg's signatures
   override connect(...args: any[]): any {
     return translated(args, { method: super.connect, self: this, translate: toConnectError });
   }
 
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- stands for each of pg's signatures
+  // oxlint-disable-next-line typescript/no-explicit-any -- stands for each of pg's signatures
   override query(...args: any[]): any {
     return translated(args, { method: super.query, self: this, translate: toQueryError });
   }

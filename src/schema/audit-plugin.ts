@@ -11,12 +11,11 @@ import { AuditRecorder } from '../audit/recorder.ts';
 import type { Context } from './context.ts';
 
 declare global {
-  // eslint-disable-next-line @typescript-eslint/no-namespace -- how Pothos takes the types of plugins
+  // oxlint-disable-next-line typescript/no-namespace -- how Pothos takes the types of plugins
   export namespace PothosSchemaTypes {
     interface Plugins<Types extends SchemaTypes> {
       audit: AuditPlugin<Types>;
     }
-    /* eslint-disable @typescript-eslint/no-unused-vars -- the parameters of the interface that this one extends */
     interface MutationFieldOptions<
       Types extends SchemaTypes,
       Type extends TypeParam<Types>,

@@ -40,7 +40,7 @@ class RowIdsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
 }
 
 declare global {
-  // eslint-disable-next-line @typescript-eslint/no-namespace -- how Pothos takes the types of plugins
+  // oxlint-disable-next-line typescript/no-namespace -- how Pothos takes the types of plugins
   export namespace PothosSchemaTypes {
     interface Plugins<Types extends SchemaTypes> {
       rowIds: RowIdsPlugin<Types>;

@@ -32,7 +32,7 @@ let watchers = 0;
 /** Maximum attempts that the server buffers for a reader. */
 const MAX_BUFFERED = 50;
 
-// eslint-disable-next-line @typescript-eslint/unbound-method -- called with the right `this` below
+// oxlint-disable-next-line typescript/unbound-method -- called with the right `this` below
 const watchLog = LiveLog.prototype.watch;
 beforeAll(async () => {
   api = await startApi();
