@@ -63,7 +63,7 @@ test.each<[string, object, string]>([
 });
 
 test('a failing server is no used code', async () => {
-  serve({ data: { exchangePortalCode: { code: 'NOT_FOUND' } } });
+  serve(Response.json({ errors: [{ message: 'x', extensions: { code: 'UNAUTHENTICATED' } }] }, { status: 401 }));
   expect(await exchangeCode('code')).toBeUndefined();
   serve({ data: null, errors: [{ message: 'Unexpected error', extensions: { code: 'INTERNAL_SERVER_ERROR' } }] });
   await expect(exchangeCode('code')).rejects.toThrow();
