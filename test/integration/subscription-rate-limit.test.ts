@@ -48,6 +48,9 @@ function watchLag({ query, storedIn }: TestStack): () => Promise<number> {
   };
 }
 
+/** Twenty, and some for the time in transit on a busy machine. Two programs with a limit each would send forty. */
+const MOST_IN_A_SECOND = 30;
+
 function lengthMs({ requests }: Receiver): number {
   const times = requests.map(({ receivedAt }) => receivedAt);
   return Math.max(...times) - Math.min(...times);
@@ -64,8 +67,7 @@ it.each([1, 2])('a burst is spread over time by all programs together (programs:
   });
   await stack.waitForDeliveries(100, `status = 'SUCCESS' AND attempt_count = 1`);
   expect(receiver.requests).toHaveLength(100);
-  // Twenty, and a few for the time in transit.
-  expect(mostInASecond(receiver)).toBeLessThanOrEqual(24 + 20 * (await lagSeconds()));
+  expect(mostInASecond(receiver)).toBeLessThanOrEqual(MOST_IN_A_SECOND + 20 * (await lagSeconds()));
   expect(lengthMs(receiver)).toBeGreaterThan(4_500);
   await waitFor(async () => !(await stack.stateOf(id)).isBacklogged, { what: 'the backlog to be gone' });
 });
@@ -112,7 +114,7 @@ it('retries count like other attempts', async () => {
   await stack.publishMany('x', 40);
   await stack.waitForDeliveries(40, `status = 'SUCCESS' AND attempt_count = 2`);
   expect(receiver.requests).toHaveLength(80);
-  expect(mostInASecond(receiver)).toBeLessThanOrEqual(24 + 20 * (await lagSeconds()));
+  expect(mostInASecond(receiver)).toBeLessThanOrEqual(MOST_IN_A_SECOND + 20 * (await lagSeconds()));
 });
 
 it('a single event does not wait', async () => {
