@@ -159,7 +159,11 @@ describe('filters beyond the step limit', () => {
     await services.publish('events.greedy.order', itemsOf(262_000), { 'Nats-Msg-Id': 'large' });
     await services.publish('events.acme.order', '{}', { 'Nats-Msg-Id': 'small' });
     await receiver.waitForRequests(1);
-    await waitFor(async () => (await considered('greedy')).size === 30, { what: 'the large one to be dispatched' });
+    // Without the limit, its filters take minutes.
+    await waitFor(async () => (await considered('greedy')).size === 30, {
+      what: 'the large one to be dispatched',
+      timeoutMs: 30_000,
+    });
     expect(new Set((await considered('greedy')).values())).toEqual(new Set(['FILTER_FALSE']));
   });
 
