@@ -1,14 +1,14 @@
 import { connect } from 'nats';
 import { pino } from 'pino';
-import { describe, expect, inject, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type DeliveryMessage, messageId } from '../../src/delivery/queue/message.ts';
-import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { NoAnswerError } from '../../src/nats/publisher.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
+import { startNatsServer } from '../support/nats.ts';
 import { type NatsParts, startNatsParts } from '../support/nats-parts.ts';
 import { findOwnPort } from '../support/own-port.ts';
-import { ServerProcess } from '../support/server-process.ts';
+import type { ServerProcess } from '../support/server-process.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -27,12 +27,7 @@ async function startServerProcess(...args: string[]): Promise<{ port: number; se
   const folder = await createTempFolder();
   const port = await findOwnPort();
   const common = ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder.path];
-  const server = new ServerProcess({
-    commandLine: [inject('natsServer'), ...common, ...args],
-    stopSignal: 'SIGTERM',
-    isReady: async () => (await readNatsServerInfo(port).catch(() => undefined)) !== undefined,
-  });
-  await server.start();
+  const server = await startNatsServer(port, [...common, ...args]);
   cleanUps.push(
     () => folder.remove(),
     () => server.stop(),

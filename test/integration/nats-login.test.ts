@@ -2,14 +2,13 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { nkeys } from 'nats';
 import { pino } from 'pino';
-import { beforeEach, expect, inject, it } from 'vitest';
+import { beforeEach, expect, it } from 'vitest';
 import { readConfig } from '../../src/config/config.ts';
-import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
 import { NatsClient } from '../../src/nats/connection.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
+import { startNatsServer } from '../support/nats.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { createCertificate } from '../support/self-signed-certificate.ts';
-import { ServerProcess } from '../support/server-process.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
 import { TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -47,12 +46,7 @@ async function writeCertificate(name: string, host: string): Promise<{ readonly 
 async function startServer(configuration: string): Promise<string> {
   const port = await findOwnPort();
   const common = `listen: "127.0.0.1:${port}"\njetstream { store_dir: "${folder}" }\n`;
-  const server = new ServerProcess({
-    commandLine: [inject('natsServer'), '-c', await write('nats.conf', common + configuration)],
-    stopSignal: 'SIGTERM',
-    isReady: async () => (await readNatsServerInfo(port)) !== undefined,
-  });
-  await server.start();
+  const server = await startNatsServer(port, ['-c', await write('nats.conf', common + configuration)]);
   cleanUps.push(() => server.stop());
   return `127.0.0.1:${port}`;
 }

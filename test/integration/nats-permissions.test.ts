@@ -2,18 +2,17 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connect, Events, type NatsConnection } from 'nats';
 import { pino } from 'pino';
-import { afterAll, beforeAll, expect, inject, it, vi } from 'vitest';
-import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { Heartbeat } from '../../src/nats/heartbeat.ts';
 import { natsNames } from '../../src/nats/names.ts';
 import { probeNats } from '../../src/nats/probe.ts';
 import { RollCall } from '../../src/nats/roll-call.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
 import { createTestDatabase } from '../support/database.ts';
+import { startNatsServer } from '../support/nats.ts';
 import { startNatsParts } from '../support/nats-parts.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
-import { ServerProcess } from '../support/server-process.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
 import { startTestApp, TEST_SEAL, type TestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -41,12 +40,7 @@ beforeAll(async () => {
     .replace('user: engine, password: "change me 1"', 'user: older, password: "change me 4"')
     .replaceAll(', "processes.*"', '');
   await writeFile(file, `${listen}${accounts.replace(engine, `${engine}${older}`)}`);
-  const server = new ServerProcess({
-    commandLine: [inject('natsServer'), '-c', file],
-    stopSignal: 'SIGTERM',
-    isReady: async () => (await readNatsServerInfo(port)) !== undefined,
-  });
-  await server.start();
+  const server = await startNatsServer(port, ['-c', file]);
   cleanUps.push(() => server.stop());
   const database = await createTestDatabase();
   cleanUps.push(() => database.drop());
@@ -157,12 +151,7 @@ it('a denied subscription is reported until it is permitted, and then made', asy
        authorization { users: [{ user: engine, password: p, permissions { publish: ">", ${permissions} } }] }`,
     );
   await configure('subscribe: { deny: ["senders", "log.*"] }');
-  const server = new ServerProcess({
-    commandLine: [inject('natsServer'), '-c', file],
-    stopSignal: 'SIGTERM',
-    isReady: async () => (await readNatsServerInfo(ownPort)) !== undefined,
-  });
-  await server.start();
+  const server = await startNatsServer(ownPort, ['-c', file]);
   cleanUps.push(() => server.stop());
   const log = pino({ level: 'silent' });
   const servers = [`nats://engine:p@127.0.0.1:${ownPort}`];

@@ -1,13 +1,13 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connect, DiscardPolicy, ErrorCode, Events, type NatsConnection } from 'nats';
-import { afterAll, beforeAll, expect, inject, it } from 'vitest';
-import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { JetStreamPublisher, NoAnswerError } from '../../src/nats/publisher.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
+import { startNatsServer } from '../support/nats.ts';
 import { stall } from '../support/other-loop-receiver.ts';
 import { findOwnPort } from '../support/own-port.ts';
-import { ServerProcess } from '../support/server-process.ts';
+import type { ServerProcess } from '../support/server-process.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
 
 const INBOX_PREFIX = '_INBOX_test';
@@ -44,12 +44,7 @@ beforeAll(async () => {
      jetstream { store_dir: "${folder.path}" }
      authorization { users: [{ user: engine, password: test, permissions: { ${permissions} } }] }`,
   );
-  server = new ServerProcess({
-    commandLine: [inject('natsServer'), '-c', file],
-    stopSignal: 'SIGTERM',
-    isReady: async () => (await readNatsServerInfo(port)) !== undefined,
-  });
-  await server.start();
+  server = await startNatsServer(port, ['-c', file]);
   cleanUps.push(() => server.stop());
   const open = async () => {
     const opened = await connect({ port, user: 'engine', pass: 'test', inboxPrefix: INBOX_PREFIX });

@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { inject } from 'vitest';
 import { prepareNatsStore } from '../../src/embedded/nats.ts';
+import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
 import { type NatsVersion, readNatsVersion } from '../../src/embedded/nats-version.ts';
 import { findOwnPort } from './own-port.ts';
 import { ServerProcess } from './server-process.ts';
@@ -40,6 +41,17 @@ function versionOf(binary: string): Promise<NatsVersion> {
   const version = versions.get(binary) ?? readNatsVersion(binary);
   versions.set(binary, version);
   return version;
+}
+
+/** Starts a nats-server with arguments that make it listen on this port. The caller must stop it. */
+export async function startNatsServer(port: number, args: readonly string[]): Promise<ServerProcess> {
+  const server = new ServerProcess({
+    commandLine: [inject('natsServer'), ...args],
+    stopSignal: 'SIGTERM',
+    isReady: async () => (await readNatsServerInfo(port).catch(() => undefined)) !== undefined,
+  });
+  await server.start();
+  return server;
 }
 
 /** Starts a nats-server with JetStream, configured like the embedded one. */
