@@ -201,18 +201,24 @@ describe('a subscription that keeps failing', () => {
     expect(await show(subscription.id)).toMatchObject({ isActive: false, deactivationReason: 'FAILING' });
   });
 
-  it('causes the notice at 90 % even if its tenant has reached the limit of notices, and another one does not', async () => {
+  it('is not deactivated before the notice at 90 %, which waits while its tenant has reached the limit of notices', async () => {
     const tenant = newTenant();
     const { url } = await receive(() => ({ status: 500 }));
     const subscription = await failing(tenant, url);
-    await services.query(
-      `UPDATE notice_limits SET minute_from = now() + interval '1 hour', count = 10 WHERE tenant = $1`,
-      [tenant],
-    );
-    await failAfter(3.6, subscription);
+    const setLimit = (from: string, count: number) =>
+      services.query(
+        `UPDATE notice_limits SET minute_from = now() + $2::interval, count = $3, omitted_count = 0 WHERE tenant = $1`,
+        [tenant, from, count],
+      );
+    await setLimit('1 hour', 10);
+    for (const days of [3.6, 4.6, 6]) await failAfter(days, subscription);
     expect(await recorded(tenant)).toEqual(['failing']);
-    await failAfter(4.6, subscription);
+    expect((await show(subscription.id)).isActive).toBe(true);
+    await setLimit('-1 hour', 0);
+    await failAfter(6.1, subscription);
     expect(await recorded(tenant)).toEqual(['failing', 'failing']);
+    await failAfter(6.7, subscription);
+    expect(await recorded(tenant)).toEqual(['failing', 'failing', 'deactivated']);
   });
 
   it('causes no notice and no deactivation before its circuit opens, and then at once a notice of its progress', async () => {

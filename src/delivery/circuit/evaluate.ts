@@ -4,7 +4,7 @@ import type { Queryable } from '../../postgres/client.ts';
 import { CANCEL_LIMIT_ON_DEACTIVATION, cancelPending } from '../queue/cancel.ts';
 import type { DeliveryMessage } from '../queue/message.ts';
 import { closeCircuit } from '../queue/state.ts';
-import { recordNotice } from './notices.ts';
+import { recordNotice, tryNotice } from './notices.ts';
 import { countNotice, deactivate, lockCircuitStats, openCircuit, recentAttempts } from './store.ts';
 
 /** The data for the decision about a failing subscription. */
@@ -114,21 +114,21 @@ export async function evaluateSubscription(db: Queryable, subscriptionId: string
   // Null if the latest attempt in the log succeeded: then the time without a success starts now.
   const failingSince = stats.failingSince ?? new Date(stats.nowMs);
   if (decision.kind === 'open') await openCircuit(db, { subscriptionId, probeInMs: FIRST_PROBE_MS, failingSince });
-  await countNotice(db, { subscriptionId, noticeCount });
-  const messages = await recordNotice(db, {
+  const notice = {
     tenant: stats.tenant,
     subscriptionId,
     url: stats.url,
-    type: 'webhook_subscription.failing',
+    type: 'webhook_subscription.failing' as const,
     data: {
       failingSince,
       progressPercent,
       deactivationAt: deactivationAt(failingSince, stats.nowMs),
     },
-    // A deactivation must not follow an omitted notice. There is one such notice for each failing subscription.
-    isUnlimited: isLastNotice(noticeCount),
-  });
-  return { decision, messages };
+  };
+  const messages = isLastNotice(noticeCount) ? await tryNotice(db, notice) : await recordNotice(db, notice);
+  // A deactivation must not follow an omitted notice: the next failed attempt tries again.
+  if (messages !== undefined) await countNotice(db, { subscriptionId, noticeCount });
+  return { decision, messages: messages ?? [] };
 }
 
 /** Closes an open circuit and returns the messages that notify the tenant; undefined if the circuit is not open. */

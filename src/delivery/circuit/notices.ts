@@ -47,8 +47,6 @@ export type NewNotice = {
   readonly url: string;
   readonly type: `webhook_subscription.${'failing' | 'recovered' | 'deactivated'}`;
   readonly data: Readonly<Record<string, unknown>>;
-  /** Whether it is sent even beyond the limit per minute, for which it does not count. Default: false. */
-  readonly isUnlimited?: boolean;
 };
 
 /**
@@ -58,10 +56,19 @@ export type NewNotice = {
  * subscriptions that fail together would deadlock.
  */
 export async function recordNotice(db: Queryable, given: NewNotice): Promise<DeliveryMessage[]> {
-  const { tenant, subscriptionId, type, url, isUnlimited = false } = given;
-  const data = JSON.stringify({ subscriptionId, host: new URL(url).host, ...given.data });
-  const notice = { tenant, subscriptionId, type, data };
-  return isUnlimited || (await admitNotice(db, notice)) ? emitNotice(db, notice) : [];
+  const messages = await tryNotice(db, given);
+  if (messages === undefined) await countOmitted(db, toNotice(given));
+  return messages ?? [];
+}
+
+/** Like recordNotice, but undefined if the tenant has reached the limit: the caller must try again later. */
+export async function tryNotice(db: Queryable, given: NewNotice): Promise<DeliveryMessage[] | undefined> {
+  const notice = toNotice(given);
+  return (await admitNotice(db, notice)) ? emitNotice(db, notice) : undefined;
+}
+
+function toNotice({ tenant, subscriptionId, type, url, data }: NewNotice): Notice {
+  return { tenant, subscriptionId, type, data: JSON.stringify({ subscriptionId, host: new URL(url).host, ...data }) };
 }
 
 /** Records the latest omitted notice of a tenant and type, with the number of the others; undefined if there is none. */
@@ -97,12 +104,10 @@ type Notice = {
 const IS_SAME_MINUTE = `l.minute_from > now() - interval '1 minute'`;
 
 /**
- * Returns whether a notice may be sent now. Otherwise counts it, and stores the latest one for takeOmittedNotice. Locks a
- * row of notice_limits until the transaction ends; to avoid deadlocks, the caller must afterwards take no lock that another
- * transaction with such a row may hold.
+ * Returns whether a notice may be sent now. Locks a row of notice_limits until the transaction ends; to avoid deadlocks, the
+ * caller must afterwards take no lock that another transaction with such a row may hold.
  */
-async function admitNotice(db: Queryable, notice: Notice): Promise<boolean> {
-  const { tenant, type, subscriptionId, data } = notice;
+async function admitNotice(db: Queryable, { tenant, type }: Notice): Promise<boolean> {
   const { rows } = await db.query<{ isAdmitted: boolean }>(
     `INSERT INTO notice_limits AS l (tenant, type, minute_from, count) VALUES ($1, $2, now(), 1)
      ON CONFLICT (tenant, type) DO UPDATE SET
@@ -111,13 +116,16 @@ async function admitNotice(db: Queryable, notice: Notice): Promise<boolean> {
      RETURNING count <= ${MAX_PER_MINUTE} AS "isAdmitted"`,
     [tenant, type],
   );
-  if (rows[0]?.isAdmitted === true) return true;
+  return rows[0]?.isAdmitted === true;
+}
+
+/** Counts a notice that was not admitted, and stores it for takeOmittedNotice unless a later one follows. */
+async function countOmitted(db: Queryable, { tenant, type, subscriptionId, data }: Notice): Promise<void> {
   await db.query(
     `UPDATE notice_limits SET omitted_count = omitted_count + 1, latest_subscription_id = $3, latest_data = $4
      WHERE tenant = $1 AND type = $2`,
     [tenant, type, subscriptionId, data],
   );
-  return false;
 }
 
 /** Takes the latest omitted notice of a tenant and type whose minute has ended, with the number of omitted notices. */
