@@ -16,7 +16,7 @@ const MAX_LIFE_MS = 24 * 3_600_000;
 const TOLERANCE_S = 5;
 /** Milliseconds after which the keys are fetched again. */
 const MAX_KEYS_AGE_MS = 600_000;
-/** Minimum interval between two requests for a JWKS, regardless of the key ids in tokens. */
+/** Minimum interval between two requests while there are keys: after a failure, and for an unknown key id in a token. */
 const COOLDOWN_MS = 30_000;
 /** Minimum interval between two requests while there are no keys, or only keys that are too old. */
 const RETRY_MS = 1_000;
@@ -76,17 +76,22 @@ function remoteKeys(url: string): JWTVerifyGetKey {
     try {
       const keys = await fetchKeys(url);
       last = { keys, fetchedAt: performance.now() };
+      problem = undefined;
     } catch (error) {
       problem = error;
     }
     triedAt = performance.now();
     running = undefined;
   };
+  const intervalOf = () => {
+    if (usable() === undefined) return RETRY_MS;
+    return problem === undefined ? MAX_KEYS_AGE_MS : COOLDOWN_MS;
+  };
   const refresh = async (intervalMs: number) => {
     if (performance.now() >= triedAt + intervalMs) await (running ??= fetchOnce());
   };
   return async (header, token) => {
-    await refresh(usable() === undefined ? RETRY_MS : MAX_KEYS_AGE_MS);
+    await refresh(intervalOf());
     const keys = usable();
     if (keys === undefined) throw problem;
     try {

@@ -211,6 +211,24 @@ describe('with a JWK Set', () => {
     expect(jwks.fetches()).toBe(3);
   });
 
+  it('failed once, it is fetched again after half a minute, so that a removed key is refused', async () => {
+    const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
+    const keys = [{ ...(await exportJWK(publicKey)), kid: 'a' }];
+    const jwks = await startJwks(keys);
+    const verify = createVerifyJwt({ jwksUrl: jwks.url }, pino({ level: 'silent' }));
+    const verifyNew = async (id: string) => verify(await sign({ alg: 'ES256', key: privateKey, kid: 'a', id }));
+    expect(await verifyNew('1')).toBeDefined();
+    jwks.setStatus(503);
+    advanceMonotonicClock(601_000);
+    for (const id of ['2', '3']) expect(await verifyNew(id)).toBeDefined();
+    expect(jwks.fetches()).toBe(2);
+    jwks.setStatus(200);
+    keys.shift();
+    advanceMonotonicClock(31_000);
+    expect(await verifyNew('4')).toBeUndefined();
+    expect(jwks.fetches()).toBe(3);
+  });
+
   it.each<[string, (jwks: Awaited<ReturnType<typeof startJwks>>) => void]>([
     [
       'fails',
