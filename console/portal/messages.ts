@@ -7,7 +7,7 @@ export const portalWords = {
   },
   unreachable: {
     title: 'The server cannot be reached',
-    hint: 'Go back to your application and open the portal from there again.',
+    hint: 'Reload this page within a minute, or open the portal from your application again.',
   },
   noSession: {
     title: 'Open the portal from your application',

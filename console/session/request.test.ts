@@ -62,9 +62,14 @@ test.each<[string, object, string]>([
   expect(await exchangeKey('whk_key')).toEqual({ refusal: expect.stringContaining(reason) as string });
 });
 
-test('a failing server is no used code', async () => {
+test('a failing server is no used code, which stays in the URL', async () => {
+  const replaceState = vi.fn();
+  vi.stubGlobal('history', { replaceState });
+  vi.stubGlobal('location', { pathname: '/console/', search: '?a=1' });
   serve(Response.json({ errors: [{ message: 'x', extensions: { code: 'UNAUTHENTICATED' } }] }, { status: 401 }));
   expect(await exchangeCode('code')).toBeUndefined();
   serve({ data: null, errors: [{ message: 'Unexpected error', extensions: { code: 'INTERNAL_SERVER_ERROR' } }] });
+  expect(replaceState).not.toHaveBeenCalled();
   await expect(exchangeCode('code')).rejects.toThrow();
+  expect(replaceState).toHaveBeenCalledWith(null, '', '/console/?a=1#code=code');
 });

@@ -72,8 +72,20 @@ function codeOf({ errors }: Answer<unknown>): string | undefined {
   return errors?.[0]?.extensions?.code;
 }
 
-/** Exchanges a one-time code; undefined if it was used or has expired. Rejects if the server does not say whether it was. */
+/**
+ * Exchanges a one-time code; undefined if it was used or has expired. If the server does not say whether it was, rejects and puts
+ * the code back into the URL, so that reloading the page tries it again.
+ */
 export async function exchangeCode(code: string): Promise<string | undefined> {
+  try {
+    return await tokenFor(code);
+  } catch (error) {
+    history.replaceState(null, '', `${location.pathname}${location.search}#code=${code}`);
+    throw error;
+  }
+}
+
+async function tokenFor(code: string): Promise<string | undefined> {
   const query =
     'mutation ($code: String!) { exchangePortalCode(code: $code) { ... on ExchangePortalCodePayload { token } } }';
   const answer = await requestGraphql<{ exchangePortalCode: { token?: string } }>({ query, variables: { code } });
