@@ -27,7 +27,7 @@ export const CircuitType = builder.prismaObject('SubscriptionState', {
       type: 'DateTime',
       nullable: true,
       description:
-        'The time of the next probe. If it is in the past, the probe is sent within two seconds after a delivery is due. Null while the circuit is closed.',
+        'The time of the next probe. If it is in the past, the probe is usually sent within two seconds after a delivery is due. Null while the circuit is closed.',
     }),
   }),
 });

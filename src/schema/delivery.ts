@@ -156,7 +156,7 @@ builder.mutationFields((t) => ({
     audit: 'Delivery',
     type: RetryPayload,
     description:
-      'Attempts a waiting delivery now, even if the circuit is open, and gives a failed delivery another attempt. A delivery that is in flight is not changed.',
+      'Attempts a waiting delivery now, even if the circuit is open, and gives a failed delivery another attempt. Limits can delay the attempt. A delivery that is in flight is not changed.',
     args: { id: t.arg.id({ required: true, description: 'The id of the delivery.' }) },
     errors: { types: [NotFoundError, DeliveryNotRetryableError, SubscriptionInactiveError] },
     resolve: async (_root, { id }, context) => {

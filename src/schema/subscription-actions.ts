@@ -6,7 +6,10 @@ import { expireSigningSecret } from '../subscriptions/service.ts';
 import { builder } from './builder.ts';
 import { WebhookSubscriptionType } from './webhook-subscription.ts';
 
-const ProbePayload = payload('ProbeNowPayload', 'The next due delivery is sent as a probe within two seconds.');
+const ProbePayload = payload(
+  'ProbeNowPayload',
+  'The next due delivery is sent as a probe, usually within two seconds.',
+);
 const ExpirePayload = payload('ExpireSigningSecretPayload', 'The signing secret signs no further request.');
 
 const PausePayload = payload('PauseWebhookSubscriptionPayload', 'The webhook subscription is paused.');
@@ -19,7 +22,7 @@ builder.mutationFields((t) => ({
     audit: 'WebhookSubscription',
     type: ProbePayload,
     description:
-      'Probes an endpoint whose circuit is open now instead of at `nextProbeAt`: sends its next delivery, within two seconds after it is due. If the probe succeeds, the circuit closes.',
+      'Probes an endpoint whose circuit is open now instead of at `nextProbeAt`: sends its next delivery, usually within two seconds after it is due. If the probe succeeds, the circuit closes.',
     args: { id: t.arg.id(ID) },
     errors: { types: [NotFoundError, CircuitClosedError] },
     resolve: async (_root, { id }, { services, viewer }) => {

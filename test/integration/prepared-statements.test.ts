@@ -3,6 +3,7 @@ import { cancelPending } from '../../src/delivery/queue/cancel.ts';
 import { reserveSendTimes } from '../../src/delivery/queue/send-times.ts';
 import { lockDueDeliveries, lockDueQueues, saveQueues } from '../../src/delivery/queue/state.ts';
 import {
+  delayPublished,
   extendLeases,
   leaseDeliveries,
   markPublished,
@@ -63,7 +64,9 @@ async function deliverOne(subscriptionId: string): Promise<void> {
   await markPublished(db, { ids: [delivery.id], maxDataBytes: 1_000 });
   const change = { subscriptionId, recheckMs: 100, mustRecheck: false, publishWindow: null, nextSendInMs: null };
   await saveQueues(db, [{ ...change, nextProbeInMs: null }]);
-  await requeueAtLimit(db, [{ deliveryId: delivery.id, enqueueCount: 1, reason: 'IN_FLIGHT_LIMIT' }]);
+  const limited = { deliveryId: delivery.id, enqueueCount: 1, reason: 'IN_FLIGHT_LIMIT' as const };
+  await delayPublished(db, { deliveries: [limited], waitMs: 0 });
+  await requeueAtLimit(db, [limited]);
   await markPublished(db, { ids: [delivery.id], maxDataBytes: 1_000 });
   await leaseDeliveries(db, [{ deliveryId: delivery.id, enqueueCount: 2, leaseMs: 1_000 }]);
   await extendLeases(db, { attempts: [{ deliveryId: delivery.id, number: 1 }], leaseMs: 1_000 });
@@ -157,6 +160,7 @@ it('a statement reads the rows of its batch, and none of those between them', as
       ),
     extendLeases: (db) =>
       extendLeases(db, { attempts: ids.map((deliveryId) => ({ deliveryId, number: 1 })), leaseMs: 1 }),
+    delayPublished: (db) => delayPublished(db, { deliveries: limited, waitMs: 0 }),
     requeueAtLimit: (db) => requeueAtLimit(db, limited),
     markPublished: (db) => markPublished(db, { ids, maxDataBytes: 1_000 }),
     requeueDeliveries: (db) => requeueDeliveries(db, ids),

@@ -158,6 +158,10 @@ describe('a retry', () => {
     await stack.app.graphql('mutation ($id: ID!) { pauseWebhookSubscription(id: $id) { __typename } }', { id });
     const deliveries = await stack.query<{ id: string }>('SELECT id FROM deliveries');
     for (const delivery of deliveries) await mutate(stack, 'retryDelivery', delivery.id);
+    await stack.waitForDeliveries(
+      1,
+      `waiting_for = 'IN_FLIGHT_LIMIT' AND enqueued_at IS NOT NULL AND next_attempt_at > now() AND attempt_count = 1`,
+    );
     const redelivered = async () =>
       (await scrape(stack.app)).valueOf('webhooks_messages_redelivered_total', { consumer: 'sender' });
     await waitFor(async () => ((await redelivered()) ?? 0) > 0, { what: 'the second message to be redelivered' });

@@ -4,6 +4,7 @@ import { type NewNotice, recordNotice, recordOmittedNotice } from '../../src/del
 import { openCircuit, recentAttempts } from '../../src/delivery/circuit/store.ts';
 import { cancelPending } from '../../src/delivery/queue/cancel.ts';
 import { closeCircuit } from '../../src/delivery/queue/state.ts';
+import { leaseDeliveries, requeueDeliveries } from '../../src/delivery/queue/store.ts';
 import { type Result, writeResults } from '../../src/delivery/sending/write-results.ts';
 import type { Delivery } from '../../src/generated/prisma/client.ts';
 import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
@@ -64,6 +65,18 @@ async function write(subscriptionId: string, ...made: readonly Made[]): Promise<
   for (const one of made) results.push(await resultOf(subscriptionId, one));
   return writeResults(database.pool, results);
 }
+
+it('a delivery that is requeued while another process has its lease is swept when the lease ends, and at once if NATS refused it', async () => {
+  for (const wereRefused of [false, true]) {
+    const subscriptionId = await subscribe();
+    const { id, enqueueCount, nextAttemptAt } = await seedDelivery(database, { subscriptionId, tenant: TENANT });
+    await leaseDeliveries(database.pool, [{ deliveryId: id, enqueueCount, leaseMs: 40_000 }]);
+    await requeueDeliveries(database.pool, [id], { wereRefused });
+    const { leasedUntil } = await database.prisma.delivery.findUniqueOrThrow({ where: { id } });
+    expect(leasedUntil?.getTime()).toBeGreaterThan(Date.now());
+    expect((await stateOf(subscriptionId)).nextSweepAt).toEqual(wereRefused ? nextAttemptAt : leasedUntil);
+  }
+});
 
 describe('the failing-since time of a subscription', () => {
   it('is the start of the first failed attempt, until one succeeds', async () => {

@@ -62,6 +62,8 @@ type Setup = {
   readonly isCancelled?: boolean;
   readonly lease?: Lease;
   readonly mayReserveNak?: boolean;
+  /** Whether the delivery is pending and has no newer message. */
+  readonly isCurrent?: boolean;
   readonly hasPermit?: boolean;
   readonly hasSendTime?: boolean;
   readonly sendTime?: number | undefined;
@@ -90,6 +92,7 @@ async function handle(setup: Setup = {}) {
     statements: {
       lease: record('lease', setup.lease ?? { kind: 'leased', attemptCount: 0 }),
       requeueAtLimit: record('requeueAtLimit', undefined),
+      delay: record('delay', setup.isCurrent ?? true),
       requeue: record('requeue', undefined),
       requeueLater: record('requeueLater', undefined),
       cancel: record('cancel', undefined),
@@ -276,13 +279,17 @@ it.each(['isProbe', 'isTest'])(
   },
 );
 
-it.each<[what: string, setup: Setup, kind: string]>([
-  ['is redelivered', {}, 'nakUntil'],
-  ['is queued if too many others are delayed', { mayReserveNak: false }, 'ack'],
-])('a delivery that a user requested %s while its limit is reached', async (_what, setup, kind) => {
-  const delivery = { isProbe: true, isRequested: true };
+it.each<[what: string, setup: Setup, answer: [disposition: string, change: string]]>([
+  ['is redelivered', {}, ['nakUntil', 'delay']],
+  ['is over if it has ended or has a newer message', { isCurrent: false }, ['ack', 'delay']],
+  ['is redelivered for a minute', { delivery: { publishedAt: NOW - 59_999 } }, ['nakUntil', 'delay']],
+  ['is queued after a minute', { delivery: { publishedAt: NOW - 60_000 } }, ['ack', 'requeueAtLimit']],
+  ['is queued if too many others are delayed', { mayReserveNak: false }, ['ack', 'requeueAtLimit']],
+])('a delivery that a user requested %s while its limit is reached', async (_what, setup, [expected, change]) => {
+  const delivery = { ...setup.delivery, isProbe: true, isRequested: true };
   const { disposition, changes } = await handle({ ...setup, hasPermit: false, delivery });
-  expect({ disposition, queued: changes.length }).toEqual({ disposition: kind, queued: kind === 'ack' ? 1 : 0 });
+  const limited = { deliveryId: 'delivery', enqueueCount: 1, reason: 'IN_FLIGHT_LIMIT' };
+  expect({ disposition, changes }).toEqual({ disposition: expected, changes: [[change, limited]] });
 });
 
 it('a delivery is attempted once the pause is over, also if the sender was not notified', async () => {

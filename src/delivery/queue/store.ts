@@ -13,6 +13,7 @@ import { scheduleSweep } from './state.ts';
  *
  *   publish     insertBatch (events/insert-batch.ts), markPublished, republishDelivery
  *   lease       leaseDeliveries, extendLeases
+ *   delay       delayPublished: stays published
  *   requeue     requeueDeliveries, requeueLost, requeueAtLimit, requeueLater
  *   finish      writeResults (delivery/sending/write-results.ts), markCancelled and cancelPending (cancel.ts)
  *
@@ -195,10 +196,32 @@ const REQUEUE_AT_LIMIT = `
   )${scheduleSweep('requeued', ['is_backlogged = true', HALF_WINDOW])}`;
 
 /**
- * Requeues deliveries that have no message until their next attempt is due. `wereRefused`: NATS did not accept the
- * message, which is recorded in the subscription's refused_at. `heldBackMs`: JetStream may nevertheless have stored the
- * message, which may lead to a first attempt without a lease. So no other process gets a lease for the subscription's
- * attempt timeout plus this many milliseconds.
+ * Delays deliveries that exceed a limit of their subscription by `waitMs`, in which their messages stay in JetStream. Returns
+ * the ids of those that are pending and have no newer message.
+ */
+export async function delayPublished(
+  db: Queryable,
+  { deliveries, waitMs }: { readonly deliveries: readonly LimitedDelivery[]; readonly waitMs: number },
+): Promise<Set<string>> {
+  const ids = deliveries.map(({ deliveryId }) => deliveryId);
+  const counts = deliveries.map(({ enqueueCount }) => enqueueCount);
+  const reasons = deliveries.map(({ reason }) => reason);
+  const { rows } = await db.query<{ id: string }>(DELAY, [ids, counts, reasons, waitMs, ...idRange(ids)]);
+  return new Set(rows.map(({ id }) => id));
+}
+
+const DELAY = `
+  UPDATE deliveries d SET waiting_for = ${valueOf('d.id', '$3::wait_reason[]')},
+    next_attempt_at = now() + $4::integer * interval '1 ms'
+  WHERE d.id = ANY ($1::uuid[]) AND d.id BETWEEN $5::uuid AND $6::uuid
+    AND d.enqueue_count = ${valueOf('d.id', '$2::integer[]')} AND d.status = 'PENDING'
+  RETURNING d.id`;
+
+/**
+ * Requeues deliveries until their next attempt is due and no process has a lease. `wereRefused`: NATS did not accept the
+ * message, which is recorded in the subscription's refused_at; it is published again even during a lease. `heldBackMs`:
+ * JetStream may nevertheless have stored the message, which may lead to a first attempt without a lease. So no other process
+ * gets a lease for the subscription's attempt timeout plus this many milliseconds.
  */
 export async function requeueDeliveries(
   db: Queryable,
@@ -211,11 +234,12 @@ export async function requeueDeliveries(
          CASE WHEN $4::integer IS NULL OR d.attempt_count > 0 THEN d.leased_until
            ELSE greatest(d.leased_until, now() + $4 * interval '1 ms' + (
              SELECT s.timeout_ms * interval '1 ms' FROM webhook_subscriptions s WHERE s.id = d.subscription_id
-           )) END
+           )) END,
+         next_attempt_at = CASE WHEN $5 THEN d.next_attempt_at ELSE greatest(d.next_attempt_at, d.leased_until) END
        WHERE d.id = ANY ($1::uuid[]) AND d.id BETWEEN $2::uuid AND $3::uuid AND d.status = 'PENDING'
        RETURNING d.subscription_id, d.next_attempt_at
      )${scheduleSweep('requeued', wereRefused ? ['refused_at = now()'] : [])}`,
-    [deliveryIds, ...idRange(deliveryIds), heldBackMs ?? null],
+    [deliveryIds, ...idRange(deliveryIds), heldBackMs ?? null, wereRefused],
   );
 }
 

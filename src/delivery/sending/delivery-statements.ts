@@ -4,6 +4,7 @@ import type { Database } from '../../postgres/client.ts';
 import { markCancelled } from '../queue/cancel.ts';
 import { SendTimes } from '../queue/send-times.ts';
 import {
+  delayPublished,
   type Lease,
   type LeaseRequest,
   type LimitedDelivery,
@@ -12,7 +13,7 @@ import {
   requeueDeliveries,
   requeueLater,
 } from '../queue/store.ts';
-import type { DeliveryStatements } from './handle-delivery.ts';
+import { type DeliveryStatements, INFRA_RETRY_MS } from './handle-delivery.ts';
 
 const MAX_BATCH = 500;
 /** Maximum deliveries in one read of event data, each up to 1 MiB. */
@@ -34,6 +35,13 @@ export function createDeliveryStatements(database: Database): DeliveryStatements
     },
   });
   const limited = createWriteBatcher<LimitedDelivery>((deliveries) => requeueAtLimit(pool, deliveries));
+  const delayed = new Batcher<LimitedDelivery, boolean>({
+    maxItems: MAX_BATCH,
+    write: async (deliveries) => {
+      const current = await delayPublished(pool, { deliveries, waitMs: INFRA_RETRY_MS });
+      return deliveries.map(({ deliveryId }) => current.has(deliveryId));
+    },
+  });
   const cancelled = createWriteBatcher<string>((deliveryIds) => markCancelled(pool, deliveryIds));
   const requeued = createWriteBatcher<string>((deliveryIds) => requeueDeliveries(pool, deliveryIds));
   const requeuedLater = createWriteBatcher<string>((deliveryIds) =>
@@ -50,6 +58,7 @@ export function createDeliveryStatements(database: Database): DeliveryStatements
   return {
     lease: (request) => leases.add(request),
     requeueAtLimit: (delivery) => limited.add(delivery),
+    delay: (delivery) => delayed.add(delivery),
     requeue: (deliveryId) => requeued.add(deliveryId),
     requeueLater: (deliveryId) => requeuedLater.add(deliveryId),
     cancel: (deliveryId) => cancelled.add(deliveryId),

@@ -68,6 +68,8 @@ export type DeliveryStatements = {
   lease(request: LeaseRequest): Promise<Lease>;
   /** Queues the delivery because a limit or the circuit of its subscription blocks it. */
   requeueAtLimit(delivery: LimitedDelivery): Promise<void>;
+  /** Delays the delivery by INFRA_RETRY_MS without queueing it; false if it has ended or has a newer message. */
+  delay(delivery: LimitedDelivery): Promise<boolean>;
   /** Queues the delivery until its next attempt is due. */
   requeue(deliveryId: string): Promise<void>;
   /** Queues the delivery for ten minutes, after an error that concerns only this delivery. */
@@ -87,8 +89,13 @@ type Limiter = {
 
 const ACK: Disposition = { kind: 'ack' };
 const NAK: Disposition = { kind: 'nak' };
-/** Redelivery delay after an infrastructure error, such as Postgres being unavailable. */
+/** Redelivery delay after an infrastructure error, such as Postgres being unavailable, and of a requested attempt at a limit. */
 export const INFRA_RETRY_MS = 5_000;
+/**
+ * Milliseconds after its request for which an attempt that a limit delays stays in JetStream. Bounded, because the oldest
+ * message there bounds the search for lost ones (queue/sweeper.ts).
+ */
+const REQUESTED_FOR_MS = 60_000;
 
 /** Attempts, queues or cancels a delivery, and returns how to answer its message. Never rejects. */
 export async function handleDelivery(deps: HandlerDeps, inFlight: InFlightDelivery): Promise<Disposition> {
@@ -105,10 +112,11 @@ type Obstacle = WaitReason | 'INACTIVE';
 
 async function handleObstacle(
   deps: HandlerDeps,
-  { delivery: { deliveryId, enqueueCount, isTest, isRequested } }: InFlightDelivery,
+  { delivery }: InFlightDelivery,
   obstacle: Obstacle,
 ): Promise<Disposition> {
   const { statements } = deps;
+  const { deliveryId, enqueueCount, isTest } = delivery;
   if (deps.stopTaking.aborted) return NAK;
   if (obstacle === 'INACTIVE') {
     await statements.cancel(deliveryId);
@@ -116,12 +124,26 @@ async function handleObstacle(
   }
   // The tenant's limit of concurrent tests is reached. A queued test would make real deliveries queue behind it.
   if (isTest) return nakAfterInfraRetry(deps);
+  const limited = { deliveryId, enqueueCount, reason: obstacle };
+  const dueAt = requestedAgainAt(deps, delivery);
+  if (dueAt !== undefined) return (await statements.delay(limited)) ? { kind: 'nakUntil', dueAt } : ACK;
+  await statements.requeueAtLimit(limited);
+  return ACK;
+}
+
+/**
+ * The time at which an attempt that a user requested, and that a limit delays, is tried again from JetStream, on
+ * performance.now()'s clock. Once queued, it would wait for a pause, an open circuit and the deliveries before it, like any
+ * other delivery: undefined for those.
+ */
+function requestedAgainAt(
+  { delayedNaks, clock }: Pick<HandlerDeps, 'delayedNaks' | 'clock'>,
+  { isRequested, publishedAt }: DeliveryEnvelope,
+): number | undefined {
+  if (isRequested !== true || clock.now() - publishedAt >= REQUESTED_FOR_MS) return undefined;
   const now = performance.now();
   const dueAt = now + INFRA_RETRY_MS;
-  // Once queued, it would wait for a pause, an open circuit and the deliveries before it, like any other.
-  if (isRequested === true && deps.delayedNaks.reserve(dueAt, now, 'requested')) return { kind: 'nakUntil', dueAt };
-  await statements.requeueAtLimit({ deliveryId, enqueueCount, reason: obstacle });
-  return ACK;
+  return delayedNaks.reserve(dueAt, now, 'requested') ? dueAt : undefined;
 }
 
 async function handleError(

@@ -114,8 +114,8 @@ export class Sender {
     this.#extendAfterMs = extendAfterMs;
     this.#permits = new WeightedSemaphore(maxInFlight);
     const [stopTaking, stopWorking] = [this.#stopTaking.signal, this.#stopWorking.signal];
-    // Every delivery in flight may add a listener.
-    setMaxListeners(maxInFlight + 1, stopTaking, stopWorking);
+    // Every delivery in flight may add a listener, and so do the consumer and the wait for a permit.
+    setMaxListeners(maxInFlight + 10, stopTaking, stopWorking);
     this.#delayedNaks = new DelayedNaks((message, delayMs) => {
       this.#respond(message, { kind: 'nak', delayMs });
     });
