@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { ApiKey, ApiKeyScope } from '../generated/prisma/client.ts';
+import { atMost } from '../lib/collections.ts';
 import { type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { InFlight } from '../lib/in-flight.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
@@ -94,7 +95,7 @@ const MAX_READ_PER_STATEMENT = 100;
 export class ApiKeyLookup {
   readonly #batcher: Batcher<Buffer, Viewer | undefined>;
   // Promises, so that forgetAll also drops look-ups in progress.
-  readonly #cached = new LRUCache<string, Promise<Viewer | undefined>>({ max: MAX_REMEMBERED, ttl: MAX_AGE_MS });
+  readonly #cached = new LRUCache<string, Promise<Viewer | undefined>>({ ...atMost(MAX_REMEMBERED), ttl: MAX_AGE_MS });
 
   /** `adminIssuers`: the ids of the operator's keys, whose sessions are valid. */
   constructor(db: Queryable, adminIssuers: readonly string[]) {
@@ -175,7 +176,7 @@ export type ApiKeyUse = {
 
 /** Records the last use of keys: at most once a minute for each, in the background, many in one statement. */
 export function createApiKeyUse(db: Queryable, log: Logger): ApiKeyUse {
-  const noted = new LRUCache<string, true>({ max: 10_000, ttl: MIN_INTERVAL_MS });
+  const noted = new LRUCache<string, true>({ ...atMost(10_000), ttl: MIN_INTERVAL_MS });
   const batcher = new Batcher<string, undefined>({
     maxItems: MAX_NOTED_PER_STATEMENT,
     write: async (ids) => {

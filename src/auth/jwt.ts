@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
+import { atMost } from '../lib/collections.ts';
 import { DomainError } from '../lib/errors.ts';
 import { isTenant, type Viewer } from './viewer.ts';
 
@@ -33,7 +34,7 @@ const SCOPES = ['TENANT_WRITE', 'TENANT_READ', 'PUBLISH'] as const;
 /** Resolves with the viewer of a token, undefined if it is not valid. Rejects if the JWKS is unavailable. */
 export function createVerifyJwt(config: JwtConfig, log: Logger): (token: string) => Promise<Viewer | undefined> {
   const verify = createVerify(config);
-  const remembered = new LRUCache<string, Viewer>({ max: MAX_REMEMBERED });
+  const remembered = new LRUCache<string, Viewer>(atMost(MAX_REMEMBERED));
   return async (token) => {
     if (token.length > MAX_LENGTH || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) return undefined;
     const hash = sha256(token);

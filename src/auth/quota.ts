@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../lib/collections.ts';
 import type { CpuAccount } from '../lib/operation-work.ts';
 import type { Viewer } from './viewer.ts';
 
@@ -57,7 +58,7 @@ export type TakeOperation = (viewer: Viewer, now?: number) => number;
  * the operator's own services act for all tenants.
  */
 export function createRateLimit(perSecond: number): TakeOperation {
-  const buckets = new LRUCache<string, Bucket>({ max: MAX_BUCKETS });
+  const buckets = new LRUCache<string, Bucket>(atMost(MAX_BUCKETS));
   const capacity = perSecond * BURST_SECONDS;
   return (viewer, now = performance.now()) => {
     const credential = credentialOf(viewer);
@@ -111,7 +112,7 @@ export type CpuShares = (viewer: Viewer) => CpuAccount | undefined;
 
 /** An account for each tenant, filled with MS_PER_SECOND. Work continues while the account is not overdrawn. */
 export function createCpuShares(now: () => number = () => performance.now()): CpuShares {
-  const accounts = new LRUCache<string, { left: number; filledAt: number }>({ max: MAX_ACCOUNTS });
+  const accounts = new LRUCache<string, { left: number; filledAt: number }>(atMost(MAX_ACCOUNTS));
   return (viewer) => {
     const key = quotaKeyOf(viewer);
     if (key === undefined) return undefined;

@@ -8,3 +8,8 @@ export function groupBy<Item>(items: readonly Item[], keyOf: (item: Item) => str
   }
   return groups;
 }
+
+/** Options of an LRUCache of at most `count` entries. For the option `max` it would allocate memory for all of them at once. */
+export function atMost(count: number) {
+  return { maxSize: count, sizeCalculation: () => 1 };
+}

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from './collections.ts';
 
 /** An event or a delivery in the queue. */
 export type Queueable = {
@@ -97,7 +98,7 @@ export class TenantQueue<T extends Queueable> {
   readonly #options: TenantQueueOptions;
   readonly #tenants = new Map<string, QueuedTenant<T>>();
   readonly #keys = new Set<number>();
-  readonly #deliveriesPerEvent = new LRUCache<string, number>({ max: MAX_REMEMBERED });
+  readonly #deliveriesPerEvent = new LRUCache<string, number>(atMost(MAX_REMEMBERED));
   /**
    * Virtual time: the start of the item that was taken last. A tenant without items starts here, so that an idle period
    * gives no advantage.
@@ -107,7 +108,7 @@ export class TenantQueue<T extends Queueable> {
    * The end of each tenant's last item. The tenant starts there if that is later than `#now`, so that queueing one item
    * at a time gives no advantage.
    */
-  readonly #ends = new LRUCache<string, number>({ max: MAX_REMEMBERED });
+  readonly #ends = new LRUCache<string, number>(atMost(MAX_REMEMBERED));
   /** The cost with which each item was taken: the estimate may have changed when an item is put back. */
   readonly #costs = new WeakMap<T, number>();
   #bytes = 0;

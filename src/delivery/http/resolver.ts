@@ -1,5 +1,6 @@
 import { promises as dns, type RecordWithTtl } from 'node:dns';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../../lib/collections.ts';
 import { pause } from '../../lib/waiting.ts';
 
 /** A name has no address, or could not be resolved in time. `dnsCode` is the code of c-ares (ENOTFOUND, ETIMEOUT, …). */
@@ -33,7 +34,7 @@ const MAX_NAMES = 10_000;
 export class Resolver {
   readonly #cares = new dns.Resolver({ timeout: QUERY_TIMEOUT_MS, tries: QUERY_TRIES });
   /** Answers are promises, so that many connections to a new name cause one query. */
-  readonly #answers = new LRUCache<string, Promise<readonly string[]>>({ max: MAX_NAMES, ttl: MAX_TTL_MS });
+  readonly #answers = new LRUCache<string, Promise<readonly string[]>>({ ...atMost(MAX_NAMES), ttl: MAX_TTL_MS });
 
   constructor(servers?: readonly string[]) {
     if (servers !== undefined) this.#cares.setServers(servers);

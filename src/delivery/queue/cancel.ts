@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../../lib/collections.ts';
 import { NotFoundError } from '../../lib/errors.ts';
 import { idRange, isUuid } from '../../lib/uuid7.ts';
 import { recordChanges } from '../../postgres/changes.ts';
@@ -33,7 +34,7 @@ const MAX_REMEMBERED = 10_000;
 
 /** The deliveries that users have just cancelled: senders need a lease even for their first attempt. */
 export class Cancellations {
-  readonly #ids = new LRUCache<string, true>({ max: MAX_REMEMBERED, ttl: MAX_AGE_MS });
+  readonly #ids = new LRUCache<string, true>({ ...atMost(MAX_REMEMBERED), ttl: MAX_AGE_MS });
 
   add(deliveryId: string): void {
     this.#ids.set(deliveryId, true);
