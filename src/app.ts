@@ -208,12 +208,11 @@ export function createHttpServer(
   services: Services,
   { adminApiKeys, checks, rollCall, pool, idleTimeoutMs, maxBuffered }: HttpDeps,
 ): HttpServer {
-  const { databaseUrls, database, secretBox, nats, deliveries, feed, schemaThread, log, metrics, tracing } = services;
+  const { database, notifications, secretBox, nats, deliveries, feed, schemaThread, log, metrics, tracing } = services;
   const checkReadiness = createReadiness(config.roles, checks);
   const createApi = () => {
-    const databaseUrl = databaseUrls.directUrl;
     const reads = new FairReads();
-    const credentials = new Credentials({ adminApiKeys, jwt: config.jwt, database, databaseUrl, log });
+    const credentials = new Credentials({ adminApiKeys, jwt: config.jwt, database, notifications, log });
     const checkHealth = async () => healthOf(await checkReadiness());
     const healthFeed = new HealthFeed(checkHealth);
     return {

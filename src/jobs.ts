@@ -14,7 +14,6 @@ import { ErasureJob } from './erasure/job.ts';
 import { Dispatcher } from './events/dispatcher.ts';
 import { VERSION } from './lib/version.ts';
 import { ClockWatch } from './postgres/clock.ts';
-import { NotificationListener } from './postgres/listener.ts';
 import { ReplayJob } from './replays/job.ts';
 import { RetentionJob } from './retention/job.ts';
 import type { Services } from './services.ts';
@@ -29,6 +28,8 @@ export type JobLimits = {
   readonly maxInFlight?: number;
   /** Age in milliseconds at which the sender extends a message's ack deadline. */
   readonly extendAfterMs?: number;
+  /** Milliseconds from the start to the first round of retention. */
+  readonly firstRetentionInMs?: number;
 };
 
 /** The jobs of this process's roles, in the order of their start. */
@@ -67,7 +68,7 @@ function createAlertJobs(config: Config, { database, nats, deliveries, log }: Se
 
 function createSenderJobs(config: Config, services: Services, limits: JobLimits): Job[] {
   const { egress, retryScheduleMs, retention, logAttempts, sendsTraceParent } = config;
-  const { databaseUrls, database, secretBox, nats, deliveries, feed, log, metrics, tracing } = services;
+  const { databaseUrls, database, notifications, secretBox, nats, deliveries, feed, log, metrics, tracing } = services;
   const databaseUrl = databaseUrls.directUrl;
   const subscriptions = new SubscriptionCache(database, secretBox);
   const cancellations = new Cancellations();
@@ -92,9 +93,7 @@ function createSenderJobs(config: Config, services: Services, limits: JobLimits)
     sendsTraceParent,
     ...limits,
   });
-  const notifications = new NotificationListener({
-    url: databaseUrl,
-    log,
+  notifications.subscribe({
     onNotification: {
       webhook_subscription_changed: (id) => {
         subscriptions.forget(id);
@@ -117,7 +116,14 @@ function createSenderJobs(config: Config, services: Services, limits: JobLimits)
     },
   };
   const { days: retentionDays, maxPerSubscription, auditLogDays } = retention;
-  const retentionJob = new RetentionJob({ databaseUrl, log, retentionDays, maxPerSubscription, auditLogDays });
+  const retentionJob = new RetentionJob({
+    databaseUrl,
+    log,
+    retentionDays,
+    maxPerSubscription,
+    auditLogDays,
+    firstInMs: limits.firstRetentionInMs,
+  });
   const replayJob = new ReplayJob({
     database,
     log,

@@ -12,6 +12,7 @@ import { registerConnectionMetrics, registerStreamMetrics } from './nats/metrics
 import { createMessageSeal, natsNames } from './nats/names.ts';
 import { createDatabase, type Database } from './postgres/client.ts';
 import type { DatabaseUrls } from './postgres/connection.ts';
+import { NotificationListener } from './postgres/listener.ts';
 import { registerPoolMetrics } from './postgres/pool.ts';
 import { createSecretBox, type SecretBox } from './subscriptions/secrets.ts';
 
@@ -19,6 +20,7 @@ import { createSecretBox, type SecretBox } from './subscriptions/secrets.ts';
 export type Services = {
   readonly databaseUrls: DatabaseUrls;
   readonly database: Database;
+  readonly notifications: NotificationListener;
   readonly secretBox: SecretBox;
   readonly nats: NatsClient;
   readonly deliveries: DeliveryStream;
@@ -58,6 +60,7 @@ export function createServices(
     },
   });
   onStop(() => database.close());
+  const notifications = new NotificationListener({ url: databaseUrls.directUrl, log });
   const { prefix, streams, login } = config.nats;
   const nats = new NatsClient({
     servers: natsServers,
@@ -75,7 +78,19 @@ export function createServices(
   const metrics = createMetrics({ database, nats, isWorker });
   const schemaThread = new SchemaThread({ log, metrics });
   onStop(() => schemaThread.stop());
-  return { databaseUrls, database, secretBox, nats, deliveries, feed, schemaThread, log, metrics, tracing };
+  return {
+    databaseUrls,
+    database,
+    notifications,
+    secretBox,
+    nats,
+    deliveries,
+    feed,
+    schemaThread,
+    log,
+    metrics,
+    tracing,
+  };
 }
 
 type MetricsDeps = Pick<Services, 'database' | 'nats'> & Pick<ServiceDeps, 'isWorker'>;

@@ -4,11 +4,11 @@ import type { Logger } from 'pino';
 import { StartError } from './lib/start-error.ts';
 import { unlessAborted, waitAtMost } from './lib/waiting.ts';
 import type { NatsClient } from './nats/connection.ts';
-import { checkServer } from './postgres/check-server.ts';
-import type { Database } from './postgres/client.ts';
-import { type DatabaseUrls, readClock, withConnection } from './postgres/connection.ts';
+import { withCheckedServer } from './postgres/check-server.ts';
+import type { Database, Queryable } from './postgres/client.ts';
+import { type DatabaseUrls, readClock } from './postgres/connection.ts';
 import { isTimeout } from './postgres/errors.ts';
-import { migrate } from './postgres/migrate.ts';
+import { migrate, missingMigrations } from './postgres/migrate.ts';
 import { createPartitions } from './retention/partitions.ts';
 import { newestSealedSecret, type SecretBox, secretContext } from './subscriptions/secrets.ts';
 
@@ -126,16 +126,19 @@ async function retryUntilReady(work: () => Promise<unknown>, { log, signal }: Re
 }
 
 /**
- * Checks the server, applies migrations, measures the clock, creates partitions, and checks that SECRETS_KEY decrypts the
+ * Checks the server, applies migrations, creates partitions, measures the clock, and checks that SECRETS_KEY decrypts the
  * newest stored secret. Returns the names of the applied migrations.
  */
 export async function prepareDatabase(services: DatabaseServices, retentionDays: number): Promise<string[]> {
   const { databaseUrls, database, secretBox, log } = services;
-  await checkServer(databaseUrls);
-  const applied = await migrate(databaseUrls.directUrl, MIGRATIONS, { log });
-  if (applied.length > 0) log.info({ migrations: applied }, 'database migrated');
+  const applied = await withCheckedServer(databaseUrls, async (client) => {
+    const missing = await missingMigrations(client, MIGRATIONS);
+    const names = missing.length === 0 ? [] : await migrate(databaseUrls.directUrl, MIGRATIONS, { log });
+    if (names.length > 0) log.info({ migrations: names }, 'database migrated');
+    await createNextPartitions(client, { retentionDays, log });
+    return names;
+  });
   await database.clock.measure(database.pool);
-  await createNextPartitions(services, retentionDays);
   const secret = await newestSealedSecret(database.pool);
   if (secret === undefined) return applied;
   try {
@@ -149,15 +152,15 @@ export async function prepareDatabase(services: DatabaseServices, retentionDays:
   return applied;
 }
 
+type PartitionDeps = { readonly retentionDays: number; readonly log: Logger };
+
 /**
  * Creates missing partitions. If other sessions keep the tables locked, the retention job creates them later; until then
  * the default partitions store the rows.
  */
-async function createNextPartitions({ databaseUrls, log }: DatabaseServices, retentionDays: number): Promise<void> {
+async function createNextPartitions(client: Queryable, { retentionDays, log }: PartitionDeps): Promise<void> {
   try {
-    await withConnection(databaseUrls.directUrl, async (client) =>
-      createPartitions(client, { nowMs: await readClock(client), retentionDays }),
-    );
+    await createPartitions(client, { nowMs: await readClock(client), retentionDays });
   } catch (error) {
     if (!isTimeout(error)) throw error;
     log.warn('creating partitions timed out because the tables are in use; the retention job retries');

@@ -5,7 +5,7 @@ import { isUuid } from '../lib/uuid7.ts';
 import type { Database } from '../postgres/client.ts';
 import type { Clock } from '../postgres/clock.ts';
 import { failureLevel } from '../postgres/errors.ts';
-import { NotificationListener } from '../postgres/listener.ts';
+import type { NotificationListener } from '../postgres/listener.ts';
 import { ApiKeyLookup, type ApiKeyUse, createApiKeyUse, isApiKey, liveApiKeys } from './api-keys.ts';
 import { createVerifyJwt, type JwtConfig } from './jwt.ts';
 import type { Viewer } from './viewer.ts';
@@ -66,7 +66,7 @@ type CredentialsOptions = {
   readonly adminApiKeys: readonly string[];
   readonly jwt: JwtConfig | undefined;
   readonly database: Pick<Database, 'pool' | 'clock'>;
-  readonly databaseUrl: string;
+  readonly notifications: NotificationListener;
   readonly log: Logger;
 };
 
@@ -82,14 +82,13 @@ export class Credentials {
   readonly #adminIssuers: readonly string[];
   readonly #lookup: ApiKeyLookup;
   readonly #live = new LiveCredentials();
-  readonly #listener: NotificationListener;
   readonly #use: ApiKeyUse;
   readonly #checks = new InFlight();
   #timer: NodeJS.Timeout | undefined;
   #checking = false;
 
   constructor(options: CredentialsOptions) {
-    const { adminApiKeys, jwt, database, databaseUrl, log } = options;
+    const { adminApiKeys, jwt, database, notifications, log } = options;
     this.#options = options;
     this.#adminIssuers = adminApiKeys.map(issuerOf);
     this.#lookup = new ApiKeyLookup(database.pool, this.#adminIssuers);
@@ -105,9 +104,7 @@ export class Credentials {
       },
       verifyJwt: jwt && createVerifyJwt(jwt, log),
     });
-    this.#listener = new NotificationListener({
-      url: databaseUrl,
-      log,
+    notifications.subscribe({
       onNotification: { api_key_revoked: this.revoked },
       onGap: () => {
         this.#lookup.forgetAll();
@@ -118,13 +115,13 @@ export class Credentials {
 
   start(): void {
     if (this.#timer !== undefined) return;
-    this.#listener.start();
+    this.#options.notifications.start();
     this.#timer = setInterval(() => void this.#checks.track(this.#check()), CHECK_MS);
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#listener.stop();
+    await this.#options.notifications.stop();
     await this.#checks.settled();
     await this.#use.settled();
   }

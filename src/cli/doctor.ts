@@ -16,7 +16,7 @@ import { checkAccess } from '../embedded/data-directory.ts';
 import { VERSION } from '../lib/version.ts';
 import { natsNames } from '../nats/names.ts';
 import { probeNats } from '../nats/probe.ts';
-import { checkServer } from '../postgres/check-server.ts';
+import { withCheckedServer } from '../postgres/check-server.ts';
 import { databaseUrls, readClock, withConnection } from '../postgres/connection.ts';
 import { resealSecrets } from '../subscriptions/reseal.ts';
 import { createSecretBox } from '../subscriptions/secrets.ts';
@@ -86,8 +86,7 @@ async function examineDatabase(config: Config): Promise<Finding[]> {
   if (config.databaseUrl === undefined) return [await examineDataDir(config.dataDir)];
   const urls = databaseUrls(config.databaseUrl, config.databaseDirectUrl);
   const usable = await attempt('Postgres', async () => {
-    await checkServer(urls);
-    return withConnection(urls.directUrl, async (client) => {
+    return withCheckedServer(urls, async (client) => {
       const { rows } = await client.query<{ version: string }>(`SELECT current_setting('server_version') AS version`);
       return { result: 'ok', text: `${rows[0]?.version ?? ''}, schema and privileges are in order` };
     });

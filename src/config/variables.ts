@@ -65,7 +65,7 @@ export const TABLE = {
     parse: countOf(1_000, 2),
     default: `${DEFAULT_POOL_SIZE}`,
     meaning:
-      'Maximum connections to Postgres, 2 to 1000, in the pools of a process: half of them for deliveries, half for GraphQL. A process opens [up to four more](postgres.md#connections).',
+      'Maximum connections to Postgres, 2 to 1000, in the pools of a process: half of them for deliveries, half for GraphQL. A process opens [up to three more](postgres.md#connections).',
   }),
   natsServers: variable('NATS_URL', {
     parse: parseNatsServers,

@@ -8,6 +8,8 @@ type LoopOptions = {
   readonly work: string;
   /** Pause after a failed round, in milliseconds. */
   readonly retryMs: number;
+  /** Pause before the first round, in milliseconds. Default: 0. */
+  readonly firstInMs?: number | undefined;
   /** The level at which a failed round is logged: `debug` if another part logs the cause. */
   readonly levelOf: (error: unknown) => 'debug' | 'error';
 };
@@ -15,12 +17,14 @@ type LoopOptions = {
 /** Runs rounds of work one after the other, from start() until stop(). A failed round is logged (FailureLog) and repeated. */
 export abstract class Loop {
   readonly #retryMs: number;
+  readonly #firstInMs: number;
   readonly #failures: FailureLog;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
 
-  constructor({ log, retryMs, ...options }: LoopOptions) {
+  constructor({ log, retryMs, firstInMs = 0, ...options }: LoopOptions) {
     this.#retryMs = retryMs;
+    this.#firstInMs = firstInMs;
     this.#failures = new FailureLog(log, options);
   }
 
@@ -41,6 +45,7 @@ export abstract class Loop {
   protected abstract round(signal: AbortSignal): Promise<number>;
 
   async #run(signal: AbortSignal): Promise<void> {
+    if (this.#firstInMs > 0) await pause(this.#firstInMs, signal);
     while (!signal.aborted) {
       const waitMs = await this.#try(signal);
       if (waitMs > 0) await pause(waitMs, signal);

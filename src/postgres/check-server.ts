@@ -1,39 +1,49 @@
 import pg from 'pg';
 import { StartError } from '../lib/start-error.ts';
-import { connectionConfig, type DatabaseUrls, openConnection, schemaOf } from './connection.ts';
+import type { Queryable } from './client.ts';
+import {
+  connectionConfig,
+  type DatabaseUrls,
+  openConnection,
+  type SessionLimits,
+  schemaOf,
+  sessionSql,
+} from './connection.ts';
 
-const STATEMENT_MS = 10_000;
+const LIMITS: SessionLimits = { statementMs: 60_000, idleInTransactionMs: 60_000 };
 const MIN_VERSION = 14;
 
 /**
- * Throws a StartError with instructions if the engine cannot use this Postgres, or the pooler in front of it. Changes no
- * session settings, because a pooler may reuse the sessions for other programs.
+ * Runs `work` in a session with the engine's settings, after it has checked the server, and then closes the session. Throws a
+ * StartError with instructions if the engine cannot use this Postgres, or the pooler in front of it. Changes no settings
+ * before, because a pooler may reuse the sessions for other programs. Time limit of a statement: 60 s.
  */
-export async function checkServer({ url, directUrl }: DatabaseUrls): Promise<void> {
+export async function withCheckedServer<T>(
+  { url, directUrl }: DatabaseUrls,
+  work: (client: Queryable) => Promise<T>,
+): Promise<T> {
   const isPooled = directUrl !== url;
-  await withClients([directUrl, directUrl], async (clients) => {
-    await checkSessions(clients, isPooled ? 'DATABASE_DIRECT_URL' : 'DATABASE_URL');
-    const facts = await readFacts(clients[0], schemaOf(url));
+  return withClient(directUrl, async (client) => {
+    await withClient(directUrl, async (second) => {
+      await checkSessions([client, second], isPooled ? 'DATABASE_DIRECT_URL' : 'DATABASE_URL');
+    });
+    const facts = await readFacts(client, schemaOf(url));
     const problem = problemOf(facts, schemaOf(url));
     if (problem !== undefined) throw new StartError(problem);
+    if (isPooled) await withClient(url, (pooled) => checkPooler([client, pooled]));
+    await client.query(sessionSql(directUrl, LIMITS));
+    return work(client);
   });
-  if (isPooled) await withClients([directUrl, url], checkPooler);
 }
 
 type Clients = readonly [pg.Client, pg.Client];
 
-async function withClients(urls: readonly [string, string], work: (clients: Clients) => Promise<void>): Promise<void> {
-  const open = (url: string) => openConnection(connectionConfig(url, { statementMs: STATEMENT_MS }));
-  const first = await open(urls[0]);
+async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const { client, close } = await openConnection(connectionConfig(url, LIMITS));
   try {
-    const second = await open(urls[1]);
-    try {
-      await work([first.client, second.client]);
-    } finally {
-      await second.close();
-    }
+    return await work(client);
   } finally {
-    await first.close();
+    await close();
   }
 }
 

@@ -15,11 +15,14 @@ type Channel = 'webhook_subscription_changed' | 'api_key_revoked' | 'delivery_ca
 export type NotificationListenerOptions = {
   readonly url: string;
   readonly log: Logger;
+  readonly limits?: Partial<ListenerLimits>;
+};
+
+type Subscriber = {
   /** Called with the id in a notification, after its transaction has committed. */
   readonly onNotification: Readonly<Partial<Record<Channel, (id: string) => void>>>;
-  /** Called when notifications may have been missed: the caller must discard or reload its caches. */
+  /** Called when notifications may have been missed: the subscriber must discard or reload its caches. */
   readonly onGap: () => void;
-  readonly limits?: Partial<ListenerLimits>;
 };
 
 type ListenerLimits = {
@@ -32,9 +35,13 @@ type ListenerLimits = {
 const LIMITS: ListenerLimits = { pingEveryMs: 10_000, answerWithinMs: 5_000 };
 const RETRY_MS = 1_000;
 
-/** Listens for the notifications of transactions, on a connection of its own. Reconnects 1 s after an error. */
+/**
+ * Listens for the notifications of transactions, on a connection of its own for all parts of the process. Reconnects 1 s after
+ * an error. Each part may call start() and stop().
+ */
 export class NotificationListener {
   readonly #options: NotificationListenerOptions;
+  readonly #subscribers: Subscriber[] = [];
   readonly #failures: FailureLog;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
@@ -42,6 +49,11 @@ export class NotificationListener {
   constructor(options: NotificationListenerOptions) {
     this.#options = options;
     this.#failures = new FailureLog(options.log, { work: 'listening for changes', levelOf: failureLevel });
+  }
+
+  /** Must be called before start(). */
+  subscribe(subscriber: Subscriber): void {
+    this.#subscribers.push(subscriber);
   }
 
   start(): void {
@@ -61,14 +73,18 @@ export class NotificationListener {
       } catch (error) {
         this.#failures.failed(error);
       }
-      this.#options.onGap();
+      this.#notifyOfGap();
       await pause(RETRY_MS, signal);
     }
   }
 
+  #notifyOfGap(): void {
+    for (const { onGap } of this.#subscribers) onGap();
+  }
+
   /** Returns or throws when the connection has ended or a ping fails. */
   async #listen(signal: AbortSignal): Promise<void> {
-    const { url, onNotification, onGap, limits } = this.#options;
+    const { url, limits } = this.#options;
     const { pingEveryMs, answerWithinMs } = { ...LIMITS, ...limits };
     const { client, close } = await openSession(url, {
       statementMs: answerWithinMs,
@@ -83,12 +99,14 @@ export class NotificationListener {
       });
     }
     client.on('notification', ({ channel, payload = '' }) => {
-      for (const [name, notify] of Object.entries(onNotification)) if (name === channel) notify(payload);
+      // `as`: this connection listens to these channels only.
+      for (const { onNotification } of this.#subscribers) onNotification[channel as Channel]?.(payload);
     });
+    const channels = new Set(this.#subscribers.flatMap(({ onNotification }) => Object.keys(onNotification)));
     try {
-      for (const channel of Object.keys(onNotification)) await client.query(`LISTEN ${channel}`);
+      for (const channel of channels) await client.query(`LISTEN ${channel}`);
       this.#failures.succeeded();
-      onGap();
+      this.#notifyOfGap();
       const over = AbortSignal.any([signal, ended.signal]);
       for (;;) {
         await pause(pingEveryMs, over);

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { type Logger, pino } from 'pino';
 import { StartError } from '../lib/start-error.ts';
+import type { Queryable } from './client.ts';
 import { type Connection, openConnection, openSession } from './connection.ts';
 import { isTransient } from './errors.ts';
 
@@ -36,7 +37,7 @@ const TABLE_LOCK_MS = 5_000;
 /** Time limit of the queries that observe a migration over another connection, in milliseconds. */
 const ANSWER_MS = 5_000;
 
-type Migration = { readonly name: string; readonly sql: string; readonly checksum: string };
+export type Migration = { readonly name: string; readonly sql: string; readonly checksum: string };
 type Run = MigrateLimits & { readonly databaseUrl: string; readonly log: Logger };
 
 /**
@@ -52,15 +53,12 @@ export async function migrate(
   { log = pino({ level: 'silent' }), limits }: MigrateOptions = {},
 ): Promise<string[]> {
   const run: Run = { ...LIMITS, ...limits, databaseUrl, log };
-  const migrations = await readMigrations(directory);
   const connection = await openSession(databaseUrl, { statementMs: 0, idleInTransactionMs: 0 });
   const { client } = connection;
   try {
-    if ((await missingOf(client, migrations)).length === 0) return [];
     await takeLock(client, run);
     await client.query(CREATE_MIGRATIONS_TABLE);
-    // Another process may have applied migrations during the wait for the lock.
-    const missing = await missingOf(client, migrations);
+    const missing = await missingMigrations(client, directory);
     for (const migration of missing) await applyWatched(connection, { ...run, migration });
     return missing.map(({ name }) => name);
   } finally {
@@ -80,9 +78,14 @@ async function readMigrations(directory: string): Promise<Migration[]> {
   );
 }
 
-async function missingOf(client: pg.Client, migrations: readonly Migration[]): Promise<Migration[]> {
+/**
+ * The migrations of `directory` that are not applied to the database, in their order. Throws a StartError if one was changed
+ * after it had been applied.
+ */
+export async function missingMigrations(client: Queryable, directory: string): Promise<Migration[]> {
+  const migrations = await readMigrations(directory);
   const { rows: tables } = await client.query(`SELECT WHERE to_regclass('_prisma_migrations') IS NOT NULL`);
-  if (tables.length === 0) return [...migrations];
+  if (tables.length === 0) return migrations;
   const { rows } = await client.query<{ name: string; checksum: string }>(
     'SELECT migration_name AS name, checksum FROM _prisma_migrations WHERE finished_at IS NOT NULL AND rolled_back_at IS NULL',
   );

@@ -15,26 +15,31 @@ export type RetentionJobOptions = {
   /** Maximum number of ended deliveries that are kept per subscription; undefined: all are kept. */
   readonly maxPerSubscription: number | undefined;
   readonly auditLogDays: number;
+  /** Milliseconds from the start to the first round. Default: 10,000. */
+  readonly firstInMs?: number | undefined;
 };
 
 /** Arbitrary advisory-lock key. Never change it. */
 const RETENTION_LOCK = 7_221_952;
 const INTERVAL_MS = 3_600_000;
+/** The start has other work, and has created the partitions itself. */
+const FIRST_IN_MS = 10_000;
 /** Delay after a round that failed or did not finish. */
 const RETRY_MS = 20_000;
 /** Time limit for deletions in one round. */
 const ROUND_MS = 600_000;
 
 /**
- * Creates partitions ahead of time and deletes everything that is older than the retention, at the start and then every
- * hour. A session-level advisory lock allows one process at a time.
+ * Creates partitions ahead of time and deletes everything that is older than the retention, soon after the start and then
+ * every hour. A session-level advisory lock allows one process at a time.
  */
 export class RetentionJob extends Loop {
   readonly #options: RetentionJobOptions;
   #trimmedToId = LOWEST_ID;
 
   constructor(options: RetentionJobOptions) {
-    super({ log: options.log, work: 'retention', retryMs: RETRY_MS, levelOf: failureLevel });
+    const { log, firstInMs = FIRST_IN_MS } = options;
+    super({ log, work: 'retention', retryMs: RETRY_MS, firstInMs, levelOf: failureLevel });
     this.#options = options;
   }
 

@@ -4,6 +4,7 @@ import { issueApiKey } from '../../src/auth/api-keys.ts';
 import { Credentials } from '../../src/auth/credentials.ts';
 import { createConsoleSession } from '../../src/auth/sessions.ts';
 import type { Viewer } from '../../src/auth/viewer.ts';
+import { NotificationListener } from '../../src/postgres/listener.ts';
 import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
 const ADMIN_KEY = 'an-administrator-0123456789-0123456789';
@@ -14,10 +15,11 @@ let credentials: Credentials;
 
 beforeAll(async () => {
   opened = await openTestDatabase();
-  const { url: databaseUrl, database } = opened;
+  const { url, database } = opened;
   await database.clock.measure(database.pool);
   const log = pino({ level: 'silent' });
-  credentials = new Credentials({ adminApiKeys: [ADMIN_KEY], jwt: undefined, database, databaseUrl, log });
+  const notifications = new NotificationListener({ url, log });
+  credentials = new Credentials({ adminApiKeys: [ADMIN_KEY], jwt: undefined, database, notifications, log });
 });
 afterEach(() => void vi.restoreAllMocks());
 afterAll(async () => {

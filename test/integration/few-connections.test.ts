@@ -23,8 +23,8 @@ it.each(['2', '3'])(
       `SELECT count(*)::integer AS count FROM pg_stat_activity
      WHERE datname = current_database() AND application_name LIKE 'webhooks-engine%'`,
     );
-    // Two connections for notifications, one for retention.
-    expect(row?.count).toBeLessThanOrEqual(Number(size) + 3);
+    // One connection for notifications, one for retention.
+    expect(row?.count).toBeLessThanOrEqual(Number(size) + 2);
   },
 );
 

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { StartError } from '../../src/lib/start-error.ts';
-import { checkServer } from '../../src/postgres/check-server.ts';
+import { withCheckedServer } from '../../src/postgres/check-server.ts';
 import { createDatabase, transaction } from '../../src/postgres/client.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
 import { expectCoreWorks } from '../support/core-flow.ts';
@@ -72,8 +72,8 @@ describe.skipIf(binary === undefined)('behind PgBouncer', () => {
     expect(rows).toEqual([{ TimeZone: 'America/St_Johns' }]);
   });
 
-  const problemOf = (urls: Parameters<typeof checkServer>[0]) =>
-    checkServer(urls).then(
+  const problemOf = (urls: Parameters<typeof withCheckedServer>[0]) =>
+    withCheckedServer(urls, () => Promise.resolve()).then(
       () => undefined,
       (error: unknown) => {
         if (error instanceof StartError) return error.message;

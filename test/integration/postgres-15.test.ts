@@ -51,6 +51,7 @@ it.skipIf(postgres === undefined)("the core works on Debian's Postgres 15, reten
     retentionDays: 30,
     maxPerSubscription: undefined,
     auditLogDays: 365,
+    firstInMs: 0,
   });
   cleanUps.push(() => job.stop());
   job.start();

@@ -209,11 +209,13 @@ it('a LISTEN connection that dies silently is a gap, and is opened again', async
   const listener = new NotificationListener({
     url: via(proxy.port),
     log: pino({ level: 'silent' }),
+    limits: { pingEveryMs: 100, answerWithinMs: 200 },
+  });
+  listener.subscribe({
     onNotification: { delivery_cancelled: (id) => void notices.push(id) },
     onGap: () => {
       gaps += 1;
     },
-    limits: { pingEveryMs: 100, answerWithinMs: 200 },
   });
   listener.start();
   cleanUps.push(

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { expect, inject, it } from 'vitest';
 import { StartError } from '../../src/lib/start-error.ts';
-import { checkServer } from '../../src/postgres/check-server.ts';
+import { withCheckedServer } from '../../src/postgres/check-server.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
 import { migrate } from '../../src/postgres/migrate.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
@@ -53,7 +53,7 @@ async function query(url: string, ...statements: readonly string[]): Promise<pg.
 }
 
 const problemOf = (url: string) =>
-  checkServer({ url, directUrl: url }).then(
+  withCheckedServer({ url, directUrl: url }, () => Promise.resolve()).then(
     () => undefined,
     (error: unknown) => {
       if (error instanceof StartError) return error.message;

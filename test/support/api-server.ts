@@ -2,6 +2,7 @@ import { SignJWT } from 'jose';
 import { Registry } from 'prom-client';
 import { createHttpServer, createRollCall } from '../../src/app.ts';
 import type { Config } from '../../src/config/config.ts';
+import { NotificationListener } from '../../src/postgres/listener.ts';
 import { readinessChecks } from '../../src/server/health.ts';
 import type { HttpServer } from '../../src/server/http.ts';
 import { ADMIN_KEY, type Api, SETTINGS } from './graphql-api.ts';
@@ -42,6 +43,7 @@ export function createApiServer(
   const services = {
     databaseUrls,
     database,
+    notifications: new NotificationListener({ url: databaseUrl, log }),
     nats: natsClient,
     deliveries,
     feed,

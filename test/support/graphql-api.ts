@@ -17,6 +17,7 @@ import { InFlight } from '../../src/lib/in-flight.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import type { NatsClient } from '../../src/nats/connection.ts';
 import type { Database } from '../../src/postgres/client.ts';
+import { NotificationListener } from '../../src/postgres/listener.ts';
 import { ReplayFeed } from '../../src/replays/progress.ts';
 import type { SchemaServices } from '../../src/schema/context.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
@@ -72,7 +73,8 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const secretBox = createSecretBox(Buffer.alloc(32, 7).toString('base64'));
   const { natsClient, deliveries, feed } = startNatsParts({ servers: [nats.url], log });
   await waitFor(() => natsClient.connected, { what: 'NATS' });
-  const credentials = new Credentials({ adminApiKeys: [ADMIN_KEY], jwt: undefined, database, databaseUrl: url, log });
+  const notifications = new NotificationListener({ url, log });
+  const credentials = new Credentials({ adminApiKeys: [ADMIN_KEY], jwt: undefined, database, notifications, log });
   const schemaThread = new SchemaThread({ log, metrics: new Registry() });
   const reads = new FairReads();
   const checkHealth = () => Promise.resolve({ isReady: true, parts: [] });

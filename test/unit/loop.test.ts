@@ -35,6 +35,21 @@ test('a loop logs an expected failure as debug, another one once until a round s
   expect(loop.rounds).toBe(rounds);
 });
 
+test('the first round can be delayed, and a stop does not wait for it', async () => {
+  const options = { log: pino({ level: 'silent' }), work: 'sweep', retryMs: 60_000, levelOf: () => 'debug' as const };
+  const stopped = new FailingLoop({ ...options, firstInMs: 3_600_000 });
+  stopped.start();
+  await stopped.stop();
+  expect(stopped.rounds).toBe(0);
+  const loop = new FailingLoop({ ...options, firstInMs: 50 });
+  const startedAt = performance.now();
+  loop.start();
+  await waitFor(() => loop.rounds > 0, { what: 'the first round' });
+  // Timers may fire a millisecond early.
+  expect(performance.now() - startedAt).toBeGreaterThan(48);
+  await loop.stop();
+});
+
 test('the same error is logged once a minute, and another one at once', () => {
   const texts: string[] = [];
   let nowMs = 0;
