@@ -54,7 +54,7 @@ export default defineConfig({
           hookTimeout: 300_000,
           expect: { poll: { timeout: WAIT_TIMEOUT_MS } },
           // Most tests wait for timers, processes and servers: more files at a time than cores.
-          maxWorkers: 5,
+          maxWorkers: 4,
           // The same for concurrent tests of a file.
           maxConcurrency: 12,
           sequence: { groupOrder: 1 },
