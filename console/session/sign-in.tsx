@@ -2,7 +2,7 @@ import { type ReactNode, type SubmitEvent, useId, useState } from 'react';
 import { messages } from '../messages.ts';
 import { Button } from '../ui/button.tsx';
 import { Icon } from '../ui/icons.tsx';
-import { exchangeKey } from './request.ts';
+import { exchangeKey, takeCode } from './request.ts';
 import { signIn } from './session.ts';
 import styles from './sign-in.module.css';
 
@@ -50,8 +50,11 @@ function SignInForm({ children }: { readonly children: ReactNode }) {
     const result = await exchangeKey(key);
     setChecking(false);
     setRefusal('refusal' in result ? result.refusal : undefined);
-    if ('token' in result) signIn(result.token);
-    else form.querySelector('input')?.focus();
+    if ('token' in result) {
+      // A code that could not be exchanged before must not replace this session after a reload.
+      takeCode();
+      signIn(result.token);
+    } else form.querySelector('input')?.focus();
   };
   return (
     <form className={styles.form} onSubmit={submit}>
