@@ -126,7 +126,7 @@ async function retryUntilReady(work: () => Promise<unknown>, { log, signal }: Re
 }
 
 /**
- * Checks the server, applies migrations, creates partitions, measures the clock, and checks that SECRETS_KEY decrypts the
+ * Checks the server, applies migrations, measures the clock, creates partitions, and checks that SECRETS_KEY decrypts the
  * newest stored secret. Returns the names of the applied migrations.
  */
 export async function prepareDatabase(services: DatabaseServices, retentionDays: number): Promise<string[]> {
@@ -135,10 +135,10 @@ export async function prepareDatabase(services: DatabaseServices, retentionDays:
     const missing = await missingMigrations(client, MIGRATIONS);
     const names = missing.length === 0 ? [] : await migrate(databaseUrls.directUrl, MIGRATIONS, { log });
     if (names.length > 0) log.info({ migrations: names }, 'database migrated');
+    await database.clock.measure(database.pool);
     await createNextPartitions(client, { retentionDays, log });
     return names;
   });
-  await database.clock.measure(database.pool);
   const secret = await newestSealedSecret(database.pool);
   if (secret === undefined) return applied;
   try {

@@ -11,6 +11,8 @@ import {
 } from './connection.ts';
 
 const LIMITS: SessionLimits = { statementMs: 60_000, idleInTransactionMs: 60_000 };
+/** Time limit in milliseconds for the answer to a statement of the check. */
+const CHECK_ANSWER_MS = 12_000;
 const MIN_VERSION = 14;
 
 /**
@@ -24,19 +26,21 @@ export async function withCheckedServer<T>(
 ): Promise<T> {
   const isPooled = directUrl !== url;
   return withClient(directUrl, async (client) => {
+    const first = answeringSoon(client);
     await withClient(directUrl, async (second) => {
-      await checkSessions([client, second], isPooled ? 'DATABASE_DIRECT_URL' : 'DATABASE_URL');
+      const clients = [first, answeringSoon(second)] as const;
+      await checkSessions(clients, isPooled ? 'DATABASE_DIRECT_URL' : 'DATABASE_URL');
     });
-    const facts = await readFacts(client, schemaOf(url));
+    const facts = await readFacts(first, schemaOf(url));
     const problem = problemOf(facts, schemaOf(url));
     if (problem !== undefined) throw new StartError(problem);
-    if (isPooled) await withClient(url, (pooled) => checkPooler([client, pooled]));
+    if (isPooled) await withClient(url, (pooled) => checkPooler([first, answeringSoon(pooled)]));
     await client.query(sessionSql(directUrl, LIMITS));
     return work(client);
   });
 }
 
-type Clients = readonly [pg.Client, pg.Client];
+type Clients = readonly [Queryable, Queryable];
 
 async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const { client, close } = await openConnection(connectionConfig(url, LIMITS));
@@ -45,6 +49,17 @@ async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T
   } finally {
     await close();
   }
+}
+
+/** The client with the time limit of the check. */
+function answeringSoon(client: pg.Client): Queryable {
+  return {
+    query: <Row extends pg.QueryResultRow>(text: string, values?: unknown[]) => {
+      // The types of pg lack this field of a query.
+      const config: pg.QueryConfig & Pick<pg.ClientConfig, 'query_timeout'> = { text, query_timeout: CHECK_ANSWER_MS };
+      return client.query<Row>(values === undefined ? config : { ...config, values });
+    },
+  };
 }
 
 /**
@@ -83,7 +98,7 @@ type Facts = {
   readonly otherSchema: string | null;
 };
 
-async function readFacts(client: pg.Client, schema: string): Promise<Facts> {
+async function readFacts(client: Queryable, schema: string): Promise<Facts> {
   const { rows } = await client.query<Facts>(FACTS, [schema]);
   if (rows[0] === undefined) throw new Error('Postgres returned no row for the server check');
   return rows[0];
@@ -170,6 +185,6 @@ async function checkPooler([direct, pooled]: Clients): Promise<void> {
   await pooled.query('COMMIT');
 }
 
-async function readIdentity(client: pg.Client): Promise<string | undefined> {
+async function readIdentity(client: Queryable): Promise<string | undefined> {
   return (await client.query<{ identity: string }>(IDENTITY)).rows[0]?.identity;
 }
