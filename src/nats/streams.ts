@@ -106,8 +106,8 @@ export function requiredSetup({ events, deliveries }: NatsNames, settings: Strea
           deliver_policy: DeliverPolicy.All,
           // Longer than the longest attempt (30 s); extended while an attempt runs.
           ack_wait: nanos(60_000),
-          // Sufficient for ten sender processes with 1,100 short waits, 1,000 messages in flight and 8,000 queued each.
-          max_ack_pending: 110_000,
+          // Sufficient for nine sender processes with 1,100 short waits, 1,000 messages in flight and 8,000 queued each.
+          max_ack_pending: 100_000,
           max_deliver: -1,
         },
       },

@@ -1,5 +1,6 @@
 import { markCancelled, notifyCancelled } from '../delivery/queue/cancel.ts';
 import { scheduleSweep } from '../delivery/queue/state.ts';
+import { IS_DELAYED } from '../delivery/queue/store.ts';
 import { idRange, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import { recordChanges } from '../postgres/changes.ts';
 import type { Queryable } from '../postgres/client.ts';
@@ -137,7 +138,7 @@ const RETRY = `
     JOIN webhook_subscriptions s ON s.id = d.subscription_id AND s.is_active AND s.deleted_at IS NULL
     WHERE d.status = 'FAILURE'
       OR d.status = 'PENDING' AND (d.enqueued_at IS NULL OR d.next_attempt_at > now() + interval '1 s')
-        AND (d.leased_until IS NULL OR d.leased_until <= now())
+        AND (d.leased_until IS NULL OR d.leased_until <= now()) AND (${IS_DELAYED}) IS NOT TRUE
     ORDER BY input.position LIMIT $7::integer FOR NO KEY UPDATE OF d SKIP LOCKED
   ), retried AS (
     UPDATE deliveries d SET status = 'PENDING', completed_at = NULL, next_attempt_at = now(), waiting_for = NULL,

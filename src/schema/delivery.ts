@@ -148,7 +148,7 @@ builder.queryFields((t) => ({
   ),
 }));
 
-const RetryPayload = payload('RetryDeliveryPayload', 'The delivery is being attempted.');
+const RetryPayload = payload('RetryDeliveryPayload', 'The delivery is attempted as soon as its limits allow.');
 const CancelPayload = payload('CancelDeliveryPayload', 'The delivery was cancelled.');
 
 builder.mutationFields((t) => ({

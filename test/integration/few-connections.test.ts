@@ -37,12 +37,14 @@ it('many cancelled, requeued or postponed deliveries, or those without data, del
   const ids = Array.from({ length: 200 }, () => randomUUID());
   const work = ids.flatMap((id) => [
     statements.cancel(id),
+    statements.requeueAtLimit({ deliveryId: id, enqueueCount: 1, reason: 'IN_FLIGHT_LIMIT' }),
+    statements.delay({ deliveryId: id, enqueueCount: 1, reason: 'IN_FLIGHT_LIMIT' }),
     statements.requeue(id),
     statements.requeueLater(id),
     statements.loadData(id),
   ]);
   await waitFor(() => pool.waitingCount > 0, { what: 'statements that wait for a connection' });
-  expect(pool.waitingCount).toBe(3);
+  expect(pool.waitingCount).toBe(5);
   await unlock();
   await Promise.all(work);
 });

@@ -162,6 +162,9 @@ describe('a retry', () => {
       1,
       `waiting_for = 'IN_FLIGHT_LIMIT' AND enqueued_at IS NOT NULL AND next_attempt_at > now() AND attempt_count = 1`,
     );
+    // It counts as in flight: another retry publishes no second message.
+    for (const delivery of deliveries) await mutate(stack, 'retryDelivery', delivery.id);
+    await stack.waitForDeliveries(2, 'enqueue_count = 2');
     const redelivered = async () =>
       (await scrape(stack.app)).valueOf('webhooks_messages_redelivered_total', { consumer: 'sender' });
     await waitFor(async () => ((await redelivered()) ?? 0) > 0, { what: 'the second message to be redelivered' });

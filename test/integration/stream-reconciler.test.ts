@@ -166,7 +166,7 @@ it('a consumer with other settings is corrected at the start, and not changed af
   const reconciler = createReconciler();
   expect((await reconciler.check(jsm)).created).toBe(false);
   const { config } = await jsm.consumers.info('DELIVERIES', 'sender');
-  expect(config).toMatchObject({ ack_wait: nanos(60_000), max_deliver: -1, max_ack_pending: 110_000 });
+  expect(config).toMatchObject({ ack_wait: nanos(60_000), max_deliver: -1, max_ack_pending: 100_000 });
   expect(logged).toContain('"max_deliver":3');
   await jsm.consumers.update('DELIVERIES', 'sender', short);
   await reconciler.check(jsm);

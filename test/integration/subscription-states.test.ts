@@ -4,7 +4,7 @@ import { type NewNotice, recordNotice, recordOmittedNotice } from '../../src/del
 import { openCircuit, recentAttempts } from '../../src/delivery/circuit/store.ts';
 import { cancelPending } from '../../src/delivery/queue/cancel.ts';
 import { closeCircuit } from '../../src/delivery/queue/state.ts';
-import { leaseDeliveries, requeueDeliveries } from '../../src/delivery/queue/store.ts';
+import { delayPublished, leaseDeliveries, lockDelivery, requeueDeliveries } from '../../src/delivery/queue/store.ts';
 import { type Result, writeResults } from '../../src/delivery/sending/write-results.ts';
 import type { Delivery } from '../../src/generated/prisma/client.ts';
 import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
@@ -76,6 +76,23 @@ it('a delivery that is requeued while another process has its lease is swept whe
     expect(leasedUntil?.getTime()).toBeGreaterThan(Date.now());
     expect((await stateOf(subscriptionId)).nextSweepAt).toEqual(wereRefused ? nextAttemptAt : leasedUntil);
   }
+});
+
+it('a limit delays a published delivery, which counts as in flight, and never one that waits for a retry', async () => {
+  const delivery = await seedDelivery(database, { subscriptionId: await subscribe(), tenant: TENANT });
+  const { id, enqueueCount } = delivery;
+  const limited = { deliveryId: id, enqueueCount, reason: 'IN_FLIGHT_LIMIT' as const };
+  const delay = async () => [...(await delayPublished(database.pool, { deliveries: [limited], waitMs: 5_000 }))];
+  const isInFlight = async () => (await lockDelivery(database.pool, { id, tenant: TENANT }))?.isInFlight;
+  expect([await delay(), await isInFlight()]).toEqual([[id], true]);
+  const failed = resultOn(delivery, { status: 'FAILURE', startedAt: new Date() });
+  await writeResults(database.pool, [failed]);
+  const { nextAttemptAt } = await database.prisma.delivery.findUniqueOrThrow({ where: { id } });
+  expect([await delay(), await isInFlight()]).toEqual([[], false]);
+  expect(await database.prisma.delivery.findUnique({ where: { id } })).toMatchObject({
+    nextAttemptAt,
+    waitingFor: 'BACKOFF',
+  });
 });
 
 describe('the failing-since time of a subscription', () => {

@@ -197,7 +197,8 @@ const REQUEUE_AT_LIMIT = `
 
 /**
  * Delays deliveries that exceed a limit of their subscription by `waitMs`, in which their messages stay in JetStream. Returns
- * the ids of those that are pending and have no newer message.
+ * the ids of those that are published and have no newer message. A redelivered message may belong to a delivery that has
+ * failed since, and waits for a later attempt.
  */
 export async function delayPublished(
   db: Queryable,
@@ -212,10 +213,13 @@ export async function delayPublished(
 
 const DELAY = `
   UPDATE deliveries d SET waiting_for = ${valueOf('d.id', '$3::wait_reason[]')},
-    next_attempt_at = now() + $4::integer * interval '1 ms'
-  WHERE d.id = ANY ($1::uuid[]) AND d.id BETWEEN $5::uuid AND $6::uuid
+    next_attempt_at = greatest(d.next_attempt_at, now() + $4::integer * interval '1 ms')
+  WHERE d.enqueued_at IS NOT NULL AND d.id = ANY ($1::uuid[]) AND d.id BETWEEN $5::uuid AND $6::uuid
     AND d.enqueue_count = ${valueOf('d.id', '$2::integer[]')} AND d.status = 'PENDING'
   RETURNING d.id`;
+
+/** SQL: whether a limit delays the attempt of delivery d (delayPublished). `waiting_for` is null once it is published again. */
+export const IS_DELAYED = `d.enqueued_at IS NOT NULL AND d.waiting_for IN ('IN_FLIGHT_LIMIT', 'RATE_LIMITED')`;
 
 /**
  * Requeues deliveries until their next attempt is due and no process has a lease. `wereRefused`: NATS did not accept the
@@ -307,7 +311,7 @@ type LockedDelivery = {
   readonly status: DeliveryStatus;
   /** False if the subscription is inactive or deleted. */
   readonly isActive: boolean;
-  /** Whether the delivery is leased, or published and due. */
+  /** Whether the delivery is leased, published and due, or delayed by a limit. */
   readonly isInFlight: boolean;
 };
 
@@ -325,7 +329,7 @@ export async function lockDelivery(
 const LOCK = `
   SELECT d.status, s.is_active AND s.deleted_at IS NULL AS "isActive",
     coalesce(d.enqueued_at IS NOT NULL AND d.next_attempt_at <= clock_timestamp() + interval '1 s', false)
-      OR coalesce(d.leased_until > clock_timestamp(), false) AS "isInFlight"
+      OR coalesce(d.leased_until > clock_timestamp(), false) OR coalesce(${IS_DELAYED}, false) AS "isInFlight"
   FROM deliveries d JOIN webhook_subscriptions s ON s.id = d.subscription_id
   WHERE d.id = $1 AND ($2::text IS NULL OR d.tenant = $2)
   FOR NO KEY UPDATE OF d`;

@@ -22,8 +22,8 @@ const MAX_DATA_BATCH = 16;
 const UNUSABLE_RETRY_MS = 600_000;
 
 /**
- * Statements about single deliveries, batched: at most one statement of each kind runs at a time, which leaves connections
- * of the pool for the statements that write results.
+ * Statements about single deliveries, batched: at most one statement of each kind runs at a time, so that they do not take
+ * all connections of the pool from the statements that write results.
  */
 export function createDeliveryStatements(database: Database): DeliveryStatements {
   const { pool } = database;
