@@ -4,7 +4,6 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { type DeliveryMessage, publishOrRequeue, unpublishedMessages } from '../delivery/queue/message.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
-import { groupBy } from '../lib/collections.ts';
 import { ChangeSignal } from '../lib/semaphore.ts';
 import { type Queueable, TenantQueue } from '../lib/tenant-queue.ts';
 import type { Tracing } from '../lib/tracing.ts';
@@ -21,7 +20,7 @@ import { type ParsedEvent, parseEvent, type Rejection, rejectMismatch, toIncomin
 import { createRejectionLog, retryLaterOrReject } from './refused-event.ts';
 import { insertRejectedEvents, type NewRejectedEvent } from './store.ts';
 import { type EventSpans, startDispatchSpans } from './trace.ts';
-import { BATCH, EventWriter, type MatchedEvent, type WrittenBatch } from './writer.ts';
+import { BATCH, costsByTenant, EventWriter, type WrittenBatch } from './writer.ts';
 
 export type DispatcherOptions = {
   readonly database: Database;
@@ -252,7 +251,7 @@ export class Dispatcher {
     }
   }
 
-  /** Returns the dispatched events. The others exceeded one transaction's limit of deliveries and are queued again. */
+  /** Returns the dispatched events. The others exceeded the maximum cost of one transaction and are queued again. */
   async #dispatch(batch: readonly ReceivedEvent[], onWritten?: () => void): Promise<readonly ReceivedEvent[]> {
     const begun = performance.now();
     const spans = startDispatchSpans(this.#options.tracing, batch, await parseAll(batch, this.#options.nats.names));
@@ -273,10 +272,10 @@ export class Dispatcher {
     const events = parsed.filter((item) => item.kind === 'event');
     const result = await this.#writer.write(this.#options.database.pool, events);
     const { written, deferred, knownIds } = result;
-    this.#recordDeliveryCounts([...written, ...deferred]);
+    for (const [tenant, cost] of costsByTenant(written)) this.#queue.recordCost(tenant, cost);
     const rejections = rejectionsOf(parsed, result);
     await this.#recordRejections(rejections);
-    const deferredIds = new Set(deferred.map(({ event }) => event.id));
+    const deferredIds = new Set(deferred.map(({ id }) => id));
     const isDeferred = (_: ReceivedEvent, index: number) => deferredIds.has(parsed[index]?.id ?? '');
     this.#queue.putBack(batch.filter(isDeferred));
     this.#metrics.written('nats', { matched: written, isKnown: (id) => knownIds.includes(id) });
@@ -287,13 +286,6 @@ export class Dispatcher {
     const dispatched = batch.filter((item, index) => !isDeferred(item, index));
     this.#metrics.dispatched({ events: dispatched.length, seconds: (performance.now() - begun) / 1_000 });
     return dispatched;
-  }
-
-  #recordDeliveryCounts(matched: readonly MatchedEvent[]): void {
-    for (const [tenant, ofTenant] of groupBy(matched, ({ event }) => event.tenant)) {
-      const deliveries = ofTenant.reduce((sum, { subscriptions }) => sum + subscriptions.length, 0);
-      this.#queue.recordDeliveryCount(tenant, Math.ceil(deliveries / ofTenant.length));
-    }
   }
 
   /** Idempotent: after a crash a rejection may be recorded again. */

@@ -14,7 +14,7 @@ import { EventDataInvalidError } from './catalogue/validator.ts';
 import { eventMetrics } from './metrics.ts';
 import { knownEvents, type NewEvent } from './store.ts';
 import { startPublishSpans } from './trace.ts';
-import { BATCH, EventWriter } from './writer.ts';
+import { BATCH, costsByTenant, EventWriter } from './writer.ts';
 
 export type EventToPublish = Pick<NewEvent, 'tenant' | 'type' | 'data'> & {
   readonly eventId: string | undefined;
@@ -78,9 +78,8 @@ export function createPublishEvents(services: Services): PublishEvents {
     const begun = performance.now();
     const { pool } = services.database;
     const { mismatches, written, deferred, knownIds, ...batch } = await writer.write(pool, events);
-    for (const { event, subscriptions } of [...written, ...deferred])
-      queue.recordDeliveryCount(event.tenant, subscriptions.length);
-    const deferredIds = new Set(deferred.map(({ event }) => event.id));
+    for (const [tenant, cost] of costsByTenant(written)) queue.recordCost(tenant, cost);
+    const deferredIds = new Set(deferred.map(({ id }) => id));
     const isKnown = ({ id }: NewEvent) => knownIds.includes(id);
     const known = await knownEvents(pool, events.filter(isKnown));
     const maxDataBytes = services.deliveries.maxInlineDataBytes;
@@ -169,9 +168,9 @@ class PublishQueue {
     }
   }
 
-  /** Records the number of deliveries that an event of this tenant creates. */
-  recordDeliveryCount(tenant: string, deliveries: number): void {
-    this.#queue.recordDeliveryCount(tenant, deliveries);
+  /** Records the cost of an event of this tenant, in deliveries. */
+  recordCost(tenant: string, deliveries: number): void {
+    this.#queue.recordCost(tenant, deliveries);
   }
 
   #count(tenant: string, bytes: number): void {

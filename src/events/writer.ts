@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { DeliveryMessage } from '../delivery/queue/message.ts';
 import type { NewDelivery } from '../delivery/queue/store.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
+import { groupBy } from '../lib/collections.ts';
 import { yieldEventLoop } from '../lib/event-loop.ts';
 import { traceFields } from '../lib/tracing.ts';
 import { uuid7, uuid7Time } from '../lib/uuid7.ts';
@@ -30,10 +31,13 @@ type InsertedEvents = {
 export type MatchedEvent = Match & { readonly event: NewEvent };
 
 /**
- * Maximum deliveries created by one transaction. Bounds its duration, for which other tenants' events wait. One event may
- * exceed it, because an event is never split; MAX_SUBSCRIPTIONS_PER_TENANT limits its deliveries.
+ * Maximum cost of the events in one transaction, in deliveries. Bounds the duration of matching and writing, for which other
+ * tenants' events wait. One event may exceed it, because an event is never split; MAX_SUBSCRIPTIONS_PER_TENANT limits its
+ * deliveries.
  */
 const MAX_DELIVERIES = 1_000;
+/** Filter steps that cost as much as one delivery: 0.05 to 0.25 ms. */
+const STEPS_PER_DELIVERY = 2_500;
 /** Limits of the events that one call of `write` gets. */
 export const BATCH = { items: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
 /**
@@ -50,8 +54,8 @@ export type WrittenBatch = InsertedEvents & {
   /** Events that violate the schema of their type, by id. */
   readonly mismatches: ReadonlyMap<string, Mismatch>;
   readonly written: readonly MatchedEvent[];
-  /** Valid events that exceeded the limit of deliveries of one transaction. The caller must write them in another one. */
-  readonly deferred: readonly MatchedEvent[];
+  /** Valid events beyond the maximum cost of one transaction. The caller must write them in another one. */
+  readonly deferred: readonly NewEvent[];
 };
 
 type Services = { readonly deliveries: Target; readonly schemaThread: SchemaThread; readonly log: Logger };
@@ -92,11 +96,10 @@ export class EventWriter {
   async #writeIfCurrent(db: Queryable, { events, isCurrent }: Step): Promise<WrittenBatch | undefined> {
     const { mismatches, versions } = await this.#validate(db, { events, isCurrent });
     const valid = events.filter(({ id }) => !mismatches.has(id));
-    const matched = await this.#match(db, { events: valid, isCurrent });
-    const written = matched.slice(0, fittingCount(matched));
+    const written = await this.#match(db, { events: valid, isCurrent });
     const known = isCurrent ? undefined : { tenants: tenantVersions(written), eventTypes: versions };
     const inserted = await this.#insert(db, { matched: written, known });
-    return inserted && { ...inserted, mismatches, written, deferred: matched.slice(written.length) };
+    return inserted && { ...inserted, mismatches, written, deferred: valid.slice(written.length) };
   }
 
   async #validate(db: Queryable, { events, isCurrent }: Step): ReturnType<EventValidator['validate']> {
@@ -110,16 +113,21 @@ export class EventWriter {
     return validation;
   }
 
+  /** Matches the first events, at least one, until they reach the maximum cost of one transaction. */
   async #match(db: Queryable, { events, isCurrent }: Step): Promise<MatchedEvent[]> {
     if (events.length === 0) return [];
     const tenants = new Set(events.map((event) => event.tenant));
     const indexes = isCurrent ? await this.#indexes.update(db, tenants) : await this.#indexes.get(db, tenants);
     const matched: MatchedEvent[] = [];
+    let cost = 0;
     for (const event of events) {
       await yieldEventLoop();
       // A concurrent call may update the indexes between two events, so each event has the version that it was matched at.
       const index = indexes.get(event.tenant) ?? new SubscriptionIndex();
-      matched.push({ event, ...(await index.match(event.type, () => parseData(event.data))) });
+      const match = await index.match(event.type, () => parseData(event.data));
+      cost += costOf(match);
+      if (cost > MAX_DELIVERIES && matched.length > 0) break;
+      matched.push({ event, ...match });
     }
     return matched;
   }
@@ -218,14 +226,19 @@ function tenantVersions(matched: readonly MatchedEvent[]): ReadonlyMap<string, n
   return versions;
 }
 
-/** The number of events, counted from the first, that fit into one transaction; at least one. */
-function fittingCount(matched: readonly MatchedEvent[]): number {
-  let deliveries = 0;
-  const end = matched.findIndex(({ subscriptions }, index) => {
-    deliveries += subscriptions.length;
-    return index > 0 && deliveries > MAX_DELIVERIES;
+/** The mean cost of the events of each tenant, in deliveries. */
+export function costsByTenant(matched: readonly MatchedEvent[]): ReadonlyMap<string, number> {
+  const byTenant = groupBy(matched, ({ event }) => event.tenant);
+  const costs = [...byTenant].map(([tenant, ofTenant]): [string, number] => {
+    const cost = ofTenant.reduce((sum, match) => sum + costOf(match), 0);
+    return [tenant, Math.ceil(cost / ofTenant.length)];
   });
-  return end < 0 ? matched.length : end;
+  return new Map(costs);
+}
+
+/** The cost of matching and writing an event, in deliveries. */
+function costOf({ subscriptions, steps }: Match): number {
+  return subscriptions.length + steps / STEPS_PER_DELIVERY;
 }
 
 /** The id of an event's delivery to a subscription. It is deterministic, so that no delivery is created twice. */

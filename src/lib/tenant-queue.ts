@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from './collections.ts';
+import { atMost, groupBy } from './collections.ts';
 
 /** An event or a delivery in the queue. */
 export type Queueable = {
@@ -73,13 +73,17 @@ class Lanes<T extends Queueable> {
     this.#lanes.set(name, lane);
   }
 
-  /** Inserts an item before all others. */
-  putBack(item: T): void {
-    const { items = [], taken = 0 } = this.#lanes.get(item.lane) ?? {};
-    const others = [...this.#lanes].filter(([name]) => name !== item.lane);
+  /** Inserts these items before all others. */
+  putBack(items: readonly T[]): void {
+    const others = [...this.#lanes];
     this.#lanes.clear();
-    this.#lanes.set(item.lane, { items: [item, ...items.slice(taken)], taken: 0 });
-    for (const [name, lane] of others) this.#lanes.set(name, lane);
+    for (const [name, ofLane] of groupBy(items, ({ lane }) => lane)) this.#lanes.set(name, { items: ofLane, taken: 0 });
+    for (const [name, lane] of others) {
+      const before = this.#lanes.get(name)?.items;
+      // One copy for all items of a lane, which may be long.
+      const joined = before === undefined ? lane : { items: [...before, ...lane.items.slice(lane.taken)], taken: 0 };
+      this.#lanes.set(name, joined);
+    }
   }
 
   values(): T[] {
@@ -89,10 +93,10 @@ class Lanes<T extends Queueable> {
 
 /**
  * Messages that were taken from a stream, by tenant: events to dispatch, deliveries to attempt. Tenants are served by
- * start-time fair queueing, weighted by deliveries and bytes, so that an event of a quiet tenant overtakes a burst of
- * another tenant. Within a tenant, lanes are served round-robin, so that an event overtakes a burst of another event
- * type. The number of deliveries of an event is unknown before it is matched; the number in the last batch of its
- * tenant is the estimate.
+ * start-time fair queueing, weighted by deliveries, filter steps and bytes, so that an event of a quiet tenant overtakes a
+ * burst of another tenant. Within a tenant, lanes are served round-robin, so that an event overtakes a burst of another
+ * event type. The deliveries and filter steps of an event are unknown before it is matched; the estimate is their mean in
+ * the last batch of its tenant.
  */
 export class TenantQueue<T extends Queueable> {
   readonly #options: TenantQueueOptions;
@@ -165,22 +169,28 @@ export class TenantQueue<T extends Queueable> {
 
   /** Returns items of a batch that did not fit into it. They precede the other items of their tenant. */
   putBack(items: readonly T[]): void {
-    for (const item of items.toReversed()) {
-      const tenant = this.#tenant(item.tenant);
-      tenant.waiting.putBack(item);
-      tenant.start -= this.#costs.get(item) ?? 0;
-      this.#count(item);
+    for (const [name, ofTenant] of groupBy(items, ({ tenant }) => tenant)) {
+      const tenant = this.#tenant(name);
+      tenant.waiting.putBack(ofTenant);
+      for (const item of ofTenant) {
+        tenant.start -= this.#costs.get(item) ?? 0;
+        this.#count(item);
+      }
     }
   }
 
-  /** The estimated number of deliveries of these items. */
+  /** The estimated cost of these items, in deliveries. */
   expectedDeliveries(items: readonly T[]): number {
     return items.reduce((sum, item) => sum + this.#expected(item), 0);
   }
 
-  /** Records the number of deliveries that an event of this tenant creates. */
-  recordDeliveryCount(tenant: string, deliveries: number): void {
-    this.#deliveriesPerEvent.set(tenant, deliveries);
+  /**
+   * Records the cost of an event of this tenant, in deliveries. The estimate falls by half at most: after one event that is
+   * cheaper than the others, a whole batch of them would be taken, of which few could be written.
+   */
+  recordCost(tenant: string, deliveries: number): void {
+    const estimate = this.#deliveriesPerEvent.get(tenant) ?? 0;
+    this.#deliveriesPerEvent.set(tenant, Math.max(deliveries, Math.floor(estimate / 2)));
   }
 
   /** All items, in unspecified order. */

@@ -1,6 +1,10 @@
 import { pino } from 'pino';
+import { Registry } from 'prom-client';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
 import { SubscriptionIndexes } from '../../src/events/matching/subscription-index.ts';
+import { costsByTenant, EventWriter } from '../../src/events/writer.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createDatabase, type Database } from '../../src/postgres/client.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { createReceive } from '../support/receivers.ts';
@@ -165,6 +169,26 @@ describe('filters beyond the step limit', () => {
       timeoutMs: 30_000,
     });
     expect(new Set((await considered('greedy')).values())).toEqual(new Set(['FILTER_FALSE']));
+  });
+
+  it('delay other events for a few of theirs: the rest of their batch is deferred, unmatched', async () => {
+    const filter = { $or: Array.from({ length: 90 }, (_, index) => ({ a: { $gt: 1_000 + index } })) };
+    for (let index = 0; index < 12; index += 1) await app.subscribe({ tenant: 'filtering', url: URL, filter });
+    const log = pino({ level: 'silent' });
+    const schemaThread = new SchemaThread({ log, metrics: new Registry() });
+    const deliveries = { maxInlineDataBytes: 1_000, maxFanOutBytes: 100_000, isCrowded: () => false };
+    const writer = new EventWriter({ deliveries, schemaThread, log });
+    const data = Buffer.from(JSON.stringify({ a: Array.from({ length: 500 }, () => 1) }));
+    const events = Array.from({ length: 30 }, () => {
+      const id = uuid7(Date.now());
+      return { id, tenant: 'filtering', eventId: id, type: 'order', occurredAt: new Date(), data };
+    });
+    const { written, deferred } = await writer.write(database.pool, events);
+    // Each takes half a million steps, as many as 216 deliveries.
+    expect(written).toHaveLength(4);
+    expect(costsByTenant(written)).toEqual(new Map([['filtering', expect.closeTo(216, -1)]]));
+    expect([...written.map(({ event }) => event), ...deferred]).toEqual(events);
+    await schemaThread.stop();
   });
 
   it('do not match after earlier ones have used the steps of an event, and `considered` shows it', async () => {

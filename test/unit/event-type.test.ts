@@ -117,6 +117,7 @@ describe('the subscription index', () => {
       version: 20,
       subscriptions: [],
       filterBudgetExhaustedAt: 's111',
+      steps: expect.closeTo(1_000_000, -4) as number,
     });
     isOver = true;
     // Ten filters of 100,000 steps, about 10 ms each.

@@ -39,7 +39,7 @@ it('an event of a quiet tenant comes before the rest of a burst', () => {
 
 it('an event that arrives after a batch of another tenant comes before the next event of that tenant', () => {
   const queue = create();
-  queue.recordDeliveryCount('a', 1_000);
+  queue.recordCost('a', 1_000);
   add(queue, 'a', 3);
   queue.take(LIMITS);
   add(queue, 'b', 1);
@@ -49,7 +49,7 @@ it('an event that arrives after a batch of another tenant comes before the next 
 
 it('a tenant that queues one event at a time gets no more than its share', () => {
   const queue = create();
-  for (const tenant of ['a', 'b']) queue.recordDeliveryCount(tenant, 1_000);
+  for (const tenant of ['a', 'b']) queue.recordCost(tenant, 1_000);
   add(queue, 'a', 5);
   let order = tenantsOf(queue.take(LIMITS));
   while (order.length < 7) {
@@ -61,7 +61,7 @@ it('a tenant that queues one event at a time gets no more than its share', () =>
 
 it('an event counts by its deliveries: between two large events, other tenants have an equal share', () => {
   const queue = create();
-  queue.recordDeliveryCount('a', 100);
+  queue.recordCost('a', 100);
   add(queue, 'a', 3);
   add(queue, 'b', 300);
   const order = tenantsOf(queue.take({ ...LIMITS, items: 150 }));
@@ -70,8 +70,8 @@ it('an event counts by its deliveries: between two large events, other tenants h
 
 it('a batch stays within its limit of deliveries, unless it is one event with more', () => {
   const queue = create();
-  queue.recordDeliveryCount('a', 400);
-  queue.recordDeliveryCount('b', 5_000);
+  queue.recordCost('a', 400);
+  queue.recordCost('b', 5_000);
   add(queue, 'a', 5);
   expect(queue.take(LIMITS)).toHaveLength(2);
   add(queue, 'b', 2);
@@ -97,7 +97,7 @@ it('a tenant has no advantage from returned events that have more deliveries tha
   const queue = create();
   add(queue, 'a', 20);
   const batch = queue.take(LIMITS);
-  queue.recordDeliveryCount('a', 500);
+  queue.recordCost('a', 500);
   queue.putBack(batch.slice(2));
   add(queue, 'b', 1);
   expect(tenantsOf([...queue.take(LIMITS), ...queue.take(LIMITS)])).toContain('b');
@@ -146,4 +146,16 @@ it('returned events of several lanes are the next events, in the same order', ()
   expect(again).toHaveLength(5);
   expect(again[0]).toBe(batch[2]);
   expect(new Set(again.slice(0, 4))).toEqual(new Set(batch.slice(2)));
+});
+
+it('the estimate falls by half at most: one cheap event does not make a batch of expensive ones', () => {
+  const queue = create();
+  queue.recordCost('a', 400);
+  queue.recordCost('a', 0);
+  add(queue, 'a', 30);
+  expect(queue.take(LIMITS)).toHaveLength(5);
+  queue.recordCost('a', 0);
+  expect(queue.take(LIMITS)).toHaveLength(10);
+  queue.recordCost('a', 1_000);
+  expect(queue.take(LIMITS)).toHaveLength(1);
 });

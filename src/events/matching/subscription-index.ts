@@ -12,6 +12,8 @@ export type Match = {
   readonly subscriptions: readonly MatchedSubscription[];
   /** Filters of subscriptions from this id on were not evaluated, because the previous ones exhausted the budget. */
   readonly filterBudgetExhaustedAt: string | undefined;
+  /** Filter steps that were taken. */
+  readonly steps: number;
 };
 
 type Entry = MatchedSubscription & {
@@ -86,7 +88,9 @@ export class SubscriptionIndex {
     let stepsLeft = MAX_EVENT_STEPS;
     let turnEndsAt = stepsLeft - STEPS_PER_TURN;
     for (const entry of candidates.filter(({ filter }) => filter !== undefined).sort(byId)) {
-      if (stepsLeft <= 0) return { version, subscriptions, filterBudgetExhaustedAt: entry.id };
+      if (stepsLeft <= 0) {
+        return { version, subscriptions, filterBudgetExhaustedAt: entry.id, steps: MAX_EVENT_STEPS - stepsLeft };
+      }
       if (stepsLeft < turnEndsAt) {
         await yieldEventLoop();
         turnEndsAt = stepsLeft - STEPS_PER_TURN;
@@ -95,7 +99,7 @@ export class SubscriptionIndex {
       if (entry.filter?.(data(), budget) === true) subscriptions.push(entry);
       stepsLeft -= MAX_FILTER_STEPS - budget.left;
     }
-    return { version, subscriptions, filterBudgetExhaustedAt: undefined };
+    return { version, subscriptions, filterBudgetExhaustedAt: undefined, steps: MAX_EVENT_STEPS - stepsLeft };
   }
 
   #add(entry: Entry): void {
