@@ -14,6 +14,7 @@ import { findOwnPort } from '../support/own-port.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { createCertificate } from '../support/self-signed-certificate.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const NAME = 'hooks.example.com';
 /** No request is sent to this address: the proxies of these tests connect to a receiver on loopback instead. */
@@ -207,6 +208,8 @@ it('a proxy that hangs is a timeout', async () => {
   const { post } = await startAgents({ proxy: proxyAt(kind, proxy.port) });
   const outcome = await post(`https://${NAME}/`, 300);
   expect(outcome).toMatchObject({ reason: 'TIMEOUT', message: 'no connection within 300 ms' });
+  // The connection to the proxy ends soon after the attempt, and not only at the longest time limit, 30 s.
+  await waitFor(() => proxy.openCount() === 0, { what: 'the end of the connection', timeoutMs: 15_000 });
 });
 
 describe('from a fixed source address', () => {

@@ -116,6 +116,17 @@ describe('the egress guard', () => {
     expect(receiver.connectionCount()).toBe(0);
   });
 
+  it('refuses a name with more than 64 addresses, which would all be checked at each connection', async () => {
+    const many = (count: number) => addresses(...Array.from({ length: count }, () => PUBLIC));
+    const { attempt } = await start(({ name, type }) => {
+      if (type === 'AAAA') return addresses();
+      return many(name === NAME ? 64 : 65);
+    });
+    expect(await attempt(NAME)).toMatchObject({ kind: 'response', statusCode: 200 });
+    const message = 'the host name has more than 64 addresses';
+    expect(await attempt(`many.${NAME}`)).toMatchObject({ kind: 'failure', reason: 'DNS_FAILURE', message });
+  });
+
   it('tries one address after the other', async () => {
     const { attempt } = await start(() => addresses('127.0.0.3', PUBLIC), { allowCidrs: ['127.0.0.0/8'] });
     expect(await attempt(NAME)).toMatchObject({ kind: 'response', statusCode: 200 });
@@ -256,6 +267,40 @@ describe('the egress guard', () => {
     expect(await resolver.resolve(NAME)).toEqual(first);
     await expect.poll(() => resolver.resolve(NAME)).toEqual([PUBLIC, INSIDE_V6]);
     resolver.close();
+  });
+
+  it('keeps a limited number of free connections to all hosts, those that were used last', async () => {
+    const agents = new EgressAgents(
+      { allowCidrs: [`${PUBLIC}/32`], allowHttp: 'always', denyPorts: new Set() },
+      { maxFreeSockets: 2 },
+    );
+    cleanUps.push(() => {
+      agents.close();
+    });
+    const receivers = await Promise.all([startReceiver(), startReceiver(), startReceiver()]);
+    for (const receiver of receivers) cleanUps.push(() => receiver.close());
+    const free = () =>
+      receivers.map(({ url }) => {
+        const names = Object.entries(agents.pooled.http.freeSockets).filter(([name]) =>
+          name.includes(new URL(url).port),
+        );
+        return names.flatMap(([, sockets = []]) => sockets.filter(({ destroyed }) => !destroyed)).length;
+      });
+    const post = async (index: number) => {
+      const url = receivers[index]?.url ?? '';
+      const outcome = await postWithStaleConnectionRetry(agents, {
+        url,
+        headers: {},
+        body: Buffer.from('{}'),
+        timeoutMs: 5_000,
+      });
+      expect(outcome).toMatchObject({ statusCode: 200 });
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    for (const index of [0, 1, 0]) await post(index);
+    expect(free()).toEqual([1, 1, 0]);
+    await post(2);
+    expect(free()).toEqual([1, 0, 1]);
   });
 
   it('closes open connections and aborts lookups when it is closed, and can be closed twice', async () => {

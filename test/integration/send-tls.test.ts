@@ -111,6 +111,21 @@ describe('send over TLS', () => {
     await expect.poll(() => receiver.sockets.size).toBe(0);
   });
 
+  it('refuses to renegotiate TLS 1.2, of which a receiver could request thousands a second', async () => {
+    const server = createTlsServer({ ...VALID, maxVersion: 'TLSv1.2' }, (socket) => {
+      socket.on('error', () => undefined);
+      socket.once('data', () => {
+        socket.renegotiate({}, () => socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'));
+      });
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    cleanUps.push(() => void server.close());
+    const outcome = await attempt(`https://localhost:${portOf(server)}/`, VALID.cert);
+    expect(outcome).toMatchObject({ kind: 'failure' });
+    expect(outcome).not.toMatchObject({ reason: 'TIMEOUT' });
+  });
+
   it('ignores NODE_TLS_REJECT_UNAUTHORIZED', async () => {
     vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
     cleanUps.push(() => vi.unstubAllEnvs());

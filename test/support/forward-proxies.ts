@@ -10,6 +10,8 @@ export type ForwardProxy = {
   readonly credentials: readonly string[];
   /** The client addresses of the connections to the proxy. */
   readonly clients: readonly (string | undefined)[];
+  /** The number of open connections to the proxy. */
+  readonly openCount: () => number;
   close(): Promise<void>;
 };
 
@@ -33,7 +35,10 @@ export async function startConnectProxy({ route = (target) => target, refuseWith
     const target = request.url ?? '';
     const [, encoded = ''] = /^Basic (.+)$/.exec(request.headers['proxy-authorization'] ?? '') ?? [];
     record.add({ target, credentials: Buffer.from(encoded, 'base64').toString(), client: client.remoteAddress });
-    if (hangs === true) return;
+    if (hangs === true) {
+      client.once('end', () => client.destroy()).resume();
+      return;
+    }
     if (refuseWith !== undefined) {
       client.end(`HTTP/1.1 ${refuseWith} Refused\r\ncontent-length: 6\r\n\r\nsecret`);
       return;
@@ -121,6 +126,7 @@ function createRecord() {
         targets,
         credentials,
         clients,
+        openCount: () => [...sockets].filter(({ destroyed }) => !destroyed).length,
         port: typeof address === 'object' ? (address?.port ?? 0) : 0,
         close: async () => {
           for (const socket of sockets) socket.destroy();

@@ -21,6 +21,8 @@ import { Resolver } from './resolver.ts';
  */
 const MAX_SOCKETS_PER_HOST = 1_000;
 const MAX_FREE_SOCKETS_PER_HOST = 16;
+/** Maximum free sockets to all hosts. A free socket with TLS takes 130 KB (measured). */
+const MAX_FREE_SOCKETS = 1_000;
 /** Milliseconds until a free socket closes; `Keep-Alive: timeout=` of the receiver shortens it. */
 const IDLE_SOCKET_MS = 30_000;
 /** Milliseconds. Maximum age of a socket, and so the longest time for which a change in DNS has no effect. */
@@ -28,8 +30,10 @@ const MAX_SOCKET_AGE_MS = 5 * 60_000;
 /** Milliseconds for connecting to one of several addresses. Node's 250 ms times out for distant receivers. */
 export const ADDRESS_TRY_MS = 500;
 
-/** Milliseconds for a connection through a proxy or from a fixed source address: the longest time limit of an attempt. */
-const DIAL_MS = 30_000;
+/** Milliseconds: for requests without a `dialMs`. */
+const MAX_DIAL_MS = 30_000;
+
+type SocketLimits = { readonly maxSocketAgeMs: number; readonly maxFreeSockets: number };
 
 export type AgentPair = { readonly http: http.Agent; readonly https: https.Agent };
 
@@ -46,7 +50,10 @@ export class EgressAgents {
   readonly #resolver: Resolver;
   readonly #dialing = new Set<AbortController>();
 
-  constructor(policy: EgressPolicy, { maxSocketAgeMs = MAX_SOCKET_AGE_MS }: { readonly maxSocketAgeMs?: number } = {}) {
+  constructor(
+    policy: EgressPolicy,
+    { maxSocketAgeMs = MAX_SOCKET_AGE_MS, maxFreeSockets = MAX_FREE_SOCKETS }: Partial<SocketLimits> = {},
+  ) {
     this.#resolver = new Resolver(policy.dnsServers);
     const guards = {
       http: createGuard(this.#resolver, policy, 'http:'),
@@ -63,8 +70,11 @@ export class EgressAgents {
     });
     this.pooled = createPair({ ...AGENT_OPTIONS, keepAlive: true });
     this.fresh = createPair({ ...AGENT_OPTIONS, keepAlive: false });
-    limitSocketAge(this.pooled.http, maxSocketAgeMs);
-    limitSocketAge(this.pooled.https, maxSocketAgeMs);
+    const free = new FreeSockets(maxFreeSockets);
+    for (const agent of [this.pooled.http, this.pooled.https]) {
+      limitSocketAge(agent, maxSocketAgeMs);
+      countFreeSockets(agent, free);
+    }
   }
 
   /** Ends every connection, in use or not, and every lookup. */
@@ -76,12 +86,12 @@ export class EgressAgents {
 
   /** Creates a dialer that opens connections along the route, to hosts that the guard returned. */
   #createDialer(route: EgressRoute, guard: Guard): Dialer {
-    return async ({ host, port }) => {
+    return async ({ host, port, dialMs = MAX_DIAL_MS }) => {
       const dialing = new AbortController();
       this.#dialing.add(dialing);
       const timer = setTimeout(() => {
         dialing.abort();
-      }, DIAL_MS);
+      }, dialMs);
       try {
         const hosts = await guard.findHosts(String(host));
         const { socket, host: dialed } = await dial(route, { hosts, port: Number(port), signal: dialing.signal });
@@ -189,6 +199,51 @@ function limitSocketAge(agent: http.Agent, maxAgeMs: number): void {
   });
 }
 
+/** The free sockets of several agents. Beyond the maximum, the one that has been free for longest is closed. */
+class FreeSockets {
+  readonly #max: number;
+  /** The listeners of their closing. */
+  readonly #listeners = new Map<Duplex, () => void>();
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  add(socket: Duplex): void {
+    const onClose = () => {
+      this.#listeners.delete(socket);
+    };
+    this.#listeners.set(socket, onClose);
+    socket.once('close', onClose);
+    const [oldest] = this.#listeners.keys();
+    if (this.#listeners.size <= this.#max || oldest === undefined) return;
+    this.remove(oldest);
+    oldest.destroy();
+  }
+
+  remove(socket: Duplex): void {
+    const onClose = this.#listeners.get(socket);
+    if (onClose === undefined) return;
+    this.#listeners.delete(socket);
+    socket.off('close', onClose);
+  }
+}
+
+function countFreeSockets(agent: http.Agent, free: FreeSockets): void {
+  // Returns whether the socket is kept, which the type omits.
+  const keep: (socket: Duplex) => unknown = agent.keepSocketAlive.bind(agent);
+  const reuse = agent.reuseSocket.bind(agent);
+  agent.keepSocketAlive = (socket) => {
+    const isKept = keep(socket);
+    if (isKept === true) free.add(socket);
+    return isKept;
+  };
+  agent.reuseSocket = (socket, request) => {
+    free.remove(socket);
+    reuse(socket, request);
+  };
+}
+
 /** Maximum addresses of a name that are tried; all are checked. */
 const MAX_ADDRESSES = 8;
 
@@ -196,6 +251,8 @@ const MAX_ADDRESSES = 8;
 type Target = {
   readonly host?: string | null | undefined;
   readonly port?: number | string | null | undefined;
+  /** Milliseconds for a connection through a proxy or from a fixed source address. */
+  readonly dialMs?: number | undefined;
 };
 
 /** Checks every connection to a target. */

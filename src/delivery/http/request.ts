@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto';
 import http, { type ClientRequest } from 'node:http';
 import https from 'node:https';
 import { isIP, type Socket } from 'node:net';
@@ -27,6 +28,11 @@ type PostResult = { readonly outcome: Outcome; readonly isInconclusive: boolean 
 /** Milliseconds for reading a response's body: a slow body must not keep permits, as the status is known. */
 const MAX_BODY_READ_MS = 3_000;
 const MAX_INFORMATIONAL_RESPONSES = 8;
+/**
+ * Milliseconds for which dialing a proxy, which Node.js does not end together with a request, may outlast it: the time limit of
+ * the request excludes stalls of this process.
+ */
+const DIAL_GRACE_MS = 5_000;
 
 /**
  * Options of every request, merged once, because merging takes most of got's CPU time. got's own time limits are not
@@ -52,6 +58,8 @@ const client = got.extend({
 const NATIVE_OPTIONS = {
   maxHeaderSize: 16_384,
   minVersion: 'TLSv1.2',
+  // Node.js limits renegotiations of TLS 1.2 on servers only: a receiver could request thousands a second.
+  secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
   // The default, repeated because NODE_TLS_REJECT_UNAUTHORIZED must not change it.
   rejectUnauthorized: true,
 } as const;
@@ -61,17 +69,19 @@ const NATIVE_OPTIONS = {
  * its 34 options for Node.js, most of them unset, would take a fifth of a request's CPU time, and 22 KB.
  */
 function startRequest(
-  { url, headers, body }: Pick<PostOptions, 'url' | 'headers' | 'body'>,
+  { url, headers, body, timeoutMs }: Pick<PostOptions, 'url' | 'headers' | 'body' | 'timeoutMs'>,
   agents: AgentPair,
 ): Request {
   const stream = client.stream(url, { headers: { ...headers }, body });
   const { options } = stream;
   const agent = /^https:/i.test(url) ? agents.https : agents.http;
-  // `as`: Node.js needs no other options. got calls this function in a later turn of the event loop.
-  options.createNativeRequestOptions = () =>
-    ({ ...NATIVE_OPTIONS, agent, method: options.method, headers: options.headers }) as ReturnType<
-      typeof options.createNativeRequestOptions
-    >;
+  options.createNativeRequestOptions = () => {
+    const { method, headers: sent } = options;
+    // Node.js needs no other options.
+    const needed: object = { ...NATIVE_OPTIONS, agent, method, headers: sent, dialMs: timeoutMs + DIAL_GRACE_MS };
+    // `as`: got's type has all options. got calls this function in a later turn of the event loop.
+    return needed as ReturnType<typeof options.createNativeRequestOptions>;
+  };
   return stream;
 }
 

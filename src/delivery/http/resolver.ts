@@ -3,7 +3,10 @@ import { LRUCache } from 'lru-cache';
 import { atMost } from '../../lib/collections.ts';
 import { pause } from '../../lib/waiting.ts';
 
-/** A name has no address, or could not be resolved in time. `dnsCode` is the code of c-ares (ENOTFOUND, ETIMEOUT, …). */
+/**
+ * A name has no address, or too many, or could not be resolved in time. `dnsCode` is the code of c-ares (ENOTFOUND, ETIMEOUT, …),
+ * or ETOOMANY.
+ */
 export class DnsFailureError extends Error {
   readonly code = 'ERR_DNS_FAILURE';
   readonly dnsCode: string;
@@ -26,6 +29,8 @@ const MIN_TTL_MS = 1_000;
 const MAX_TTL_MS = 60_000;
 const NEGATIVE_TTL_MS = 5_000;
 const MAX_NAMES = 10_000;
+/** Maximum addresses of a name. An answer may have thousands, all of which are checked at each connection. */
+const MAX_ADDRESSES = 64;
 
 /**
  * Resolves with c-ares, not with getaddrinfo, which has four threads that a customer's slow name servers could block, no
@@ -82,7 +87,8 @@ export class Resolver {
     timer.abort();
     if (results === undefined) {
       void all.then((whole) => {
-        if (recordsOf(whole).length > first.length) onLate(toAnswer(recordsOf(whole)));
+        const records = recordsOf(whole);
+        if (records.length > first.length && records.length <= MAX_ADDRESSES) onLate(toAnswer(records));
       });
       return toAnswer(first);
     }
@@ -99,6 +105,7 @@ function recordsOf(results: readonly PromiseSettledResult<RecordWithTtl[]>[]): R
 }
 
 function toAnswer(records: readonly RecordWithTtl[]): Answer {
+  if (records.length > MAX_ADDRESSES) throw new DnsFailureError('ETOOMANY');
   return { addresses: records.map(({ address }) => address), ttlMs: ttlMsOf(records) };
 }
 
