@@ -4,6 +4,7 @@ import { NotFoundError } from '../../lib/errors.ts';
 import { idRange, isUuid } from '../../lib/uuid7.ts';
 import { recordChanges } from '../../postgres/changes.ts';
 import { type Database, mutate, type Queryable } from '../../postgres/client.ts';
+import { TRUST_FIRST_FOR_MS } from './message.ts';
 import { type DeliveryKey, DeliveryNotPendingError } from './retry.ts';
 import { lockDelivery } from './store.ts';
 
@@ -32,16 +33,27 @@ export const CANCEL_LIMIT_ON_DEACTIVATION = 5_000;
 const MAX_AGE_MS = 60_000;
 const MAX_REMEMBERED = 10_000;
 
-/** The deliveries that users have just cancelled: senders need a lease even for their first attempt. */
+/**
+ * The deliveries that users have just cancelled: senders need a lease even for their first attempt. If there are too many to
+ * remember, all deliveries count as cancelled until no sender makes such an attempt of a forgotten one.
+ */
 export class Cancellations {
-  readonly #ids = new LRUCache<string, true>({ ...atMost(MAX_REMEMBERED), ttl: MAX_AGE_MS });
+  /** In milliseconds, on the clock of performance.now(). */
+  #incompleteUntil = Number.NEGATIVE_INFINITY;
+  readonly #ids = new LRUCache<string, true>({
+    ...atMost(MAX_REMEMBERED),
+    ttl: MAX_AGE_MS,
+    dispose: (_value, _id, reason) => {
+      if (reason === 'evict') this.#incompleteUntil = performance.now() + TRUST_FIRST_FOR_MS;
+    },
+  });
 
   add(deliveryId: string): void {
     this.#ids.set(deliveryId, true);
   }
 
   has(deliveryId: string): boolean {
-    return this.#ids.has(deliveryId);
+    return this.#ids.has(deliveryId) || performance.now() < this.#incompleteUntil;
   }
 }
 
@@ -63,15 +75,16 @@ export async function markCancelled(db: Queryable, deliveryIds: readonly string[
 }
 
 /**
- * Cancels up to `limit` pending deliveries of a subscription and returns whether it has more. Skips locked rows, because
- * the sweeper calls it with the subscription's state locked (see the lock order in store.ts).
+ * Cancels up to `limit` pending deliveries of a subscription. Returns their number, and whether the subscription has more.
+ * Skips locked rows: an attempt that is being recorded is cancelled by the next call.
  */
 export async function cancelPending(
   db: Queryable,
   { subscriptionId, limit }: { readonly subscriptionId: string; readonly limit: number },
-): Promise<boolean> {
-  const { rows } = await db.query<{ hasMore: boolean }>(CANCEL_PENDING, [subscriptionId, limit]);
-  return rows[0]?.hasMore === true;
+): Promise<{ readonly count: number; readonly hasMore: boolean }> {
+  const { rows } = await db.query<{ count: number; hasMore: boolean }>(CANCEL_PENDING, [subscriptionId, limit]);
+  if (rows[0] === undefined) throw new Error('cancelling deliveries returned no row');
+  return rows[0];
 }
 
 const PENDING = `SELECT id FROM deliveries WHERE subscription_id = $1::uuid AND status = 'PENDING'`;
@@ -89,7 +102,7 @@ const CANCEL_PENDING = `
     WHERE d.id = ANY (ARRAY(SELECT id FROM enqueued UNION ALL SELECT id FROM waiting LIMIT $2::integer))
     RETURNING d.id
   ), ${recordChanges({ deliveries: 'cancelled' })}
-  SELECT EXISTS (${ENQUEUED} AND id NOT IN (SELECT id FROM cancelled))
+  SELECT (SELECT count(*) FROM cancelled)::integer AS count, EXISTS (${ENQUEUED} AND id NOT IN (SELECT id FROM cancelled))
     OR EXISTS (${WAITING} AND id NOT IN (SELECT id FROM cancelled)) AS "hasMore"`;
 
 /** Notifies every sender process of the cancellations after the commit (postgres/listener.ts). */
