@@ -170,12 +170,12 @@ describe('while another transaction holds a delivery', () => {
     await database.prisma.delivery.update({ where: { id: waiting.id }, data: { enqueuedAt: null } });
     await other.query('BEGIN');
     await other.query('SELECT FROM deliveries WHERE id = $1 FOR UPDATE', [held.id]);
-    expect(await cancelPending(database.pool, { subscriptionId: id, limit: 10 })).toEqual({ count: 2, hasMore: true });
+    expect(await cancelPending(database.pool, { subscriptionId: id, limit: 10 })).toBe(true);
     await other.query('COMMIT');
     const statusOf = async ({ id: where }: Delivery) =>
       (await database.prisma.delivery.findUniqueOrThrow({ where: { id: where } })).status;
     expect(await Promise.all([held, enqueued, waiting].map(statusOf))).toEqual(['PENDING', 'CANCELLED', 'CANCELLED']);
-    expect(await cancelPending(database.pool, { subscriptionId: id, limit: 1 })).toEqual({ count: 1, hasMore: false });
+    expect(await cancelPending(database.pool, { subscriptionId: id, limit: 1 })).toBe(false);
     expect(await statusOf(held)).toBe('CANCELLED');
   });
 });

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { createCleanUps } from '../support/clean-ups.ts';
-import { lockTable } from '../support/table-lock.ts';
 import { startTestStack, type TestStack } from '../support/test-stack.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -48,23 +47,6 @@ it('remaining deliveries of a deactivated subscription are cancelled without del
   };
   await waitFor(isLeftAlone, { what: 'an empty queue' });
   expect(receiver.requests).toHaveLength(1);
-});
-
-it('a release waits for no cancellation of the deliveries of inactive subscriptions', async () => {
-  const stack = await startTestStack(cleanUps);
-  const receiver = await stack.receive();
-  const off = await stack.app.subscribe({ url: receiver.url });
-  const on = await stack.app.subscribe({ url: receiver.url });
-  await insertWaiting(stack, off.id, 100);
-  await insertWaiting(stack, on.id, 1);
-  await stack.query('UPDATE webhook_subscriptions SET is_active = false WHERE id = $1', [off.id]);
-  // A cancellation reads this table, and a release does not.
-  const unlock = await lockTable(stack.databaseUrl, { table: 'change_readers' });
-  cleanUps.push(unlock);
-  await stack.query('UPDATE subscription_states SET next_sweep_at = now()');
-  await receiver.waitForRequests(1);
-  await unlock();
-  await stack.waitForDeliveries(100, `status = 'CANCELLED'`);
 });
 
 it('a sweep that fails although Postgres is available is logged, and repeated', async () => {

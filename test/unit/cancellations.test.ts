@@ -15,4 +15,8 @@ it('too many cancelled deliveries at a time make every delivery need a lease, un
   expect([cancellations.has('0'), cancellations.has('other')]).toEqual([true, true]);
   vi.advanceTimersByTime(TRUST_FIRST_FOR_MS);
   expect([cancellations.has('0'), cancellations.has('9999'), cancellations.has('other')]).toEqual([false, true, false]);
+  // Another cancellation, a day later, evicts one that no longer matters.
+  vi.advanceTimersByTime(86_400_000);
+  cancellations.add('late');
+  expect([cancellations.has('late'), cancellations.has('other')]).toEqual([true, false]);
 });

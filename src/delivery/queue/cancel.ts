@@ -40,16 +40,17 @@ const MAX_REMEMBERED = 10_000;
 export class Cancellations {
   /** In milliseconds, on the clock of performance.now(). */
   #incompleteUntil = Number.NEGATIVE_INFINITY;
-  readonly #ids = new LRUCache<string, true>({
+  /** The times of the cancellations, on the same clock. Expired ones stay until newer ones evict them. */
+  readonly #ids = new LRUCache<string, number>({
     ...atMost(MAX_REMEMBERED),
     ttl: MAX_AGE_MS,
-    dispose: (_value, _id, reason) => {
-      if (reason === 'evict') this.#incompleteUntil = performance.now() + TRUST_FIRST_FOR_MS;
+    dispose: (addedAt, _id, reason) => {
+      if (reason === 'evict') this.#incompleteUntil = Math.max(this.#incompleteUntil, addedAt + TRUST_FIRST_FOR_MS);
     },
   });
 
   add(deliveryId: string): void {
-    this.#ids.set(deliveryId, true);
+    this.#ids.set(deliveryId, performance.now());
   }
 
   has(deliveryId: string): boolean {
@@ -75,16 +76,15 @@ export async function markCancelled(db: Queryable, deliveryIds: readonly string[
 }
 
 /**
- * Cancels up to `limit` pending deliveries of a subscription. Returns their number, and whether the subscription has more.
- * Skips locked rows: an attempt that is being recorded is cancelled by the next call.
+ * Cancels up to `limit` pending deliveries of a subscription and returns whether it has more. Skips locked rows, because
+ * the sweeper calls it with the subscription's state locked (see the lock order in store.ts).
  */
 export async function cancelPending(
   db: Queryable,
   { subscriptionId, limit }: { readonly subscriptionId: string; readonly limit: number },
-): Promise<{ readonly count: number; readonly hasMore: boolean }> {
-  const { rows } = await db.query<{ count: number; hasMore: boolean }>(CANCEL_PENDING, [subscriptionId, limit]);
-  if (rows[0] === undefined) throw new Error('cancelling deliveries returned no row');
-  return rows[0];
+): Promise<boolean> {
+  const { rows } = await db.query<{ hasMore: boolean }>(CANCEL_PENDING, [subscriptionId, limit]);
+  return rows[0]?.hasMore === true;
 }
 
 const PENDING = `SELECT id FROM deliveries WHERE subscription_id = $1::uuid AND status = 'PENDING'`;
@@ -102,7 +102,7 @@ const CANCEL_PENDING = `
     WHERE d.id = ANY (ARRAY(SELECT id FROM enqueued UNION ALL SELECT id FROM waiting LIMIT $2::integer))
     RETURNING d.id
   ), ${recordChanges({ deliveries: 'cancelled' })}
-  SELECT (SELECT count(*) FROM cancelled)::integer AS count, EXISTS (${ENQUEUED} AND id NOT IN (SELECT id FROM cancelled))
+  SELECT EXISTS (${ENQUEUED} AND id NOT IN (SELECT id FROM cancelled))
     OR EXISTS (${WAITING} AND id NOT IN (SELECT id FROM cancelled)) AS "hasMore"`;
 
 /** Notifies every sender process of the cancellations after the commit (postgres/listener.ts). */

@@ -78,7 +78,7 @@ export function planRelease(queue: DueQueue, maxCount: number): Release {
 }
 
 /** Also true for an inactive subscription, which is still paused when it is activated again. */
-export function isPaused({ pausedForMs }: DueQueue): boolean {
+function isPaused({ pausedForMs }: DueQueue): boolean {
   return pausedForMs !== null && pausedForMs > 0;
 }
 

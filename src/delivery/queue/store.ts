@@ -212,7 +212,9 @@ export async function delayPublished(
 }
 
 const DELAY = `
-  UPDATE deliveries d SET waiting_for = ${valueOf('d.id', '$3::wait_reason[]')},
+  UPDATE deliveries d SET
+    waiting_for = CASE WHEN d.next_attempt_at > now() + interval '1 s' THEN d.waiting_for
+      ELSE ${valueOf('d.id', '$3::wait_reason[]')} END,
     next_attempt_at = greatest(d.next_attempt_at, now() + $4::integer * interval '1 ms')
   WHERE d.enqueued_at IS NOT NULL AND d.id = ANY ($1::uuid[]) AND d.id BETWEEN $5::uuid AND $6::uuid
     AND d.enqueue_count = ${valueOf('d.id', '$2::integer[]')} AND d.status = 'PENDING'

@@ -8,13 +8,13 @@ import type { Clock } from '../../postgres/clock.ts';
 import { failureLevel } from '../../postgres/errors.ts';
 import { cancelPending } from './cancel.ts';
 import { type DeliveryMessage, publishOrRequeue, toDeliveryMessage } from './message.ts';
-import { changeAfter, isPaused, planRelease, RECHECK_MS, type Release } from './release-plan.ts';
+import { changeAfter, planRelease, RECHECK_MS, type Release } from './release-plan.ts';
 import {
   closeCircuit,
+  type DueQueue,
   lockDueDeliveries,
   lockDueQueues,
   nextSweepInMs,
-  type QueueChange,
   resumeQueue,
   saveQueues,
 } from './state.ts';
@@ -57,7 +57,7 @@ const LOST_SLACK_MS = 60_000;
 const MAX_QUEUES = 50;
 /** Bytes. Larger event data is read by the sender, because the messages of a round are held in memory. */
 const MAX_DATA_BYTES = 32 * 1024;
-/** Maximum deliveries of inactive subscriptions that a round cancels after its release. */
+/** Maximum deliveries of one inactive subscription that a round cancels. */
 const CANCEL_LIMIT = 1_000;
 
 /**
@@ -103,13 +103,12 @@ export class Sweeper extends Loop {
     const startedAt = performance.now();
     const { maxInlineDataBytes } = deliveries;
     const options = { room: Math.max(room, MIN_ROOM), maxInlineDataBytes, clock: database.clock };
-    const { messages, inactive, isFull, isIdle } = await transaction(database.pool, (db) => releaseDue(db, options));
+    const { messages, isFull, isIdle } = await transaction(database.pool, (db) => releaseDue(db, options));
     this.#isIdle = isIdle;
     if (!isIdle) this.#idlePause.worked();
     if (messages.length > 0) this.#releasedAt = performance.now();
     const published = await publishOrRequeue(this.#options, messages, startedAt);
     this.#metrics.published.inc(published);
-    await cancelInactive(database, inactive);
     if (published < messages.length) return REFUSED_MS;
     if (isFull) return 0;
     // Subscriptions with a backlog that were swept within this time are due again then.
@@ -139,8 +138,6 @@ export class Sweeper extends Loop {
 
 type Round = {
   readonly messages: readonly DeliveryMessage[];
-  /** Due subscriptions that are inactive, with the change to save once they have no pending delivery. */
-  readonly inactive: readonly QueueChange[];
   /** Whether more subscriptions may be due. */
   readonly isFull: boolean;
   /** Whether no subscription was due. */
@@ -159,7 +156,7 @@ type RoundOptions = {
  */
 async function releaseDue(db: Queryable, { room, maxInlineDataBytes, clock }: RoundOptions): Promise<Round> {
   const queues = await lockDueQueues(db, MAX_QUEUES);
-  if (queues.length === 0) return { messages: [], inactive: [], isFull: false, isIdle: true };
+  if (queues.length === 0) return { messages: [], isFull: false, isIdle: true };
   for (const { subscriptionId, pausedForMs } of queues) {
     if (pausedForMs !== null && pausedForMs <= 0) await resumeQueue(db, subscriptionId);
   }
@@ -173,36 +170,29 @@ async function releaseDue(db: Queryable, { room, maxInlineDataBytes, clock }: Ro
   const allIds = [...ids.values()].flat();
   const maxDataBytes = Math.min(MAX_DATA_BYTES, maxInlineDataBytes);
   const pending = allIds.length === 0 ? [] : await markPublished(db, { ids: allIds, maxDataBytes });
-  // An inactive subscription is not probed; if it is activated again, it starts with a closed circuit.
-  for (const { subscriptionId, isActive, probe } of queues)
-    if (!isActive && probe !== null) await closeCircuit(db, subscriptionId);
-  const inactive: QueueChange[] = [];
+  const hasMore = await cancelInactive(db, queues);
   const changes = plans.map(({ queue, release }) => {
     const change = changeAfter(queue, { release, released: ids.get(queue.subscriptionId)?.length ?? 0 });
-    if (queue.isActive) return change;
-    inactive.push({ ...change, mustRecheck: isPaused(queue) });
-    return { ...change, mustRecheck: true, recheckMs: RECHECK_MS };
+    return hasMore.has(queue.subscriptionId) ? { ...change, mustRecheck: true, recheckMs: RECHECK_MS } : change;
   });
   await saveQueues(db, changes);
   const messages = toMessages(pending, { releases, ids, now: clock.now() });
-  return { messages, inactive, isFull: queues.length === MAX_QUEUES, isIdle: false };
+  return { messages, isFull: queues.length === MAX_QUEUES, isIdle: false };
 }
 
 /**
- * Cancels the remaining deliveries of subscriptions that were deactivated with a long backlog, in transactions of their own:
- * releases of other subscriptions, and statements that need their states, do not wait. The next round continues.
+ * Cancels the remaining deliveries of subscriptions that were deactivated with a long backlog. Returns the ids of the
+ * subscriptions that have more.
  */
-async function cancelInactive(database: Database, inactive: readonly QueueChange[]): Promise<void> {
-  let left = CANCEL_LIMIT;
-  for (const change of inactive) {
-    if (left <= 0) return;
-    const { subscriptionId } = change;
-    left -= await transaction(database.pool, async (db) => {
-      const { count, hasMore } = await cancelPending(db, { subscriptionId, limit: left });
-      if (!hasMore) await saveQueues(db, [change]);
-      return count;
-    });
+async function cancelInactive(db: Queryable, queues: readonly DueQueue[]): Promise<Set<string>> {
+  const hasMore = new Set<string>();
+  for (const { subscriptionId, isActive, probe } of queues) {
+    if (isActive) continue;
+    // An inactive subscription is not probed; if it is activated again, it starts with a closed circuit.
+    if (probe !== null) await closeCircuit(db, subscriptionId);
+    if (await cancelPending(db, { subscriptionId, limit: CANCEL_LIMIT })) hasMore.add(subscriptionId);
   }
+  return hasMore;
 }
 
 async function lockDueIds(db: Queryable, releases: readonly Release[]): Promise<Map<string, string[]>> {
