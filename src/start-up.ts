@@ -6,9 +6,10 @@ import { unlessAborted, waitAtMost } from './lib/waiting.ts';
 import type { NatsClient } from './nats/connection.ts';
 import { withCheckedServer } from './postgres/check-server.ts';
 import type { Database, Queryable } from './postgres/client.ts';
-import { type DatabaseUrls, readClock } from './postgres/connection.ts';
+import type { DatabaseUrls } from './postgres/connection.ts';
 import { isTimeout } from './postgres/errors.ts';
 import { migrate, missingMigrations } from './postgres/migrate.ts';
+import type { Retention } from './retention/partition-plan.ts';
 import { createPartitions } from './retention/partitions.ts';
 import { newestSealedSecret, type SecretBox, secretContext } from './subscriptions/secrets.ts';
 
@@ -136,7 +137,7 @@ export async function prepareDatabase(services: DatabaseServices, retentionDays:
     const names = missing.length === 0 ? [] : await migrate(databaseUrls.directUrl, MIGRATIONS, { log });
     if (names.length > 0) log.info({ migrations: names }, 'database migrated');
     await database.clock.measure(database.pool);
-    await createNextPartitions(client, { retentionDays, log });
+    await createNextPartitions(client, { nowMs: database.clock.now(), retentionDays, log });
     return names;
   });
   const secret = await newestSealedSecret(database.pool);
@@ -152,15 +153,15 @@ export async function prepareDatabase(services: DatabaseServices, retentionDays:
   return applied;
 }
 
-type PartitionDeps = { readonly retentionDays: number; readonly log: Logger };
+type PartitionDeps = Retention & { readonly log: Logger };
 
 /**
  * Creates missing partitions. If other sessions keep the tables locked, the retention job creates them later; until then
  * the default partitions store the rows.
  */
-async function createNextPartitions(client: Queryable, { retentionDays, log }: PartitionDeps): Promise<void> {
+async function createNextPartitions(client: Queryable, { log, ...retention }: PartitionDeps): Promise<void> {
   try {
-    await createPartitions(client, { nowMs: await readClock(client), retentionDays });
+    await createPartitions(client, retention);
   } catch (error) {
     if (!isTimeout(error)) throw error;
     log.warn('creating partitions timed out because the tables are in use; the retention job retries');

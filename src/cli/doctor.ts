@@ -85,12 +85,12 @@ function examineFiles(): Finding[] {
 async function examineDatabase(config: Config): Promise<Finding[]> {
   if (config.databaseUrl === undefined) return [await examineDataDir(config.dataDir)];
   const urls = databaseUrls(config.databaseUrl, config.databaseDirectUrl);
-  const usable = await attempt('Postgres', async () => {
-    return withCheckedServer(urls, async (client) => {
+  const usable = await attempt('Postgres', () =>
+    withCheckedServer(urls, async (client) => {
       const { rows } = await client.query<{ version: string }>(`SELECT current_setting('server_version') AS version`);
       return { result: 'ok', text: `${rows[0]?.version ?? ''}, schema and privileges are in order` };
-    });
-  });
+    }),
+  );
   if (usable.result === 'failed') return [usable];
   const others = await Promise.all([
     attempt('clock', () => compareClocks(urls.directUrl)),

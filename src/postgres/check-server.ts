@@ -5,12 +5,11 @@ import {
   connectionConfig,
   type DatabaseUrls,
   openConnection,
-  type SessionLimits,
+  SESSION_LIMITS,
   schemaOf,
   sessionSql,
 } from './connection.ts';
 
-const LIMITS: SessionLimits = { statementMs: 60_000, idleInTransactionMs: 60_000 };
 /** Time limit in milliseconds for the answer to a statement of the check. */
 const CHECK_ANSWER_MS = 12_000;
 const MIN_VERSION = 14;
@@ -35,7 +34,7 @@ export async function withCheckedServer<T>(
     const problem = problemOf(facts, schemaOf(url));
     if (problem !== undefined) throw new StartError(problem);
     if (isPooled) await withClient(url, (pooled) => checkPooler([first, answeringSoon(pooled)]));
-    await client.query(sessionSql(directUrl, LIMITS));
+    await client.query(sessionSql(directUrl, SESSION_LIMITS));
     return work(client);
   });
 }
@@ -43,7 +42,7 @@ export async function withCheckedServer<T>(
 type Clients = readonly [Queryable, Queryable];
 
 async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const { client, close } = await openConnection(connectionConfig(url, LIMITS));
+  const { client, close } = await openConnection(connectionConfig(url, SESSION_LIMITS));
   try {
     return await work(client);
   } finally {

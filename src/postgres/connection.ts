@@ -191,14 +191,15 @@ export async function openSession(url: string, limits: SessionLimits & Connectio
   }
 }
 
-const STATEMENT_MS = 60_000;
+/** Limits of a session of its own, unless it needs others. */
+export const SESSION_LIMITS: SessionLimits = { statementMs: 60_000, idleInTransactionMs: 60_000 };
 
 /**
  * Runs `work` on a connection of its own, and then closes the connection, which ends the session with its locks and
  * settings. Time limit of a statement: 60 s.
  */
 export async function withConnection<T>(url: string, work: (client: Queryable) => Promise<T>): Promise<T> {
-  const { client, close } = await openSession(url, { statementMs: STATEMENT_MS, idleInTransactionMs: STATEMENT_MS });
+  const { client, close } = await openSession(url, SESSION_LIMITS);
   try {
     return await work(client);
   } finally {

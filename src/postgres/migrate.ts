@@ -37,7 +37,7 @@ const TABLE_LOCK_MS = 5_000;
 /** Time limit of the queries that observe a migration over another connection, in milliseconds. */
 const ANSWER_MS = 5_000;
 
-export type Migration = { readonly name: string; readonly sql: string; readonly checksum: string };
+type Migration = { readonly name: string; readonly sql: string; readonly checksum: string };
 type Run = MigrateLimits & { readonly databaseUrl: string; readonly log: Logger };
 
 /**

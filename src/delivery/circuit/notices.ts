@@ -56,9 +56,10 @@ export type NewNotice = {
  * subscriptions that fail together would deadlock.
  */
 export async function recordNotice(db: Queryable, given: NewNotice): Promise<DeliveryMessage[]> {
-  const messages = await tryNotice(db, given);
-  if (messages === undefined) await countOmitted(db, toNotice(given));
-  return messages ?? [];
+  const notice = toNotice(given);
+  if (await admitNotice(db, notice)) return emitNotice(db, notice);
+  await countOmitted(db, notice);
+  return [];
 }
 
 /** Like recordNotice, but undefined if the tenant has reached the limit: the caller must try again later. */

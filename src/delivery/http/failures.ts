@@ -1,7 +1,7 @@
 import { ProxyError } from './dial.ts';
 import { BlockedTargetError } from './egress-policy.ts';
 import type { FailureOutcome } from './request.ts';
-import { DnsFailureError } from './resolver.ts';
+import { DnsFailureError, MAX_ADDRESSES } from './resolver.ts';
 
 export type Failure = Pick<FailureOutcome, 'reason' | 'message'>;
 
@@ -81,7 +81,7 @@ function codeOf(error: unknown): string | undefined {
 function dnsMessage(dnsCode: string): string {
   if (dnsCode === 'ENOTFOUND') return 'the host name does not exist';
   if (dnsCode === 'ENODATA') return 'the host name has no address';
-  if (dnsCode === 'ETOOMANY') return 'the host name has more than 64 addresses';
+  if (dnsCode === 'ETOOMANY') return `the host name has more than ${MAX_ADDRESSES} addresses`;
   if (dnsCode === 'ETIMEOUT') return 'the name servers of the host did not answer in time';
   return 'the host name could not be resolved';
 }

@@ -30,7 +30,7 @@ const MAX_TTL_MS = 60_000;
 const NEGATIVE_TTL_MS = 5_000;
 const MAX_NAMES = 10_000;
 /** Maximum addresses of a name. An answer may have thousands, all of which are checked at each connection. */
-const MAX_ADDRESSES = 64;
+export const MAX_ADDRESSES = 64;
 
 /**
  * Resolves with c-ares, not with getaddrinfo, which has four threads that a customer's slow name servers could block, no

@@ -29,7 +29,10 @@ export type DeliveryMessage = {
   readonly mayBeDuplicate: boolean;
   /** Whether the delivery is attempted even if the subscription's circuit is open. */
   readonly isProbe: boolean;
-  /** Whether a user requested the attempt (retryDelivery): for a minute the message is redelivered while a limit delays the attempt. */
+  /**
+   * Whether a user requested the attempt (retryDelivery): for a minute the message is redelivered while a limit delays the
+   * attempt.
+   */
   readonly isRequested?: boolean | undefined;
   /**
    * Whether sendTestEvent created the delivery: it is attempted once, regardless of the subscription's circuit and

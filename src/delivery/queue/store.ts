@@ -220,7 +220,10 @@ const DELAY = `
     AND d.enqueue_count = ${valueOf('d.id', '$2::integer[]')} AND d.status = 'PENDING'
   RETURNING d.id`;
 
-/** SQL: whether a limit delays the attempt of delivery d (delayPublished). `waiting_for` is null once it is published again. */
+/**
+ * SQL: whether a limit delays the attempt of delivery d (delayPublished). `waiting_for` is null once the delivery is published
+ * again.
+ */
 export const IS_DELAYED = `d.enqueued_at IS NOT NULL AND d.waiting_for IN ('IN_FLIGHT_LIMIT', 'RATE_LIMITED')`;
 
 /**
@@ -330,8 +333,10 @@ export async function lockDelivery(
 // future of this transaction's now(). A delivery may be leased EARLY_MS before it is due, so one second is added.
 const LOCK = `
   SELECT d.status, s.is_active AND s.deleted_at IS NULL AS "isActive",
-    coalesce(d.enqueued_at IS NOT NULL AND d.next_attempt_at <= clock_timestamp() + interval '1 s', false)
-      OR coalesce(d.leased_until > clock_timestamp(), false) OR coalesce(${IS_DELAYED}, false) AS "isInFlight"
+    coalesce(
+      d.enqueued_at IS NOT NULL AND d.next_attempt_at <= clock_timestamp() + interval '1 s'
+        OR d.leased_until > clock_timestamp() OR ${IS_DELAYED}, false
+    ) AS "isInFlight"
   FROM deliveries d JOIN webhook_subscriptions s ON s.id = d.subscription_id
   WHERE d.id = $1 AND ($2::text IS NULL OR d.tenant = $2)
   FOR NO KEY UPDATE OF d`;

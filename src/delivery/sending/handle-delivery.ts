@@ -89,7 +89,9 @@ type Limiter = {
 
 const ACK: Disposition = { kind: 'ack' };
 const NAK: Disposition = { kind: 'nak' };
-/** Redelivery delay after an infrastructure error, such as Postgres being unavailable, and of a requested attempt at a limit. */
+/**
+ * Redelivery delay after an infrastructure error, such as Postgres being unavailable, and of a requested attempt at a limit.
+ */
 export const INFRA_RETRY_MS = 5_000;
 /**
  * Milliseconds after its request for which an attempt that a limit delays stays in JetStream. Bounded, because the oldest

@@ -87,9 +87,11 @@ export class SubscriptionIndex {
     const subscriptions: MatchedSubscription[] = candidates.filter(({ filter }) => filter === undefined);
     let stepsLeft = MAX_EVENT_STEPS;
     let turnEndsAt = stepsLeft - STEPS_PER_TURN;
+    let filterBudgetExhaustedAt: string | undefined;
     for (const entry of candidates.filter(({ filter }) => filter !== undefined).sort(byId)) {
       if (stepsLeft <= 0) {
-        return { version, subscriptions, filterBudgetExhaustedAt: entry.id, steps: MAX_EVENT_STEPS - stepsLeft };
+        filterBudgetExhaustedAt = entry.id;
+        break;
       }
       if (stepsLeft < turnEndsAt) {
         await yieldEventLoop();
@@ -99,7 +101,7 @@ export class SubscriptionIndex {
       if (entry.filter?.(data(), budget) === true) subscriptions.push(entry);
       stepsLeft -= MAX_FILTER_STEPS - budget.left;
     }
-    return { version, subscriptions, filterBudgetExhaustedAt: undefined, steps: MAX_EVENT_STEPS - stepsLeft };
+    return { version, subscriptions, filterBudgetExhaustedAt, steps: MAX_EVENT_STEPS - stepsLeft };
   }
 
   #add(entry: Entry): void {
