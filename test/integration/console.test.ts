@@ -15,6 +15,7 @@ import {
   findOverflow,
   goTo,
   openConsole,
+  openRow,
   press,
   tabTo,
 } from '../support/console-page.ts';
@@ -568,7 +569,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const row = page.getByRole('row').filter({ hasText: 'of the keyboard' });
     await row.getByText('Valid').waitFor();
     expect(await page.content()).not.toContain(key);
-    await press(page, page.getByRole('grid'));
+    await openRow(page);
     await press(
       page,
       page.getByRole('dialog', { name: 'of the keyboard', exact: true }).getByRole('button', { name: 'Revoke' }),
@@ -728,7 +729,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await tabTo(page, page.getByLabel('Mutation', { exact: true }));
     await page.keyboard.type('pauseW');
     await page.getByRole('gridcell', { name: 'cancelDeliveries' }).first().waitFor({ state: 'detached' });
-    await press(page, page.getByRole('grid'));
+    await openRow(page);
     await dialog.getByText('After').waitFor({ state: 'attached' });
     await dialog.getByText('operator’s key').waitFor();
     expect(await findBarriers(page)).toEqual([]);
@@ -912,7 +913,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await stack.publish('events.globex.order.paused', '{}');
     await stack.waitForDeliveries(1, `waiting_for = 'PAUSED' AND subscription_id = '${paused.id}'`);
     await goTo(page, `${stack.app.url}/console/deliveries?subscription=${paused.id}`);
-    await press(page, page.getByRole('grid'));
+    await openRow(page);
     await page.getByText('Attempt 1 is planned').waitFor();
     expect(await page.getByRole('button', { name: /Retry now|Cancel delivery/ }).count()).toBe(0);
 
@@ -1067,7 +1068,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await press(page, dialog.getByRole('button', { name: 'Save' }));
     await page.getByText('Every event type is listed').waitFor();
     await press(page, page.getByRole('button', { name: 'Listed', exact: true }));
-    await press(page, page.getByRole('grid'));
+    await openRow(page);
     const example = dialog.getByRole('region', { name: 'Data' });
     // If both events were recorded in one millisecond, either can be the last one.
     const total = example.getByText(/^total: "?5"?$/);
@@ -1079,7 +1080,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await press(page, dialog.getByRole('link', { name: '0 that select it' }));
     await page.getByText('Nothing matches this filter').waitFor();
     await press(page, page.getByRole('link', { name: 'Subscriptions' }));
-    await press(page, page.getByRole('grid'));
+    await openRow(page);
     await press(page, page.getByRole('button', { name: 'Edit', exact: true }));
     await tabTo(page, dialog.getByLabel('Event types'));
     await page.keyboard.press('ControlOrMeta+a');
@@ -1115,7 +1116,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await rows.getByText('Invalid JSON').waitFor({ state: 'detached' });
     await rows.getByText('Schema mismatch').waitFor();
     expect(page.url()).toContain('reason=SCHEMA_MISMATCH');
-    await press(page, page.getByRole('grid'));
+    await openRow(page);
     await dialog.getByText('data.total must be number,string').waitFor();
     await press(page, dialog.getByRole('link', { name: `Schema of ${name}` }));
     await dialog.getByText('does not match the schema at data.total').waitFor();
@@ -1136,7 +1137,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await Promise.all(ids.map((event) => stack.publish('events.limited.many', '{}', { 'Event-Id': event })));
     const { page, complaints } = await open(context, '/as/limited/deliveries?status=PENDING&waiting=RATE_LIMITED');
     await page.getByRole('gridcell', { name: 'due', exact: true }).first().waitFor();
-    await press(page, page.getByRole('grid'));
+    await openRow(page);
     await page.getByText(/^due: \d+ pending, 1 sent a second, the last of them in about 0:\d\d$/).waitFor();
     expect(complaints).toEqual([]);
   });

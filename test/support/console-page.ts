@@ -154,3 +154,9 @@ export async function press(page: Page, control: Locator): Promise<void> {
   await tabTo(page, control);
   await page.keyboard.press('Enter');
 }
+
+/** Opens the row under the cursor of the page's list, once there are rows: Enter does nothing in an empty list. */
+export async function openRow(page: Page): Promise<void> {
+  await page.locator('[role=grid] [aria-selected]').first().waitFor();
+  await press(page, page.getByRole('grid'));
+}
