@@ -49,6 +49,28 @@ it('remaining deliveries of a deactivated subscription are cancelled without del
   expect(receiver.requests).toHaveLength(1);
 });
 
+it('a transaction cancels at most 1,000 deliveries of all inactive subscriptions together', async () => {
+  const stack = await startTestStack(cleanUps);
+  for (const count of [1_100, 1_300]) {
+    const { id } = await stack.app.subscribe({ url: 'http://127.0.0.1:4/' });
+    await insertWaiting(stack, id, count);
+  }
+  await stack.query('UPDATE webhook_subscriptions SET is_active = false');
+  await stack.query('UPDATE subscription_states SET next_sweep_at = now()');
+  const byTransaction = () =>
+    stack.query<{ count: number }>(
+      `SELECT count(*)::integer AS count FROM deliveries WHERE status = 'CANCELLED' GROUP BY xmin::text`,
+    );
+  const counts = await waitFor(
+    async () => {
+      const found = (await byTransaction()).map(({ count }) => count);
+      return found.reduce((sum, count) => sum + count, 0) === 2_400 ? found : false;
+    },
+    { what: 'the cancellations' },
+  );
+  expect(Math.max(...counts)).toBeLessThanOrEqual(1_000);
+});
+
 it('a sweep that fails although Postgres is available is logged, and repeated', async () => {
   const stack = await startTestStack(cleanUps);
   const receiver = await stack.receive();

@@ -57,7 +57,7 @@ const LOST_SLACK_MS = 60_000;
 const MAX_QUEUES = 50;
 /** Bytes. Larger event data is read by the sender, because the messages of a round are held in memory. */
 const MAX_DATA_BYTES = 32 * 1024;
-/** Maximum deliveries of one inactive subscription that a round cancels. */
+/** Deliveries of inactive subscriptions that a round cancels, divided equally between these: others wait for its end. */
 const CANCEL_LIMIT = 1_000;
 
 /**
@@ -186,11 +186,12 @@ async function releaseDue(db: Queryable, { room, maxInlineDataBytes, clock }: Ro
  */
 async function cancelInactive(db: Queryable, queues: readonly DueQueue[]): Promise<Set<string>> {
   const hasMore = new Set<string>();
-  for (const { subscriptionId, isActive, probe } of queues) {
-    if (isActive) continue;
+  const inactive = queues.filter(({ isActive }) => !isActive);
+  const limit = Math.ceil(CANCEL_LIMIT / inactive.length);
+  for (const { subscriptionId, probe } of inactive) {
     // An inactive subscription is not probed; if it is activated again, it starts with a closed circuit.
     if (probe !== null) await closeCircuit(db, subscriptionId);
-    if (await cancelPending(db, { subscriptionId, limit: CANCEL_LIMIT })) hasMore.add(subscriptionId);
+    if (await cancelPending(db, { subscriptionId, limit })) hasMore.add(subscriptionId);
   }
   return hasMore;
 }
