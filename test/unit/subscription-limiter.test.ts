@@ -4,6 +4,7 @@ import { WeightedSemaphore } from '../../src/lib/semaphore.ts';
 
 const { signal } = new AbortController();
 const one = (subscriptionId: string, tenant = 'acme') => ({ delivery: { subscriptionId, tenant }, permits: 1 });
+const upTo = (maxInFlight: number) => ({ maxInFlight, rateLimitPerSecond: null });
 const large = (subscriptionId: string) => ({ delivery: { subscriptionId, tenant: 'acme' }, permits: 16 });
 
 beforeEach(() => {
@@ -26,7 +27,7 @@ async function settled(acquiring: Promise<boolean>): Promise<string> {
 
 it('deliveries pass up to the in-flight limit; the next one passes after a release', async () => {
   const limiter = new SubscriptionLimiter(new WeightedSemaphore(1_000));
-  const acquiring = Array.from({ length: 4 }, () => limiter.acquire(one('a'), 2));
+  const acquiring = Array.from({ length: 4 }, () => limiter.acquire(one('a'), upTo(2)));
   expect(await Promise.all(acquiring.map(settled))).toEqual(['passed', 'passed', 'waits', 'waits']);
   limiter.release(one('a'));
   expect(await Promise.all(acquiring.map(settled))).toEqual(['passed', 'passed', 'passed', 'waits']);
@@ -34,10 +35,10 @@ it('deliveries pass up to the in-flight limit; the next one passes after a relea
 
 it('a delivery that has waited for a second is refused, and a later one gets the next permit', async () => {
   const limiter = new SubscriptionLimiter(new WeightedSemaphore(1_000));
-  expect(await settled(limiter.acquire(one('a'), 1))).toBe('passed');
-  const first = limiter.acquire(one('a'), 1);
+  expect(await settled(limiter.acquire(one('a'), upTo(1)))).toBe('passed');
+  const first = limiter.acquire(one('a'), upTo(1));
   await vi.advanceTimersByTimeAsync(500);
-  const second = limiter.acquire(one('a'), 1);
+  const second = limiter.acquire(one('a'), upTo(1));
   await vi.advanceTimersByTimeAsync(500);
   expect(await settled(first)).toBe('refused');
   expect(await settled(second)).toBe('waits');
@@ -45,10 +46,21 @@ it('a delivery that has waited for a second is refused, and a later one gets the
   expect(await settled(second)).toBe('passed');
 });
 
+it('a delivery whose send time has passed waits for one second even while attempts complete', async () => {
+  const limiter = new SubscriptionLimiter(new WeightedSemaphore(1_000));
+  const limits = { maxInFlight: 1, rateLimitPerSecond: 10 };
+  await limiter.acquire(one('a'), limits);
+  const waiting = [limiter.acquire(one('a'), limits), limiter.acquire(one('a'), limits)];
+  await vi.advanceTimersByTimeAsync(900);
+  limiter.release(one('a'));
+  await vi.advanceTimersByTimeAsync(100);
+  expect(await Promise.all(waiting.map(settled))).toEqual(['passed', 'refused']);
+});
+
 it('while attempts complete, a delivery waits longer than a second, and at most five', async () => {
   const limiter = new SubscriptionLimiter(new WeightedSemaphore(1_000));
-  await limiter.acquire(one('a'), 1);
-  const waiting = Array.from({ length: 8 }, () => limiter.acquire(one('a'), 1));
+  await limiter.acquire(one('a'), upTo(1));
+  const waiting = Array.from({ length: 8 }, () => limiter.acquire(one('a'), upTo(1)));
   for (let second = 0; second < 4; second += 1) {
     await vi.advanceTimersByTimeAsync(900);
     limiter.release(one('a'));
@@ -63,7 +75,7 @@ it('while attempts complete, a delivery waits longer than a second, and at most 
 
 it('subscriptions do not wait for each other', async () => {
   const limiter = new SubscriptionLimiter(new WeightedSemaphore(1_000));
-  const acquiring = ['a', 'a', 'b'].map((id) => limiter.acquire(one(id), 1));
+  const acquiring = ['a', 'a', 'b'].map((id) => limiter.acquire(one(id), upTo(1)));
   expect(await Promise.all(acquiring.map(settled))).toEqual(['passed', 'waits', 'passed']);
 });
 
@@ -71,14 +83,14 @@ it('a subscription has at most an eighth of the free permits in flight, but alwa
   const permits = new WeightedSemaphore(1_000);
   const limiter = new SubscriptionLimiter(permits);
   await permits.acquire(960, signal);
-  const acquiring = Array.from({ length: 6 }, () => limiter.acquire(one('a'), 100));
+  const acquiring = Array.from({ length: 6 }, () => limiter.acquire(one('a'), upTo(100)));
   expect(await Promise.all(acquiring.map(settled))).toEqual([...Array.from({ length: 5 }, () => 'passed'), 'waits']);
   await permits.acquire(40, signal);
-  expect(await settled(limiter.acquire(one('b'), 100))).toBe('passed');
+  expect(await settled(limiter.acquire(one('b'), upTo(100)))).toBe('passed');
 });
 
 async function waitingAmong(limiter: SubscriptionLimiter, count: number): Promise<number> {
-  const acquiring = Array.from({ length: count }, () => limiter.acquire(one('a'), 1));
+  const acquiring = Array.from({ length: count }, () => limiter.acquire(one('a'), upTo(1)));
   const states = await Promise.all(acquiring.map(settled));
   return states.filter((state) => state === 'waits').length;
 }
@@ -87,7 +99,7 @@ it('deliveries of a stalled endpoint wait with half of the free permits at most;
   const permits = new WeightedSemaphore(1_000);
   const limiter = new SubscriptionLimiter(permits);
   await permits.acquire(980, signal);
-  await limiter.acquire(one('a'), 1);
+  await limiter.acquire(one('a'), upTo(1));
   await vi.advanceTimersByTimeAsync(300);
   expect(await waitingAmong(limiter, 12)).toBe(10);
 });
@@ -97,7 +109,7 @@ it('without free permits, a subscription whose attempts complete may use twice i
   const limiter = new SubscriptionLimiter(permits);
   await permits.acquire(1_000, signal);
   for (const id of ['a', ...Array.from({ length: 99 }, (_, index) => `other-${index}`)])
-    await limiter.acquire(one(id), 1);
+    await limiter.acquire(one(id), upTo(1));
   expect(await waitingAmong(limiter, 30)).toBe(20);
   await vi.advanceTimersByTimeAsync(300);
   expect(await waitingAmong(limiter, 1)).toBe(0);
@@ -109,9 +121,9 @@ it('without free permits, a subscription whose attempts complete may use twice i
 
 it('a raised limit applies from the next delivery', async () => {
   const limiter = new SubscriptionLimiter(new WeightedSemaphore(1_000));
-  const first = [limiter.acquire(one('a'), 1), limiter.acquire(one('a'), 1)];
+  const first = [limiter.acquire(one('a'), upTo(1)), limiter.acquire(one('a'), upTo(1))];
   expect(await Promise.all(first.map(settled))).toEqual(['passed', 'waits']);
-  const third = limiter.acquire(one('a'), 3);
+  const third = limiter.acquire(one('a'), upTo(3));
   limiter.release(one('a'));
   expect(await Promise.all([...first, third].map(settled))).toEqual(['passed', 'passed', 'passed']);
 });
@@ -136,7 +148,7 @@ it('a large delivery counts with all its permits: in flight, and waiting for the
   const limiter = new SubscriptionLimiter(new WeightedSemaphore(1_000));
   const count = async (acquiring: readonly Promise<boolean>[], state: string) =>
     (await Promise.all(acquiring.map(settled))).filter((one) => one === state).length;
-  const acquiring = Array.from({ length: 60 }, () => limiter.acquire(large('a'), 100));
+  const acquiring = Array.from({ length: 60 }, () => limiter.acquire(large('a'), upTo(100)));
   // An eighth of 1,000 permits is 125, half is 500. The last delivery that starts below the limit may exceed it.
   expect(await count(acquiring, 'passed')).toBe(8);
   expect(await count(acquiring, 'waits')).toBe(32);
@@ -151,7 +163,7 @@ it('the hanging endpoints of one tenant leave an eighth of the permits to other 
   const limiter = new SubscriptionLimiter(permits);
   const enter = async (tenant: string, number: number) => {
     await permits.acquire(1, signal);
-    const state = await settled(limiter.acquire(one(`${tenant}-${number}`, tenant), 1));
+    const state = await settled(limiter.acquire(one(`${tenant}-${number}`, tenant), upTo(1)));
     if (state === 'refused') permits.release(1);
     return state;
   };
@@ -168,13 +180,13 @@ it('the hanging endpoints of one tenant leave an eighth of the permits to other 
 it('reports when a delivery starts to wait for its limit, and whether any delivery waits', async () => {
   const onWait = vi.fn();
   const limiter = new SubscriptionLimiter(new WeightedSemaphore(1_000), { onWait });
-  await limiter.acquire(one('a'), 1);
+  await limiter.acquire(one('a'), upTo(1));
   expect({ calls: onWait.mock.calls.length, isContended: limiter.isContended }).toEqual({
     calls: 0,
     isContended: false,
   });
-  const next = limiter.acquire(one('a'), 1);
-  const refused = limiter.acquire(one('a'), 1);
+  const next = limiter.acquire(one('a'), upTo(1));
+  const refused = limiter.acquire(one('a'), upTo(1));
   expect({ calls: onWait.mock.calls.length, isContended: limiter.isContended }).toEqual({
     calls: 2,
     isContended: true,

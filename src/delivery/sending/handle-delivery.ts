@@ -13,7 +13,7 @@ import { type AttemptDeps, makeAttempt, type NewAttempt } from './attempt.ts';
 import { type LogAttempts, logAttempt } from './attempt-metrics.ts';
 import type { NewResult } from './result-writer.ts';
 import { type NextStep, nextStep, nextStepOfTest } from './retry-policy.ts';
-import type { LimiterEntry } from './subscription-limiter.ts';
+import type { LimiterEntry, SubscriptionLimits } from './subscription-limiter.ts';
 import { endAttemptSpan, startAttemptSpan } from './trace.ts';
 
 /** A delivery whose message the sender has taken and not acknowledged yet. */
@@ -82,7 +82,7 @@ export type DeliveryStatements = {
 };
 
 type Limiter = {
-  acquire(entry: LimiterEntry, maxInFlight: number): Promise<boolean>;
+  acquire(entry: LimiterEntry, limits: SubscriptionLimits): Promise<boolean>;
   release(entry: LimiterEntry): void;
   waitForSendTime(entry: LimiterEntry, options: { waitMs: number; signal: AbortSignal }): Promise<boolean>;
 };
@@ -194,8 +194,7 @@ async function tryAttempt(deps: HandlerDeps, inFlight: InFlightDelivery): Promis
   const obstacle = obstacleOf(deps, delivery, subscription) ?? (await awaitRateLimit(deps, inFlight, subscription));
   if (subscription === undefined || obstacle !== undefined) return obstacle ?? 'INACTIVE';
   const entry = delivery.isTest ? testEntry(inFlight) : inFlight;
-  const maxInFlight = delivery.isTest ? MAX_PENDING_TESTS : subscription.maxInFlight;
-  if (!(await limiter.acquire(entry, maxInFlight))) return 'IN_FLIGHT_LIMIT';
+  if (!(await limiter.acquire(entry, delivery.isTest ? TEST_LIMITS : subscription))) return 'IN_FLIGHT_LIMIT';
   try {
     await starts.waitForStart(delivery.tenant);
     // The subscription may have changed during the wait.
@@ -208,6 +207,8 @@ async function tryAttempt(deps: HandlerDeps, inFlight: InFlightDelivery): Promis
     limiter.release(entry);
   }
 }
+
+const TEST_LIMITS: SubscriptionLimits = { maxInFlight: MAX_PENDING_TESTS, rateLimitPerSecond: null };
 
 /** Tests of a tenant share a separate limit: a test must show that an endpoint is overloaded, not wait for it. */
 function testEntry({ delivery, permits }: InFlightDelivery): LimiterEntry {

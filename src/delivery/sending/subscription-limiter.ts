@@ -34,6 +34,8 @@ export type LimiterEntry = {
   readonly permits: number;
 };
 
+export type SubscriptionLimits = { readonly maxInFlight: number; readonly rateLimitPerSecond: number | null };
+
 /** Permits used by a tenant's running attempts (`inFlight`), and by all of its deliveries (`used`). */
 type Tenant = { inFlight: number; used: number };
 
@@ -87,7 +89,10 @@ export class SubscriptionLimiter {
   }
 
   /** Resolves with true when an attempt may start: the caller must release() it. Resolves with false if it may not. */
-  async acquire({ delivery, permits }: LimiterEntry, maxInFlight: number): Promise<boolean> {
+  async acquire(
+    { delivery, permits }: LimiterEntry,
+    { maxInFlight, rateLimitPerSecond }: SubscriptionLimits,
+  ): Promise<boolean> {
     const usage = this.#usageOf(delivery);
     usage.maxInFlight = this.#options.shareOf?.(maxInFlight) ?? maxInFlight;
     // Waiting deliveries are admitted when an attempt of their subscription ends. With none in flight, that never happens.
@@ -102,7 +107,9 @@ export class SubscriptionLimiter {
     if (usage.used.waiting >= this.#maxWaiting(usage)) return false;
     use(usage, 'waiting', permits);
     return new Promise((resolve) => {
-      const refuseAt = performance.now() + MAX_ACTIVE_WAIT_MS;
+      // Deliveries whose send times passed here are sent together once attempts end.
+      const maxWaitMs = rateLimitPerSecond === null ? MAX_ACTIVE_WAIT_MS : MAX_WAIT_MS;
+      const refuseAt = performance.now() + maxWaitMs;
       const refuse = () => {
         const now = performance.now();
         if (now < refuseAt && now - usage.lastEndedAt < MAX_WAIT_MS) {
