@@ -176,7 +176,7 @@ describe('while a circuit is open', () => {
       await endpoint.receiver.waitForRequests(11 + index);
       await stack.waitForDeliveries(0, 'enqueued_at IS NOT NULL');
       expect(await stack.stateOf(endpoint.id)).toMatchObject({ isOpen: true, probeWaitMs });
-      await waitUntilDueIn(stack, endpoint.id, probeWaitMs - 10_000);
+      await waitUntilDueIn(stack, endpoint.id, 0.8 * probeWaitMs - 10_000);
     }
     await stack.query('UPDATE subscription_states SET probe_wait_ms = 3000000');
     await letProbe(stack, endpoint.id);

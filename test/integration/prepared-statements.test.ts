@@ -63,7 +63,7 @@ async function deliverOne(subscriptionId: string): Promise<void> {
   await lockDueDeliveries(db, [{ subscriptionId, count: 10 }]);
   await markPublished(db, { ids: [delivery.id], maxDataBytes: 1_000 });
   const change = { subscriptionId, recheckMs: 100, mustRecheck: false, publishWindow: null, nextSendInMs: null };
-  await saveQueues(db, [{ ...change, nextProbeInMs: null }]);
+  await saveQueues(db, [{ ...change, nextProbe: null }]);
   const limited = { deliveryId: delivery.id, enqueueCount: 1, reason: 'IN_FLIGHT_LIMIT' as const };
   await delayPublished(db, { deliveries: [limited], waitMs: 0 });
   await requeueAtLimit(db, [limited]);

@@ -114,8 +114,8 @@ describe('with a rate limit', () => {
   it('only the used send times are reserved', () => {
     const limitedQueue = queue({ rateLimitPerSecond: 20, nextSendInMs: 100 });
     const release = planRelease(limitedQueue, NO_LIMIT);
-    expect(changeAfter(limitedQueue, { release, released: 3 }).nextSendInMs).toBe(250);
-    expect(changeAfter(limitedQueue, { release, released: 0 }).nextSendInMs).toBeNull();
+    expect(changeAfter(limitedQueue, { release, released: 3, random: 0 }).nextSendInMs).toBe(250);
+    expect(changeAfter(limitedQueue, { release, released: 0, random: 0 }).nextSendInMs).toBeNull();
   });
 });
 
@@ -125,18 +125,18 @@ describe('with an open circuit', () => {
   it('nothing is released before the probe is due, and the next check is at that time', () => {
     const release = planRelease(open(12_345.6), NO_LIMIT);
     expect(release).toMatchObject({ count: 0, recheckMs: 12_346 });
-    expect(changeAfter(open(12_345.6), { release, released: 0 })).toMatchObject({
+    expect(changeAfter(open(12_345.6), { release, released: 0, random: 0 })).toMatchObject({
       recheckMs: 12_346,
       mustRecheck: true,
-      nextProbeInMs: null,
+      nextProbe: null,
     });
   });
 
   it('one probe is released, and the next one after twice the wait', () => {
     const release = planRelease(open(0), NO_LIMIT);
     expect(release).toMatchObject({ count: 1, isProbe: true });
-    expect(changeAfter(open(0), { release, released: 1 })).toMatchObject({
-      nextProbeInMs: 60_000,
+    expect(changeAfter(open(0), { release, released: 1, random: 0 })).toMatchObject({
+      nextProbe: { inMs: 60_000, waitMs: 60_000 },
       recheckMs: 60_000,
       mustRecheck: true,
       publishWindow: 1,
@@ -145,13 +145,16 @@ describe('with an open circuit', () => {
 
   it('the wait is an hour at most', () => {
     const release = planRelease(open(0, 3_000_000), NO_LIMIT);
-    expect(changeAfter(open(0, 3_000_000), { release, released: 1 }).nextProbeInMs).toBe(3_600_000);
+    const next = (random: number) => changeAfter(open(0, 3_000_000), { release, released: 1, random }).nextProbe;
+    expect(next(0)).toEqual({ inMs: 3_600_000, waitMs: 3_600_000 });
+    // Circuits that opened together are not probed together.
+    expect(next(0.5)).toEqual({ inMs: 3_240_000, waitMs: 3_600_000 });
   });
 
   it('if no delivery can be the probe, the next check is in 30 s, and the wait stays the same', () => {
     const release = planRelease(open(-5), NO_LIMIT);
-    expect(changeAfter(open(-5), { release, released: 0 })).toMatchObject({
-      nextProbeInMs: null,
+    expect(changeAfter(open(-5), { release, released: 0, random: 0 })).toMatchObject({
+      nextProbe: null,
       recheckMs: 30_000,
       mustRecheck: true,
     });
@@ -162,7 +165,7 @@ describe('while it is paused', () => {
   const paused = (settings: Partial<DueQueue>) => {
     const pausedQueue = queue({ isBacklogged: true, publishWindow: 3, pausedForMs: 12_345.6, ...settings });
     const release = planRelease(pausedQueue, NO_LIMIT);
-    return { ...release, ...changeAfter(pausedQueue, { release, released: 0 }) };
+    return { ...release, ...changeAfter(pausedQueue, { release, released: 0, random: 0 }) };
   };
 
   it('nothing is released, and the next check is at the end of the pause, within an hour', () => {
@@ -172,7 +175,7 @@ describe('while it is paused', () => {
   });
 
   it('the endpoint is not probed either', () => {
-    expect(paused({ probe: { inMs: -1, waitMs: 1 } })).toMatchObject({ count: 0, nextProbeInMs: null });
+    expect(paused({ probe: { inMs: -1, waitMs: 1 } })).toMatchObject({ count: 0, nextProbe: null });
   });
 
   it('the deliveries are released after the pause as at the beginning of a backlog', () => {

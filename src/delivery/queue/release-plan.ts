@@ -29,6 +29,8 @@ const RATE_LIMITED_RECHECK_MS = SEND_TIME_HORIZON_MS / 2;
 /** Milliseconds between two sweeps of a subscription with an open circuit and no due delivery to probe with. */
 const IDLE_PROBE_MS = 30_000;
 const MAX_PROBE_WAIT_MS = 3_600_000;
+/** The part by which a wait is shortened at most, so that circuits that opened together are not probed together. */
+const PROBE_JITTER = 0.2;
 /** Milliseconds between two sweeps of a paused subscription. A resumed one is swept at once. */
 const MAX_PAUSED_RECHECK_MS = 3_600_000;
 /** Maximum deliveries of a subscription that are published and not attempted. */
@@ -108,18 +110,24 @@ function nextRateLimitedWindow({ publishWindow, expectedCount }: DueQueue, most:
   return Math.min(most, expectedCount * 2 <= publishWindow ? publishWindow * 2 : publishWindow);
 }
 
-/** The change to save after a release in which `released` deliveries were due. */
-export function changeAfter(
-  queue: DueQueue,
-  { release, released }: { readonly release: Release; readonly released: number },
-): QueueChange {
+type Released = {
+  readonly release: Release;
+  /** The deliveries that were due. */
+  readonly released: number;
+  /** From 0 to 1. */
+  readonly random: number;
+};
+
+/** The change to save after a release. */
+export function changeAfter(queue: DueQueue, { release, released, random }: Released): QueueChange {
   const { subscriptionId, sendTimes, recheckMs, publishWindow } = release;
   const { probe } = queue;
   const change = { subscriptionId, recheckMs, publishWindow, mustRecheck: probe !== null || isPaused(queue) };
   const nextSendInMs =
     sendTimes === undefined || released === 0 ? null : sendTimes.firstInMs + released * sendTimes.gapMs;
-  if (probe === null || release.count === 0) return { ...change, nextSendInMs, nextProbeInMs: null };
-  if (released === 0) return { ...change, recheckMs: IDLE_PROBE_MS, nextSendInMs, nextProbeInMs: null };
-  const nextProbeInMs = Math.min(MAX_PROBE_WAIT_MS, probe.waitMs * 2);
-  return { ...change, recheckMs: nextProbeInMs, nextSendInMs, nextProbeInMs };
+  if (probe === null || release.count === 0) return { ...change, nextSendInMs, nextProbe: null };
+  if (released === 0) return { ...change, recheckMs: IDLE_PROBE_MS, nextSendInMs, nextProbe: null };
+  const waitMs = Math.min(MAX_PROBE_WAIT_MS, probe.waitMs * 2);
+  const inMs = Math.round(waitMs * (1 - PROBE_JITTER * random));
+  return { ...change, recheckMs: inMs, nextSendInMs, nextProbe: { inMs, waitMs } };
 }

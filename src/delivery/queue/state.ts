@@ -124,8 +124,8 @@ export type QueueChange = {
   readonly publishWindow: number | null;
   /** Milliseconds until the first send time that is not reserved; null: unchanged. */
   readonly nextSendInMs: number | null;
-  /** Milliseconds until the next probe; null: unchanged. */
-  readonly nextProbeInMs: number | null;
+  /** The next probe, and its wait without jitter, in milliseconds; null: unchanged. */
+  readonly nextProbe: { readonly inMs: number; readonly waitMs: number } | null;
 };
 
 /**
@@ -142,7 +142,8 @@ export async function saveQueues(db: Queryable, changes: readonly QueueChange[])
     changes.map(({ recheckMs }) => recheckMs),
     changes.map(({ publishWindow }) => publishWindow),
     changes.map(({ nextSendInMs }) => nextSendInMs),
-    changes.map(({ nextProbeInMs }) => nextProbeInMs),
+    changes.map(({ nextProbe }) => nextProbe?.inMs ?? null),
+    changes.map(({ nextProbe }) => nextProbe?.waitMs ?? null),
     changes.map(({ mustRecheck }) => mustRecheck),
     LATE_INSERT_MS,
     FIRST_LATE_CHECK_MS,
@@ -160,11 +161,11 @@ const SAVE_QUEUES = `
     publish_window = CASE WHEN plan.has_more THEN change.publish_window END,
     next_send_at = coalesce(now() + change.next_send_in_ms * interval '1 ms', st.next_send_at),
     probe_at = coalesce(now() + change.next_probe_in_ms * interval '1 ms', st.probe_at),
-    probe_wait_ms = coalesce(change.next_probe_in_ms, st.probe_wait_ms),
+    probe_wait_ms = coalesce(change.probe_wait_ms, st.probe_wait_ms),
     -- NATS may also refuse the deliveries that this sweep releases.
     refused_at = CASE WHEN st.refused_at > now() - interval '10 seconds' THEN st.refused_at END
-  FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::float8[], $5::integer[], $6::boolean[])
-    AS change (subscription_id, recheck_ms, publish_window, next_send_in_ms, next_probe_in_ms, must_recheck)
+  FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::float8[], $5::integer[], $6::integer[], $7::boolean[])
+    AS change (subscription_id, recheck_ms, publish_window, next_send_in_ms, next_probe_in_ms, probe_wait_ms, must_recheck)
   JOIN subscription_states old ON old.subscription_id = change.subscription_id
   CROSS JOIN LATERAL (
     SELECT (
@@ -182,12 +183,12 @@ const SAVE_QUEUES = `
       -- The probe of an open circuit is due, and this sweep found no delivery for it.
       CASE WHEN old.probe_at <= now() AND change.next_probe_in_ms IS NULL AND coalesce(old.paused_until <= now(), true)
         THEN head.due_at END AS probe_due_at,
-      CASE WHEN old.is_backlogged AND NOT backlog.has_more THEN now() + $7 * interval '1 ms'
+      CASE WHEN old.is_backlogged AND NOT backlog.has_more THEN now() + $8 * interval '1 ms'
         WHEN old.late_insert_check_until > now() THEN old.late_insert_check_until END
   ) AS plan (due_at, has_more, probe_due_at, late_insert_check_until)
   CROSS JOIN LATERAL (
     SELECT CASE WHEN plan.late_insert_check_until IS NOT NULL THEN least(plan.late_insert_check_until, now() + greatest(
-      $8 * interval '1 ms', $7 * interval '1 ms' - (plan.late_insert_check_until - now())
+      $9 * interval '1 ms', $8 * interval '1 ms' - (plan.late_insert_check_until - now())
     )) END
   ) AS late_check (check_at)
   WHERE st.subscription_id = change.subscription_id`;

@@ -172,7 +172,8 @@ async function releaseDue(db: Queryable, { room, maxInlineDataBytes, clock }: Ro
   const pending = allIds.length === 0 ? [] : await markPublished(db, { ids: allIds, maxDataBytes });
   const hasMore = await cancelInactive(db, queues);
   const changes = plans.map(({ queue, release }) => {
-    const change = changeAfter(queue, { release, released: ids.get(queue.subscriptionId)?.length ?? 0 });
+    const released = ids.get(queue.subscriptionId)?.length ?? 0;
+    const change = changeAfter(queue, { release, released, random: Math.random() });
     return hasMore.has(queue.subscriptionId) ? { ...change, mustRecheck: true, recheckMs: RECHECK_MS } : change;
   });
   await saveQueues(db, changes);
