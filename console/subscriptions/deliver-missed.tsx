@@ -15,26 +15,28 @@ type DeliverMissedProps = { readonly subscription: SubscriptionSettingsFragment;
 
 /** The place in the past that is examined: events before this one; undefined: the latest ones. */
 type Place = MissedEvents['oldest'];
-type Found = { readonly place: Place; readonly result: MissedEvents | CombinedError };
+type Search = { readonly subscription: SubscriptionSettingsFragment; readonly place: Place };
+type Found = { readonly search: Search; readonly result: MissedEvents | CombinedError };
 
 /** For a subscription that was activated again or got other event types: the past events that it would get now. */
 export function DeliverMissed({ subscription: current, onClose }: DeliverMissedProps) {
   const client = useClient();
   const { zone } = useStore(preferences);
-  // Pushed changes of its deliveries are other objects.
-  const [subscription] = useState(current);
-  const [place, setPlace] = useState<Place>();
+  const [search, setSearch] = useState<Search>({ subscription: current, place: undefined });
+  // Pushed changes of its deliveries are other objects. The page can show the settings before a change for a moment.
+  if (selectionOf(current) !== selectionOf(search.subscription)) setSearch({ subscription: current, place: undefined });
+  const { subscription, place } = search;
   const [found, setFound] = useState<Found>();
   useEffect(() => {
     let isOver = false;
-    void findMissedEvents(client, subscription, place?.id).then((result) => {
-      if (!isOver) setFound({ place, result });
+    void findMissedEvents(client, search.subscription, search.place?.id).then((result) => {
+      if (!isOver) setFound({ search, result });
     });
     return () => {
       isOver = true;
     };
-  }, [client, subscription, place]);
-  const result = found?.place === place ? found?.result : undefined;
+  }, [client, search]);
+  const result = found?.search === search ? found.result : undefined;
   if (result === undefined || 'message' in result) {
     return (
       <Dialog title={words.title} onClose={onClose}>
@@ -50,10 +52,19 @@ export function DeliverMissed({ subscription: current, onClose }: DeliverMissedP
       title={words.title}
       text={ids.length === 0 ? words.none(scope) : words.missed(ids.length, scope)}
       more={`${oldest === undefined ? words.all : words.older(timeOf(oldest.createdAt))} ${words.ended}`}
-      actions={oldest !== undefined && <Button onClick={() => setPlace(oldest)}>{words.lookBack}</Button>}
+      actions={
+        oldest !== undefined && (
+          <Button onClick={() => setSearch({ subscription, place: oldest })}>{words.lookBack}</Button>
+        )
+      }
       subscriptionId={subscription.id}
       eventIds={ids}
       onClose={onClose}
     />
   );
+}
+
+/** The settings that select events. */
+function selectionOf({ eventTypes, filter }: SubscriptionSettingsFragment): string {
+  return JSON.stringify([eventTypes, filter]);
 }

@@ -1085,9 +1085,16 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await tabTo(page, dialog.getByLabel('Event types'));
     await page.keyboard.press('ControlOrMeta+a');
     await page.keyboard.insertText(name);
+    // A query that is sent before the change shows the settings before it until it is answered.
+    const before = await hold(page, 'query SubscriptionDetails');
+    for (const field of ['pauseWebhookSubscription', 'resumeWebhookSubscription'])
+      await stack.app.graphql(`mutation ($id: ID!) { ${field}(id: $id) { __typename } }`, { id });
+    await before.waitForOne();
     await press(page, dialog.getByRole('button', { name: 'Save' }));
     await dialog.waitFor({ state: 'detached' });
     await press(page, page.getByRole('button', { name: 'Missed events' }));
+    await dialog.getByText('No event was missed').waitFor();
+    await before.release();
     await press(page, dialog.getByRole('button', { name: 'Deliver these 2 events' }));
     await dialog.getByText('2 deliveries were created.').waitFor();
     await stack.waitForDeliveries(2, `status = 'SUCCESS' AND subscription_id = '${id}'`);
