@@ -12,11 +12,18 @@ export function quotaKeyOf(viewer: Viewer): string | undefined {
 }
 
 type ConcurrencyQuota = {
-  /** Returns a function that releases the permit and may be called repeatedly; undefined if the quota is exhausted. */
-  take(viewer: Viewer): (() => void) | undefined;
+  /**
+   * Takes one permit, or as many as given. Returns a function that releases them and may be called repeatedly; undefined if
+   * the quota is exhausted.
+   */
+  take(viewer: Viewer, permits?: number): (() => void) | undefined;
 };
 
-type ConcurrencyLimits = { readonly max: number; readonly maxPerTenant: number };
+type ConcurrencyLimits = {
+  readonly max: number;
+  /** Of a tenant, by the number of permits that are free. */
+  readonly maxPerTenant: (free: number) => number;
+};
 
 /** Limits a count for each tenant and in total. Administrators count only towards the total. */
 export function createConcurrencyQuota({ max, maxPerTenant }: ConcurrencyLimits): ConcurrencyQuota {
@@ -30,13 +37,15 @@ export function createConcurrencyQuota({ max, maxPerTenant }: ConcurrencyLimits)
     else counts.set(key, count);
   };
   return {
-    take: (viewer) => {
+    take: (viewer, permits = 1) => {
       const key = quotaKeyOf(viewer);
-      if (total >= max || (key !== undefined && (counts.get(key) ?? 0) >= maxPerTenant)) return undefined;
-      add(key, 1);
+      const free = max - total;
+      const ofTenant = key === undefined ? 0 : maxPerTenant(free) - (counts.get(key) ?? 0);
+      if (permits > free || (key !== undefined && permits > ofTenant)) return undefined;
+      add(key, permits);
       let isReleased = false;
       return () => {
-        if (!isReleased) add(key, -1);
+        if (!isReleased) add(key, -permits);
         isReleased = true;
       };
     },

@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DocumentNode, ExecutionArgs, ExecutionResult, GraphQLError, GraphQLSchema } from 'graphql';
 import { createYoga, type YogaServerInstance } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
@@ -17,6 +18,7 @@ import { createOperationWork, type OperationWork } from '../lib/operation-work.t
 import type { Database } from '../postgres/client.ts';
 import type { Context, SchemaServices } from '../schema/context.ts';
 import { schema } from '../schema/schema.ts';
+import { createBodyQuota, type HoldBody, MAX_BODY_BYTES } from './body-quota.ts';
 import {
   endLongQueries,
   limitStreams,
@@ -29,7 +31,7 @@ import { GRAPHIQL, renderGraphiql } from './plugins/graphiql.ts';
 import { limitOperations } from './plugins/limits.ts';
 import { createMaskError } from './plugins/mask-error.ts';
 import type { OperationMetrics } from './plugins/metrics.ts';
-import { limitRate } from './plugins/rate-limit.ts';
+import { limitRequests } from './plugins/rate-limit.ts';
 import { createCors, requireAccept, requireJson } from './plugins/request-headers.ts';
 import { createResponseLimits, type ResponseLimits } from './plugins/response-limits.ts';
 import { checkDocuments } from './plugins/validation.ts';
@@ -43,6 +45,7 @@ export type GraphqlOptions = {
   readonly cpuShares: CpuShares;
   /** Limits that are shared with other GraphQL routes. Default: separate limits. */
   readonly responseLimits?: ResponseLimits;
+  readonly holdBody?: HoldBody;
   readonly operationMetrics: Pick<OperationMetrics, 'plugin'>;
   /** Operations in flight; a stop waits for them. */
   readonly operations: InFlight;
@@ -58,6 +61,11 @@ export type ServerContext = {
   viewer?: Viewer;
   /** The request was charged to the viewer's rate and CPU time before it was passed to Yoga. */
   isAdmitted?: true;
+  /** Yoga's adapter for Node.js adds these. */
+  req?: IncomingMessage;
+  res?: ServerResponse;
+  /** To call with the request's body (HoldBody). */
+  settleBody?: (body: string) => void;
   /** The JSON of the request's body, if it has been parsed. */
   parsedBody?: unknown;
   /** The operation uses a WebSocket, which is closed when its credential ends. */
@@ -78,8 +86,6 @@ export type Enveloped = {
   readonly subscribe: (args: ExecutionArgs) => Promise<AsyncGenerator<ExecutionResult> | ExecutionResult>;
 };
 
-/** Maximum request body: an escaped sendTestEvent of 1 MiB fits. */
-export const MAX_BODY_BYTES = 2 * 1024 * 1024;
 /**
  * Maximum characters of the documents in the cache, and the constant that each document adds to its own length. A
  * parsed document takes some 16 bytes per character.
@@ -89,7 +95,7 @@ const DOCUMENT_CHARACTERS = 1_024;
 
 /** The GraphQL server without a socket: `fetch` answers HTTP requests, `getEnveloped` is for WebSockets. */
 export function createGraphql(options: GraphqlOptions): Graphql {
-  const { services, credentials, log, stopping, settings, takeOperation, cpuShares, operationMetrics } = options;
+  const { services, credentials, log, stopping, settings, cpuShares, operationMetrics } = options;
   const maskError = createMaskError(log);
   return createYoga<ServerContext, Context>({
     schema,
@@ -113,7 +119,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
     plugins: [
       operationMetrics.plugin,
       requireViewer(credentials.authenticate, maskError),
-      limitRate(takeOperation, cpuShares),
+      limitRequests({ ...options, holdBody: options.holdBody ?? createBodyQuota() }),
       requireJson(),
       requireAccept(),
       limitOperations(settings, cpuShares),

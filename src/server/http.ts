@@ -90,7 +90,9 @@ export class HttpServer {
     // Each live stream adds a listener.
     setMaxListeners(0, this.#stopping.signal);
     // A request must arrive completely within 30 s; responses (live streams) have no time limit.
-    const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384 };
+    const timeouts = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000 };
+    // By default Node.js looks for requests that are too slow every 30 s.
+    const limits = { ...timeouts, connectionsCheckingInterval: 1_000, maxHeaderSize: 16_384 };
     this.#server = createServer({ ...limits, ...ONLY_WEBSOCKETS }, (request, response) => {
       void this.#operations.track(this.#answer(request, response));
     });

@@ -13,7 +13,8 @@ import type { Authenticate } from '../auth/credentials.ts';
 import { type CpuShares, type TakeOperation, waitBeforeOperation } from '../auth/quota.ts';
 import { isObject } from '../lib/json.ts';
 import { type CpuAccount, MAX_OPERATION_BYTES } from '../lib/operation-work.ts';
-import { type Enveloped, type Graphql, MAX_BODY_BYTES, type ServerContext } from './graphql.ts';
+import { type HoldBody, MAX_BODY_BYTES } from './body-quota.ts';
+import type { Enveloped, Graphql, ServerContext } from './graphql.ts';
 import { parseBody } from './plugins/rate-limit.ts';
 import { MAX_AT_ONCE, type ResponseLimits, writeResponse } from './plugins/response-limits.ts';
 
@@ -23,6 +24,7 @@ type PublishRouteOptions = {
   readonly authenticate: Authenticate;
   readonly takeOperation: TakeOperation;
   readonly cpuShares: CpuShares;
+  readonly holdBody: HoldBody;
   readonly responseLimits: ResponseLimits;
   readonly maskError: (error: unknown) => GraphQLError;
 };
@@ -49,7 +51,7 @@ const JSON_TYPE = /^application\/json *(?:;|$)/i;
  * all other requests, with its content negotiation.
  */
 export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
-  const { graphql, authenticate, cpuShares, responseLimits, maskError } = options;
+  const { graphql, authenticate, cpuShares, holdBody, responseLimits, maskError } = options;
   const isPublishing = memoize(publishesOnly);
   // Plugins read the signal of this request for queries. It never aborts.
   const shared = new graphql.fetchAPI.Request('http://localhost/graphql', { method: 'POST' });
@@ -77,6 +79,7 @@ export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
     const viewer = await authenticate(request.headers.authorization).catch(() => undefined);
     if (viewer === undefined) return {};
     if (waitBeforeOperation(viewer, options) > 0) return { viewer };
+    if (holdBody(viewer, request, response) === undefined) return { viewer };
     const body = await readBody(request);
     if (body === undefined) return 'answered';
     const parsedBody = parsePublishing(body, cpuShares(viewer));

@@ -65,7 +65,7 @@ export function createSocketLimits(unread: UnreadLimits = UNREAD): SocketLimits 
       if (sockets.size === 0) byTenant.delete(tenant);
     });
   };
-  const admitted = createConcurrencyQuota({ max: MAX_SOCKETS, maxPerTenant: MAX_SOCKETS_PER_TENANT });
+  const admitted = createConcurrencyQuota({ max: MAX_SOCKETS, maxPerTenant: () => MAX_SOCKETS_PER_TENANT });
   return {
     isCrowded: () => withoutViewer.size >= MAX_SOCKETS_WITHOUT_VIEWER,
     watch: (socket) => {

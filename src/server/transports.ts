@@ -8,6 +8,7 @@ import type { Config } from '../config/config.ts';
 import type { InFlight } from '../lib/in-flight.ts';
 import { parseTraceParent } from '../lib/tracing.ts';
 import type { SchemaServices } from '../schema/context.ts';
+import { createBodyQuota } from './body-quota.ts';
 import { createGraphql } from './graphql.ts';
 import { createMaskError } from './plugins/mask-error.ts';
 import { createOperationMetrics } from './plugins/metrics.ts';
@@ -42,6 +43,7 @@ export function createTransports(options: TransportOptions): Transports {
   const takeOperation = createRateLimit(settings.rateLimit);
   const cpuShares = createCpuShares();
   const responseLimits = createResponseLimits(cpuShares);
+  const holdBody = createBodyQuota();
   const shared = {
     credentials: {
       authenticate: operationMetrics.countAuthentications(credentials.authenticate),
@@ -49,13 +51,14 @@ export function createTransports(options: TransportOptions): Transports {
     },
     takeOperation: operationMetrics.countOperations(takeOperation),
     cpuShares,
+    holdBody,
     responseLimits,
     operations,
     log,
   };
   const graphql = createGraphql({ ...shared, services, settings, stopping, operationMetrics });
   const { authenticate } = credentials;
-  const limits = { takeOperation, cpuShares, responseLimits, maskError: createMaskError(log) };
+  const limits = { takeOperation, cpuShares, holdBody, responseLimits, maskError: createMaskError(log) };
   const publishRoute = createPublishRoute({ graphql, authenticate, ...limits });
   return {
     graphql: async (request, response) => {

@@ -1,15 +1,17 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, request } from 'node:http';
+import { createServer, type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createSchema, createYoga, type Plugin } from 'graphql-yoga';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { Viewer } from '../../src/auth/viewer.ts';
 import type { CpuAccount } from '../../src/lib/operation-work.ts';
+import { createBodyQuota } from '../../src/server/body-quota.ts';
 import type { Graphql } from '../../src/server/graphql.ts';
-import { limitRate } from '../../src/server/plugins/rate-limit.ts';
+import { limitRequests } from '../../src/server/plugins/rate-limit.ts';
 import { createResponseLimits } from '../../src/server/plugins/response-limits.ts';
 import { createPublishRoute } from '../../src/server/publish-route.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const VIEWER: Viewer = { scope: 'TENANT_WRITE', tenant: 'acme', credentialId: 'key' };
 const typeDefs = 'type Query { ok: Boolean } type Mutation { publishEvent: Boolean, other: Boolean }';
@@ -26,19 +28,25 @@ const setViewer: Plugin<object, { viewer?: Viewer }> = {
 
 type Sent = { readonly query: string; readonly variables?: object; readonly framing: 'content-length' | 'chunked' };
 
-/** Starts the two routes of the API, which charge this account. Returns a function that sends a request. */
-async function start(account: CpuAccount) {
+type Resolvers = Readonly<Record<string, Readonly<Record<string, () => unknown>>>>;
+type Api = { readonly account: CpuAccount; readonly resolvers?: Resolvers };
+
+/** Starts the two routes of the API, which charge this account. Returns its port. */
+async function serve({ account, resolvers = {} }: Api): Promise<number> {
   const cpuShares = () => account;
   const takeOperation = () => 0;
   const authenticate = () => Promise.resolve(VIEWER);
-  const plugins = [setViewer, limitRate(takeOperation, cpuShares)];
+  const holdBody = createBodyQuota();
+  const plugins = [setViewer, limitRequests({ takeOperation, cpuShares, holdBody })];
+  const schema = createSchema({ typeDefs, resolvers });
   // `as`: the routes use the server without the context of the real schema.
-  const graphql = createYoga({ schema: createSchema({ typeDefs }), plugins, logging: false }) as unknown as Graphql;
+  const graphql = createYoga({ schema, plugins, logging: false }) as unknown as Graphql;
   const responseLimits = createResponseLimits(() => undefined);
   const maskError = () => {
     throw new Error('unexpected error');
   };
-  const route = createPublishRoute({ graphql, authenticate, takeOperation, cpuShares, responseLimits, maskError });
+  const limits = { takeOperation, cpuShares, holdBody, responseLimits };
+  const route = createPublishRoute({ ...limits, graphql, authenticate, maskError });
   const server = createServer((incoming, response) => {
     void route(incoming, response, undefined).then(async (context) => {
       if (context !== 'answered') await graphql(incoming, response, context);
@@ -51,7 +59,12 @@ async function start(account: CpuAccount) {
     server.closeAllConnections();
   });
   // `as`: the address of a TCP server.
-  const { port } = server.address() as AddressInfo;
+  return (server.address() as AddressInfo).port;
+}
+
+/** The same, but returns a function that sends a request. */
+async function start(account: CpuAccount) {
+  const port = await serve({ account });
   return async ({ query, variables, framing }: Sent) => {
     const body = Buffer.from(JSON.stringify({ query, variables }));
     const length = framing === 'chunked' ? { 'transfer-encoding': 'chunked' } : { 'content-length': body.length };
@@ -121,13 +134,8 @@ describe.each(REQUESTS)('the body of %s', (_, sent) => {
 test('the variables of a GET are charged by the time of their parsing', async () => {
   let charged = 0;
   const account = { spend: (ms: number) => (charged += ms), waitMs: () => 0 };
-  const plugins = [
-    setViewer,
-    limitRate(
-      () => 0,
-      () => account,
-    ),
-  ];
+  const limits = { takeOperation: () => 0, cpuShares: () => account, holdBody: createBodyQuota() };
+  const plugins = [setViewer, limitRequests(limits)];
   const graphql = createYoga({ schema: createSchema({ typeDefs }), plugins, logging: false });
   watchParsing();
   const response = await graphql.fetch(
@@ -135,4 +143,56 @@ test('the variables of a GET are charged by the time of their parsing', async ()
   );
   expect(response.status).toBe(200);
   expect(charged).toBe(1_000);
+});
+
+const UNLIMITED: CpuAccount = { spend: () => undefined, waitMs: () => 0 };
+
+/** Begins requests of which only the head is sent. `answers` has the status codes so far. */
+function beginMany(port: number, count: number, head: OutgoingHttpHeaders) {
+  const answers: (number | undefined)[] = [];
+  const headers = { 'content-type': 'application/json', ...head };
+  const requests = Array.from({ length: count }, () => {
+    const outgoing = request({ port, path: '/graphql', method: 'POST', headers, agent: false });
+    outgoing.on('error', () => undefined);
+    outgoing.on('response', (response) => answers.push(response.resume().statusCode));
+    outgoing.flushHeaders();
+    return outgoing;
+  });
+  return { answers, requests };
+}
+
+test.each([
+  ['with a length', { 'content-length': String(2 * 1024 * 1024) }],
+  [
+    'with a length, for Yoga',
+    { 'content-length': String(2 * 1024 * 1024), accept: 'application/graphql-response+json' },
+  ],
+  ['without', { 'transfer-encoding': 'chunked' }],
+])('a tenant can send 26 MiB of bodies at a time: slow ones %s', async (_, head) => {
+  const port = await serve({ account: UNLIMITED });
+  const { answers, requests } = beginMany(port, 20, head);
+  await waitFor(() => answers.length === 7, { what: 'the refusals' });
+  expect(answers).toEqual(Array.from({ length: 7 }, () => 429));
+  for (const each of requests) each.destroy();
+  const isAccepted = async () => {
+    const response = await fetch(`http://127.0.0.1:${port}/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ query: PUBLISH }),
+    });
+    return (await response.text()).includes('"data"');
+  };
+  await waitFor(isAccepted, { what: 'an answer once the others have disconnected' });
+});
+
+test('a body without a length counts as what has arrived', async () => {
+  let begun = 0;
+  const resolvers = { Query: { ok: () => new Promise(() => (begun += 1)) } };
+  const port = await serve({ account: UNLIMITED, resolvers });
+  for (let count = 1; count <= 20; count += 1) {
+    const { answers, requests } = beginMany(port, 1, { 'transfer-encoding': 'chunked' });
+    requests[0]?.end(JSON.stringify({ query: '{ ok }' }));
+    await waitFor(() => begun === count || answers.length > 0, { what: 'the operation' });
+    expect(answers).toEqual([]);
+  }
 });

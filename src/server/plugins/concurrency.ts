@@ -95,7 +95,7 @@ const MAX_STREAMS_PER_TENANT = 1_000;
 
 /** Limits the open live streams, over every transport, in total and per tenant. */
 export function limitStreams(): Plugin<Context> {
-  const streams = createConcurrencyQuota({ max: MAX_STREAMS, maxPerTenant: MAX_STREAMS_PER_TENANT });
+  const streams = createConcurrencyQuota({ max: MAX_STREAMS, maxPerTenant: () => MAX_STREAMS_PER_TENANT });
   return {
     onSubscribe: ({ args, setResultAndStopExecution }) => {
       // `as`: Yoga leaves the type of the context open.

@@ -1,4 +1,3 @@
-import type { ServerResponse } from 'node:http';
 import type { ExecutionResult, GraphQLError } from 'graphql';
 import { createGraphQLError, isAsyncIterable, type Plugin } from 'graphql-yoga';
 import type { Authenticate, CredentialWatch } from '../../auth/credentials.ts';
@@ -18,7 +17,7 @@ export function endWithCredential(watch: (viewer: Viewer) => CredentialWatch): P
       onSubscribeResult: ({ args, result, setResult }) => {
         if (!isAsyncIterable(result)) return;
         // Yoga types neither the context, to which its Node.js adapter adds the response, nor the values of a stream.
-        const { viewer, isOverSocket, res } = args.contextValue as Context & ServerContext & { res?: ServerResponse };
+        const { viewer, isOverSocket, res } = args.contextValue as Context & ServerContext;
         if (isOverSocket === true) return;
         const cut = () => {
           res?.destroy();

@@ -1,8 +1,12 @@
 import type { GraphQLError } from 'graphql';
 import { createGraphQLError, type Plugin } from 'graphql-yoga';
 import { CPU_ESTIMATES_MS, type CpuShares, type TakeOperation, waitBeforeOperation } from '../../auth/quota.ts';
-import type { Viewer } from '../../auth/viewer.ts';
 import { type CpuAccount, measure } from '../../lib/operation-work.ts';
+import type { HoldBody } from '../body-quota.ts';
+import type { ServerContext } from '../graphql.ts';
+import { tooManyOperations } from './concurrency.ts';
+
+const CROWDED = 'the requests of the tenant that are not answered have too many bytes';
 
 /** The response, over every transport, to an operation beyond the rate or the CPU time of its tenant. */
 export function rateLimitedError(waitMs: number, http?: object): GraphQLError {
@@ -29,29 +33,49 @@ function retryAfter(waitMs: number): string {
   return String(Math.ceil(waitMs / 1_000));
 }
 
-type LimitedContext = { viewer?: Viewer; isAdmitted?: true; parsedBody?: unknown };
+type RequestLimits = {
+  readonly takeOperation: TakeOperation;
+  readonly cpuShares: CpuShares;
+  readonly holdBody: HoldBody;
+};
 
-/** Limits the rate of requests over HTTP, as soon as the viewer is known, and charges the parsing of their bodies. */
-export function limitRate(takeOperation: TakeOperation, cpuShares: CpuShares): Plugin<object, LimitedContext> {
+/**
+ * Limits the rate of requests over HTTP and the bytes of those that are not answered, as soon as the viewer is known, and
+ * charges the parsing of their bodies.
+ */
+export function limitRequests({ takeOperation, cpuShares, holdBody }: RequestLimits): Plugin<object, ServerContext> {
   return {
     onRequest: (hook) => {
       const { serverContext, fetchAPI } = hook;
-      const { viewer, isAdmitted } = serverContext;
+      const { viewer, isAdmitted, req, res } = serverContext;
       if (viewer === undefined || isAdmitted === true) return;
+      const refuse = (error: GraphQLError, headers: Record<string, string> = {}) => {
+        const init = { status: 429, headers: { 'content-type': 'application/json', ...headers } };
+        hook.endResponse(new fetchAPI.Response(JSON.stringify({ errors: [error] }), init));
+      };
       const waitMs = waitBeforeOperation(viewer, { takeOperation, cpuShares });
-      if (waitMs === 0) return;
-      const headers = { 'content-type': 'application/json', 'retry-after': retryAfter(waitMs) };
-      const body = JSON.stringify({ errors: [rateLimitedError(waitMs)] });
-      hook.endResponse(new fetchAPI.Response(body, { status: 429, headers }));
+      if (waitMs > 0) {
+        refuse(rateLimitedError(waitMs), { 'retry-after': retryAfter(waitMs) });
+        return;
+      }
+      if (req === undefined || res === undefined) return;
+      const settleBody = holdBody(viewer, req, res);
+      if (settleBody === undefined) refuse(tooManyOperations(CROWDED));
+      else serverContext.settleBody = settleBody;
     },
     onRequestParse: (hook) => {
       const { serverContext, requestParser } = hook;
-      const { viewer, parsedBody } = serverContext;
+      const { viewer, parsedBody, settleBody } = serverContext;
       if (viewer === undefined || requestParser === undefined) return;
       const account = cpuShares(viewer);
+      const read = async (request: Request) => {
+        const text = await request.text();
+        settleBody?.(text);
+        return parseBody(text, account);
+      };
       hook.setRequestParser((request) => {
         // Yoga's parser of a POST calls this. That of a GET parses the variables of the URL at once.
-        const json = async () => parsedBody ?? parseBody(await request.text(), account);
+        const json = () => (parsedBody === undefined ? read(request) : Promise.resolve(parsedBody));
         return measure(account, () => requestParser(Object.assign(request, { json })));
       });
     },

@@ -50,7 +50,7 @@ type Recipient = {
 
 export type ResponseLimits = {
   /** Must come before the limit of concurrency, so that an operation is checked when it has a permit. */
-  readonly plugin: Plugin<Context, ServerContext & { res?: ServerResponse }>;
+  readonly plugin: Plugin<Context, ServerContext>;
   /** Bounds a response and charges it to the viewer's tenant. */
   readonly bound: <Result extends GraphqlResult>(
     result: Result,
