@@ -13,6 +13,7 @@ import {
   schemaOf,
   sessionSql,
 } from './connection.ts';
+import { isConnectionLost } from './errors.ts';
 import { substituteNewValues } from './new-values.ts';
 import { PoolGroup, type PoolOptions } from './pool.ts';
 
@@ -141,7 +142,7 @@ export function transaction<T>(pool: pg.Pool, work: (client: Queryable) => Promi
     },
     async (client, error) => {
       // Without an answer from Postgres the statement may still be running: the connection is closed in place of a ROLLBACK.
-      if (!(error instanceof pg.DatabaseError)) throw error;
+      if (isConnectionLost(error)) throw error;
       await client.query('ROLLBACK');
     },
   );

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { expect, it } from 'vitest';
 import { createDatabase, transaction } from '../../src/postgres/client.ts';
+import { NotFoundError } from '../../src/lib/errors.ts';
 import { isUnavailable } from '../../src/postgres/errors.ts';
 import { createTestDatabase, openTestDatabase } from '../support/database.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -18,6 +19,23 @@ it('Postgres ends the transaction of a process that stalls', async () => {
   await expect(stalled).rejects.toThrow(/connection/);
   const { rows } = await database.pool.query('SELECT name FROM tenants');
   expect(rows).toEqual([]);
+  await close();
+});
+
+it('a transaction whose work is refused is rolled back, and its connection is used again', async () => {
+  const { database, close } = await openTestDatabase();
+  const pids = new Set<unknown>();
+  for (let count = 0; count < 3; count += 1) {
+    const refused = transaction(database.pool, async (db) => {
+      await db.query(`INSERT INTO tenants (name) VALUES ('acme')`);
+      const { rows } = await db.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+      pids.add(rows[0]?.pid);
+      throw new NotFoundError('delivery');
+    });
+    await expect(refused).rejects.toThrow(NotFoundError);
+  }
+  expect(pids.size).toBe(1);
+  expect((await database.pool.query('SELECT FROM tenants')).rowCount).toBe(0);
   await close();
 });
 
