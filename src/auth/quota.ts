@@ -21,7 +21,7 @@ type ConcurrencyQuota = {
 
 type ConcurrencyLimits = {
   readonly max: number;
-  /** Of a tenant, by the number of permits that are free. */
+  /** The maximum of a tenant, by the number of permits that are free. */
   readonly maxPerTenant: (free: number) => number;
 };
 

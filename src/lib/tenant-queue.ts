@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import TinyQueue from 'tinyqueue';
 import { atMost, groupBy } from './collections.ts';
 
 /** An event or a delivery in the queue. */
@@ -15,10 +16,14 @@ type BatchLimits = { readonly items: number; readonly deliveries: number; readon
 
 /** A tenant with queued items. */
 type QueuedTenant<T extends Queueable> = {
+  readonly name: string;
   readonly waiting: Lanes<T>;
   /** Virtual start time of the tenant's next item, in units of cost. The tenant with the smallest one is served first. */
   start: number;
 };
+
+/** A turn of a tenant. It is void if the tenant has another start now, or no items. */
+type Turn<T extends Queueable> = { readonly tenant: QueuedTenant<T>; readonly start: number; readonly number: number };
 
 type TenantQueueOptions = {
   /** The queue is full when it reaches either limit. */
@@ -101,6 +106,9 @@ class Lanes<T extends Queueable> {
 export class TenantQueue<T extends Queueable> {
   readonly #options: TenantQueueOptions;
   readonly #tenants = new Map<string, QueuedTenant<T>>();
+  /** The earliest first; of those with the same start, the one that was added first. */
+  readonly #turns = new TinyQueue<Turn<T>>([], (a, b) => a.start - b.start || a.number - b.number);
+  #turnCount = 0;
   readonly #keys = new Set<number>();
   readonly #deliveriesPerEvent = new LRUCache<string, number>(atMost(MAX_REMEMBERED));
   /**
@@ -140,31 +148,44 @@ export class TenantQueue<T extends Queueable> {
   /** Removes and returns the next items, in fair order, without those of the tenants in `except`. */
   take(limits: BatchLimits, except: ReadonlySet<string> = NONE): T[] {
     const batch: T[] = [];
+    const skipped = new Set<QueuedTenant<T>>();
     let [deliveries, bytes] = [0, 0];
     while (batch.length < limits.items) {
-      const tenant = this.#next(except);
+      const tenant = this.#next();
       const item = tenant?.waiting.first();
       if (tenant === undefined || item === undefined) break;
+      if (except.has(tenant.name)) {
+        skipped.add(tenant);
+        continue;
+      }
       const expected = this.#expected(item);
       const isTooMuch = deliveries + expected > limits.deliveries || bytes + item.bytes > limits.bytes;
-      if (isTooMuch && batch.length > 0) break;
+      if (isTooMuch && batch.length > 0) {
+        skipped.add(tenant);
+        break;
+      }
       [deliveries, bytes] = [deliveries + expected, bytes + item.bytes];
-      tenant.waiting.removeFirst();
-      const cost = this.#cost(item);
-      this.#costs.set(item, cost);
-      this.#now = tenant.start;
-      tenant.start += cost;
-      this.#keys.delete(item.key);
-      this.#bytes -= item.bytes;
+      this.#remove(item, tenant);
       batch.push(item);
     }
-    for (const { tenant: name } of batch) {
-      const tenant = this.#tenants.get(name);
-      if (tenant?.waiting.isEmpty !== true) continue;
-      this.#tenants.delete(name);
-      this.#ends.set(name, tenant.start);
-    }
+    for (const tenant of skipped) this.#addTurn(tenant);
     return batch;
+  }
+
+  /** Removes the first item of a tenant, whose turn it was. */
+  #remove(item: T, tenant: QueuedTenant<T>): void {
+    const cost = this.#cost(item);
+    this.#costs.set(item, cost);
+    this.#now = tenant.start;
+    tenant.start += cost;
+    tenant.waiting.removeFirst();
+    this.#keys.delete(item.key);
+    this.#bytes -= item.bytes;
+    if (!tenant.waiting.isEmpty) this.#addTurn(tenant);
+    else {
+      this.#tenants.delete(tenant.name);
+      this.#ends.set(tenant.name, tenant.start);
+    }
   }
 
   /** Returns items of a batch that did not fit into it. They precede the other items of their tenant. */
@@ -176,6 +197,7 @@ export class TenantQueue<T extends Queueable> {
         tenant.start -= this.#costs.get(item) ?? 0;
         this.#count(item);
       }
+      this.#addTurn(tenant);
     }
   }
 
@@ -211,20 +233,26 @@ export class TenantQueue<T extends Queueable> {
     this.#bytes += item.bytes;
   }
 
-  #next(except: ReadonlySet<string>): QueuedTenant<T> | undefined {
-    let least: QueuedTenant<T> | undefined;
-    for (const [name, tenant] of this.#tenants) {
-      if (!tenant.waiting.isEmpty && !except.has(name) && (least === undefined || tenant.start < least.start))
-        least = tenant;
+  /** The tenant whose turn is next, which the caller uses or adds again. */
+  #next(): QueuedTenant<T> | undefined {
+    for (let turn = this.#turns.pop(); turn !== undefined; turn = this.#turns.pop()) {
+      const { tenant, start } = turn;
+      if (tenant.start === start && !tenant.waiting.isEmpty) return tenant;
     }
-    return least;
+    return undefined;
+  }
+
+  #addTurn(tenant: QueuedTenant<T>): void {
+    this.#turnCount += 1;
+    this.#turns.push({ tenant, start: tenant.start, number: this.#turnCount });
   }
 
   #tenant(name: string): QueuedTenant<T> {
     const known = this.#tenants.get(name);
     if (known !== undefined) return known;
-    const tenant = { waiting: new Lanes<T>(), start: Math.max(this.#now, this.#ends.get(name) ?? 0) };
+    const tenant = { name, waiting: new Lanes<T>(), start: Math.max(this.#now, this.#ends.get(name) ?? 0) };
     this.#tenants.set(name, tenant);
+    this.#addTurn(tenant);
     return tenant;
   }
 }

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { TenantQueue } from '../../src/lib/tenant-queue.ts';
+import { seededChance } from '../support/seeded-chance.ts';
 
 type Item = { readonly key: number; readonly tenant: string; readonly lane: string; readonly bytes: number };
 
@@ -158,4 +159,33 @@ it('the estimate falls by half at most: one cheap event does not make a batch of
   expect(queue.take(LIMITS)).toHaveLength(10);
   queue.recordCost('a', 1_000);
   expect(queue.take(LIMITS)).toHaveLength(1);
+});
+
+it.each([1, 2, 3])('takes, returns and exceptions in any order lose and double no event: seed %i', (seed) => {
+  let draws = 0;
+  const draw = (below: number) => Math.floor(seededChance(seed, String((draws += 1))) * below);
+  const queue = create({ maxItems: 10_000, maxBytes: 32_000_000 });
+  const tenants = Array.from({ length: 12 }, (_, index) => `tenant ${index}`);
+  const pick = () => tenants[draw(tenants.length)] ?? '';
+  const added: number[] = [];
+  const taken: Item[] = [];
+  for (let step = 0; step < 400; step += 1) {
+    const before = key;
+    add(queue, pick(), draw(6), 1 + draw(20_000));
+    for (let item = before + 1; item <= key; item += 1) added.push(item);
+    queue.recordCost(pick(), draw(40));
+    const except = new Set(Array.from({ length: draw(5) }, pick));
+    const batch = queue.take({ items: 1 + draw(12), deliveries: 1 + draw(60), bytes: 1 + draw(60_000) }, except);
+    expect(batch.filter(({ tenant }) => except.has(tenant))).toEqual([]);
+    const kept = draw(3) === 0 ? draw(batch.length + 1) : batch.length;
+    taken.push(...batch.slice(0, kept));
+    queue.putBack(batch.slice(kept));
+    expect(queue.size).toBe(added.length - taken.length);
+  }
+  for (let round = 0; round < 100; round += 1) taken.push(...queue.take(LIMITS));
+  expect(taken.map((item) => item.key).sort((a, b) => a - b)).toEqual(added);
+  for (const name of tenants) {
+    const keys = taken.filter(({ tenant }) => tenant === name).map((item) => item.key);
+    expect(keys).toEqual([...keys].sort((a, b) => a - b));
+  }
 });
