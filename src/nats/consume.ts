@@ -35,6 +35,9 @@ const EXPIRES_MS = 10_000;
  */
 const HEARTBEAT_MS = 1_000;
 
+/** Milliseconds between the two answers of JetStream that show a stalled subscription. */
+const CONFIRM_MS = 1_000;
+
 /** Milliseconds. Maximum wait for messages that nats-server sends before it processes the end of the subscription. */
 const DRAIN_MS = 1_000;
 
@@ -107,22 +110,36 @@ type Watchdog = { busy(): void; idle(): void; end(): void };
  */
 function watch(
   { consumer, messages }: { readonly consumer: Consumer; readonly messages: ConsumerMessages },
-  { durable, log, quietMs }: Consuming,
+  { durable, log, quietMs, signal }: Consuming,
 ): Watchdog {
   let idleSince: number | undefined = performance.now();
-  const timer = setInterval(() => void checkPending(), quietMs / 3);
+  let isOver = false;
+  let checking: Promise<void> | undefined;
+  const timer = setInterval(() => {
+    checking ??= checkPending().finally(() => {
+      checking = undefined;
+    });
+  }, quietMs / 3);
 
   async function checkPending(): Promise<void> {
     const since = idleSince;
     if (since === undefined || performance.now() - since < quietMs) return;
-    // Without an answer there is nothing to do: NatsLink detects a lost connection.
-    const info = await consumer.info().catch(() => undefined);
-    if (info === undefined || !isStalled(info) || idleSince !== since) return;
+    const first = await ask();
+    if (first === undefined || !isStalled(first)) return;
+    // A request may have ended, and the next one be on its way; a message too.
+    await pause(CONFIRM_MS, signal);
+    const info = await ask();
+    if (isOver || info === undefined || !isStalled(info) || idleSince !== since) return;
     log.warn(
-      { consumer: durable, pending: info.num_pending },
+      { consumer: durable, pending: info.num_pending, requests: info.num_waiting },
       'consumer received no messages although it should; consuming again',
     );
     messages.stop();
+  }
+
+  /** Without an answer there is nothing to do: NatsLink detects a lost connection. */
+  async function ask(): Promise<ConsumerInfo | undefined> {
+    return consumer.info().catch(() => undefined);
   }
 
   return {
@@ -133,6 +150,7 @@ function watch(
       idleSince = performance.now();
     },
     end: () => {
+      isOver = true;
       clearInterval(timer);
     },
   };

@@ -105,6 +105,23 @@ it('a consumer of an empty stream is not changed', async () => {
   await waitFor(() => bodies.length === 1, { what: 'the message' });
 });
 
+it('a request that is being repeated when JetStream is asked is not missing', async () => {
+  const server = await startServer();
+  const direct = await connectTo(server.port);
+  await new StreamReconciler({ log: pino({ level: 'silent' }), now: Date.now }).check(await direct.jetstreamManager());
+  let answers = 0;
+  // The proxy answers every second time as at the moment between two requests.
+  const proxy = await startTcpProxy({
+    port: server.port,
+    toClient: (text) =>
+      text.replaceAll('"num_waiting":1,', (field) => ((answers += 1) % 2 === 1 ? '"num_waiting":0,' : field)),
+  });
+  cleanUps.push(() => proxy.stop());
+  const { logged } = startConsuming(await connectTo(proxy.port));
+  await waitFor(() => answers >= 6, { what: 'the answers' });
+  expect(logged()).toBe('');
+});
+
 it('a stop returns messages in transit, so that another consumer gets them at once', async () => {
   const server = await startServer();
   const direct = await connectTo(server.port);
