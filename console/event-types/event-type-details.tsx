@@ -13,6 +13,7 @@ import { Button } from '../ui/button.tsx';
 import { Facts } from '../ui/facts.tsx';
 import { JsonView } from '../ui/json-view.tsx';
 import { Link } from '../ui/link.tsx';
+import { Section } from '../ui/section.tsx';
 import { ObjectState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { visibleLine, visibleText } from '../ui/visible-text.ts';
@@ -72,7 +73,11 @@ export function EventTypeDetails({ name, violated, onEdit }: DetailsProps) {
       {row.schema == null ? (
         <p>{words.noSchema}</p>
       ) : (
-        <JsonView value={row.schema} label={words.schema} marked={marked} />
+        <div className={styles.part}>
+          <Section title={words.schema}>
+            <JsonView value={row.schema} label={words.schema} marked={marked} />
+          </Section>
+        </div>
       )}
       <Example event={example} />
       <div className={styles.actions}>
@@ -93,7 +98,7 @@ function Example({ event }: ExampleProps) {
   if (!seesAllSubscriptions) return null;
   if (event == null) return <p>{isAdmin && tenant === undefined ? words.noRecentExample : words.noExample}</p>;
   return (
-    <div className={styles.example}>
+    <div className={styles.part}>
       <EventData
         text={event.dataText ?? undefined}
         isRedacted={event.redactedAt != null}

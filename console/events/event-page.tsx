@@ -1,3 +1,4 @@
+import { useRef } from 'react';
 import { useQuery } from 'urql';
 import { erasuresWords } from '../erasures/messages.ts';
 import { RedactEvent } from '../erasures/redact-event.tsx';
@@ -83,6 +84,7 @@ function streamsOf({ event }: EventDetailsQuery, changed: () => void): readonly 
 function Event({ event, onChange }: { readonly event: EventDetails; readonly onChange: () => void }) {
   const [params, setParams] = useUrlParams();
   const { canWrite } = useViewer();
+  const data = useRef<HTMLDivElement>(null);
   const considered = usePages({
     query: ConsideredPageDocument,
     variables: { id: event.id, tenant: event.tenant },
@@ -95,41 +97,54 @@ function Event({ event, onChange }: { readonly event: EventDetails; readonly onC
       <PageTitle title={visibleLine(event.type)}>
         {canWrite && !IS_PORTAL && event.redactedAt == null && <RedactEvent event={event} onRedacted={onChange} />}
       </PageTitle>
-      <Facts
-        facts={[
-          { name: columns.id, value: <Id value={event.id} length={40} /> },
-          !IS_PORTAL && { name: columns.tenant, value: visibleLine(event.tenant) },
-          { name: words.occurred, value: <ExactTime at={event.occurredAt} /> },
-          { name: words.recorded, value: <ExactTime at={event.createdAt} /> },
-          { name: words.source, value: words.sources[event.source] },
-          { name: words.size, value: bytes(event.sizeBytes) },
-          event.redactedAt != null && { name: erasuresWords.redacted, value: <ExactTime at={event.redactedAt} /> },
-        ]}
-      />
+      <EventFacts event={event} />
       <div className={styles.parts}>
+        <div ref={data}>
+          <EventData
+            text={event.dataText ?? undefined}
+            isRedacted={event.redactedAt != null}
+            failedPaths={failed?.failedPaths}
+            hint={
+              marked === undefined || failed?.matches !== false
+                ? undefined
+                : words.marked(splitUrl(marked.url)?.host ?? visibleLine(marked.url))
+            }
+          />
+        </div>
         <ConsideredSection
           event={event}
           considered={considered}
           markedId={marked?.id}
-          onMark={(subscriptionId) => setParams({ marked: subscriptionId })}
+          onMark={(subscriptionId) => {
+            setParams({ marked: subscriptionId });
+            data.current?.scrollIntoView();
+          }}
           onDelivered={() => {
             considered.refresh();
             onChange();
           }}
         />
-        <EventData
-          text={event.dataText ?? undefined}
-          isRedacted={event.redactedAt != null}
-          failedPaths={failed?.failedPaths}
-          hint={
-            marked === undefined || failed?.matches !== false
-              ? undefined
-              : words.marked(splitUrl(marked.url)?.host ?? visibleLine(marked.url))
-          }
-        />
         <DeliveriesSection event={event} />
       </div>
     </>
+  );
+}
+
+function EventFacts({ event }: { readonly event: EventDetails }) {
+  return (
+    <Facts
+      facts={[
+        { name: columns.id, value: <Id value={event.id} /> },
+        !IS_PORTAL && { name: columns.tenant, value: visibleLine(event.tenant) },
+        { name: words.occurred, value: <ExactTime at={event.occurredAt} /> },
+        { name: words.recorded, value: <ExactTime at={event.createdAt} /> },
+        { name: words.source, value: words.sources[event.source] },
+        // The size is that of the data, which was removed.
+        event.redactedAt == null
+          ? { name: words.size, value: bytes(event.sizeBytes) }
+          : { name: erasuresWords.redacted, value: <ExactTime at={event.redactedAt} /> },
+      ]}
+    />
   );
 }
 
