@@ -9,7 +9,7 @@ import { Dialog } from '../ui/dialog.tsx';
 import { Diff } from '../ui/diff.tsx';
 import { Facts } from '../ui/facts.tsx';
 import { FilterSelect } from '../ui/filter-select.tsx';
-import type { Column } from '../ui/grid.tsx';
+import { type Column, TENANT_WIDTH } from '../ui/grid.tsx';
 import { Id } from '../ui/id.tsx';
 import { Link } from '../ui/link.tsx';
 import { OpenRow } from '../ui/open-row.tsx';
@@ -57,7 +57,7 @@ const COLUMNS: readonly Column<AuditRowFragment>[] = [
   {
     key: 'tenant',
     header: columnNames.tenant,
-    width: 'minmax(72px, 112px)',
+    width: TENANT_WIDTH,
     from: 900,
     cell: ({ tenant }) => (tenant == null ? messages.none : visibleLine(tenant)),
   },
@@ -124,7 +124,7 @@ function Entry({ entry, onClose }: { readonly entry: AuditRowFragment; readonly 
           { name: columnNames.time, value: <ExactTime at={createdAt} /> },
           { name: words.actor, value: <Actor actor={actor} /> },
           { name: words.object, value: <ChangedObject entry={entry} /> },
-          objectId != null && { name: columnNames.id, value: <Id value={objectId} length={40} /> },
+          objectId != null && { name: columnNames.id, value: <Id value={objectId} /> },
           tenant != null && { name: columnNames.tenant, value: visibleLine(tenant) },
         ]}
       />

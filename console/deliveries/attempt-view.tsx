@@ -67,7 +67,7 @@ function Signed({ attempt: { id: attemptId, signingSecretIds } }: { readonly att
     <div className={styles.signed}>
       {words.signedWith}{' '}
       {signingSecretIds.map((id) => (
-        <Id key={id} value={id} length={24} />
+        <Id key={id} value={id} />
       ))}
       {/* The server refuses it to sessions that may not see bodies. */}
       {seesPayloads && (

@@ -173,7 +173,7 @@ function DeliveryFacts({ delivery }: { readonly delivery: DeliveryDetails }) {
         !IS_PORTAL && { name: messages.columns.tenant, value: visibleLine(delivery.tenant) },
         { name: words.created, value: <Time at={delivery.createdAt} /> },
         delivery.completedAt != null && { name: words.ended, value: <Time at={delivery.completedAt} /> },
-        delivery.replay != null && { name: words.replay, value: <Id value={delivery.replay.id} length={24} /> },
+        delivery.replay != null && { name: words.replay, value: <Id value={delivery.replay.id} /> },
       ]}
     />
   );

@@ -88,7 +88,7 @@ function Result({ result: { isValid, secretId, failures } }: { readonly result: 
       ))}
       {secretId != null && (
         <p>
-          {words.signedWith} <Id value={secretId} length={24} />
+          {words.signedWith} <Id value={secretId} />
         </p>
       )}
     </div>

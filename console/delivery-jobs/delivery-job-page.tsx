@@ -79,7 +79,7 @@ function Job({ job }: { readonly job: JobRowFragment }) {
           { name: messages.columns.tenant, value: visibleLine(job.tenant) },
           { name: replaysWords.started, value: <Time at={job.createdAt} /> },
           job.completedAt != null && { name: messages.delivery.ended, value: <Time at={job.completedAt} /> },
-          { name: messages.columns.id, value: <Id value={job.id} length={24} /> },
+          { name: messages.columns.id, value: <Id value={job.id} /> },
         ]}
       />
     </>

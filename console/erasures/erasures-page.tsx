@@ -34,7 +34,13 @@ const ERASURES: Pick<JobFilter, 'kinds'> = { kinds: ['ERASURE'] };
 
 const columnNames = messages.columns;
 const COLUMNS: readonly Column<ErasureRowFragment>[] = [
-  { key: 'created', header: columnNames.created, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  {
+    key: 'created',
+    header: columnNames.created,
+    width: '92px',
+    from: 360,
+    cell: ({ createdAt }) => <Time at={createdAt} />,
+  },
   { key: 'status', header: columnNames.status, width: '112px', cell: ({ status }) => <Status status={status} /> },
   {
     key: 'tenant',
@@ -47,7 +53,7 @@ const COLUMNS: readonly Column<ErasureRowFragment>[] = [
     header: words.rows,
     width: '104px',
     align: 'end',
-    from: 420,
+    from: 480,
     cell: ({ deletedRowCount }) => count(deletedRowCount),
   },
   {
@@ -55,7 +61,7 @@ const COLUMNS: readonly Column<ErasureRowFragment>[] = [
     header: words.jetStream,
     width: '104px',
     align: 'end',
-    from: 520,
+    from: 600,
     cell: ({ deletedMessageCount }) => count(deletedMessageCount),
   },
   {
@@ -63,7 +69,7 @@ const COLUMNS: readonly Column<ErasureRowFragment>[] = [
     header: words.ended,
     width: '92px',
     align: 'end',
-    from: 620,
+    from: 700,
     cell: ({ completedAt }) => (completedAt == null ? messages.none : <Time at={completedAt} />),
   },
 ];
@@ -132,7 +138,7 @@ function Details({ erasure, onClose }: { readonly erasure: ErasureRowFragment; r
           completedAt != null && { name: words.ended, value: <ExactTime at={completedAt} /> },
           { name: words.rows, value: count(deletedRowCount) },
           { name: words.jetStream, value: count(deletedMessageCount) },
-          { name: columnNames.id, value: <Id value={id} length={40} /> },
+          { name: columnNames.id, value: <Id value={id} /> },
         ]}
       />
       <div>

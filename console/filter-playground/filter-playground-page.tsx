@@ -37,7 +37,7 @@ const COLUMNS: readonly Column<EventResult>[] = [
   {
     key: 'result',
     header: words.result,
-    width: '168px',
+    width: 'clamp(120px, 30%, 168px)',
     cell: ({ matches, change }) => (
       <Mark tone={matches ? 'success' : 'neutral'} detail={change === undefined ? undefined : words[change]}>
         {matches ? words.matches : words.filteredOut}
@@ -48,13 +48,13 @@ const COLUMNS: readonly Column<EventResult>[] = [
     key: 'conditions',
     header: words.conditions,
     width: 'minmax(96px, 1.4fr)',
+    from: 420,
     cell: ({ failedPaths }) => <code>{conditionsOf(failedPaths).map(visibleLine).join(', ')}</code>,
   },
   {
     key: 'type',
     header: columnNames.type,
     width: 'minmax(88px, 1fr)',
-    from: 420,
     cell: ({ event }) => <code>{visibleLine(event.type)}</code>,
   },
   {

@@ -10,7 +10,7 @@ import { Button } from '../ui/button.tsx';
 import { Confirm } from '../ui/confirm.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Facts } from '../ui/facts.tsx';
-import type { Column } from '../ui/grid.tsx';
+import { type Column, TENANT_WIDTH } from '../ui/grid.tsx';
 import { Id } from '../ui/id.tsx';
 import { Link } from '../ui/link.tsx';
 import { OpenRow } from '../ui/open-row.tsx';
@@ -34,12 +34,18 @@ const COLUMNS: readonly Column<KeyRowFragment>[] = [
     cell: (row) => <State apiKey={row} />,
   },
   { key: 'name', header: words.name, width: 'minmax(100px, 1fr)', cell: ({ name }) => visibleLine(name) },
-  { key: 'scope', header: words.scope, width: 'minmax(110px, 150px)', cell: ({ scope }) => <code>{scope}</code> },
+  {
+    key: 'scope',
+    header: words.scope,
+    width: 'minmax(110px, 150px)',
+    from: 420,
+    cell: ({ scope }) => <code>{scope}</code>,
+  },
   {
     key: 'tenant',
     header: columnNames.tenant,
-    width: 'minmax(72px, 180px)',
-    from: 520,
+    width: TENANT_WIDTH,
+    from: 620,
     cell: ({ tenant }) => (tenant == null ? words.everyTenant : visibleLine(tenant)),
   },
   {
@@ -47,7 +53,7 @@ const COLUMNS: readonly Column<KeyRowFragment>[] = [
     header: words.lastUsed,
     width: '92px',
     align: 'end',
-    from: 620,
+    from: 760,
     cell: ({ lastUsedAt }) => (lastUsedAt == null ? words.never : <Time at={lastUsedAt} />),
   },
   {
@@ -55,7 +61,7 @@ const COLUMNS: readonly Column<KeyRowFragment>[] = [
     header: columnNames.created,
     width: '92px',
     align: 'end',
-    from: 760,
+    from: 900,
     cell: ({ createdAt }) => <Time at={createdAt} />,
   },
 ];
@@ -70,6 +76,8 @@ function revokeColumn(onRevoke: (row: KeyRowFragment) => void): Column<KeyRowFra
     header: words.action,
     width: '72px',
     align: 'end',
+    // On a phone, the details have the action.
+    from: 520,
     cell: (row) =>
       row.revokedAt == null && (
         <button
@@ -166,7 +174,7 @@ function Details({ apiKey, onClose, onRevoke }: DetailsProps) {
           { name: columnNames.created, value: <ExactTime at={createdAt} /> },
           { name: words.lastUsed, value: lastUsedAt == null ? words.never : <ExactTime at={lastUsedAt} /> },
           revokedAt != null && { name: words.revoked, value: <ExactTime at={revokedAt} /> },
-          { name: columnNames.id, value: <Id value={id} length={40} /> },
+          { name: columnNames.id, value: <Id value={id} /> },
         ]}
       />
       <div className={styles.actions}>

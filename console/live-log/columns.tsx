@@ -3,7 +3,7 @@ import { messages } from '../messages.ts';
 import { preferences } from '../shell/preferences.ts';
 import { Endpoint } from '../ui/endpoint.tsx';
 import { clockTime, count } from '../ui/format.ts';
-import type { Column } from '../ui/grid.tsx';
+import { type Column, TENANT_WIDTH } from '../ui/grid.tsx';
 import type { Rows } from '../ui/grid-view.ts';
 import { AttemptOutcome } from '../ui/outcome.tsx';
 import { useNow } from '../ui/time.tsx';
@@ -29,15 +29,15 @@ export const COLUMNS: readonly Column<LogRow>[] = [
   {
     key: 'outcome',
     header: columnNames.outcome,
-    width: 'minmax(128px, 168px)',
+    width: 'minmax(104px, 168px)',
     cell: (row) => <AttemptOutcome {...row} />,
   },
   {
     key: 'type',
     header: columnNames.type,
-    width: 'minmax(88px, 1fr)',
+    width: 'minmax(76px, 1fr)',
     cell: (row) => (
-      <span className={styles.type} title={visibleLine(row.eventType)}>
+      <span className={styles.type}>
         {visibleLine(row.eventType)}
         {row.isTest && <span className={styles.test}>{messages.liveLog.test}</span>}
       </span>
@@ -53,7 +53,7 @@ export const COLUMNS: readonly Column<LogRow>[] = [
   {
     key: 'tenant',
     header: columnNames.tenant,
-    width: 'minmax(72px, 112px)',
+    width: TENANT_WIDTH,
     from: 760,
     cell: (row) => visibleLine(row.tenant),
   },

@@ -15,7 +15,7 @@ import { Dialog } from '../ui/dialog.tsx';
 import { Facts } from '../ui/facts.tsx';
 import { FilterSelect } from '../ui/filter-select.tsx';
 import { bytes, count } from '../ui/format.ts';
-import type { Column } from '../ui/grid.tsx';
+import { type Column, TENANT_WIDTH } from '../ui/grid.tsx';
 import { Link } from '../ui/link.tsx';
 import { OpenRow } from '../ui/open-row.tsx';
 import { Mark } from '../ui/outcome.tsx';
@@ -40,7 +40,8 @@ const COLUMNS: readonly Column<RejectedRowFragment>[] = [
     key: 'message',
     header: words.message,
     width: 'minmax(140px, 3fr)',
-    cell: ({ message }) => <span title={visibleLine(message)}>{visibleLine(message)}</span>,
+    from: 420,
+    cell: ({ message }) => visibleLine(message),
   },
   {
     key: 'subject',
@@ -52,7 +53,7 @@ const COLUMNS: readonly Column<RejectedRowFragment>[] = [
   {
     key: 'tenant',
     header: columnNames.tenant,
-    width: 'minmax(72px, 140px)',
+    width: TENANT_WIDTH,
     from: 760,
     cell: ({ tenant }) => (tenant == null ? messages.none : visibleLine(tenant)),
   },

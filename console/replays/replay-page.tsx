@@ -102,7 +102,7 @@ function Replay({ replay }: { readonly replay: ReplayDetails }) {
           { name: messages.columns.tenant, value: visibleLine(replay.tenant) },
           { name: words.started, value: <Time at={replay.createdAt} /> },
           replay.completedAt != null && { name: messages.delivery.ended, value: <Time at={replay.completedAt} /> },
-          { name: messages.columns.id, value: <Id value={replay.id} length={24} /> },
+          { name: messages.columns.id, value: <Id value={replay.id} /> },
         ]}
       />
     </>

@@ -76,7 +76,7 @@ export function SecretsSection({ subscription }: SecretsProps) {
               </span>
             ),
             <Time key="created" at={secret.createdAt} />,
-            <Id key="id" value={secret.id} length={24} />,
+            <Id key="id" value={secret.id} />,
           ],
         }))}
       />

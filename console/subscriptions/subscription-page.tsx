@@ -106,7 +106,7 @@ export function SubscriptionPage({ id }: { readonly id: string }) {
             name: words.willDeactivate,
             value: <Time at={subscription.health.willDeactivateAt} />,
           },
-          { name: columns.id, value: <Id value={subscription.id} length={24} /> },
+          { name: columns.id, value: <Id value={subscription.id} /> },
           { name: columns.created, value: <Time at={subscription.createdAt} /> },
           { name: words.changed, value: <Time at={subscription.updatedAt} /> },
         ]}

@@ -8,7 +8,7 @@ export function Endpoint({ url }: { readonly url: string }) {
   const isPlain = parts.scheme !== 'https:';
   return (
     <span className={styles.url} title={visibleLine(url)}>
-      {isPlain && <span className={styles.rest}>{parts.scheme}//</span>}
+      {isPlain && <span className={styles.scheme}>{parts.scheme}//</span>}
       {parts.host}
       <span className={styles.rest}>{visibleLine(parts.path === '/' ? '' : parts.path)}</span>
     </span>

@@ -13,6 +13,7 @@ import {
   useRef,
   useState,
 } from 'react';
+import { setTitleIfCut } from './cut-text.ts';
 import styles from './grid.module.css';
 import { placeOf, ROW, type Rows, scrollIntoView, useView } from './grid-view.ts';
 
@@ -28,6 +29,9 @@ export type Column<Row> = {
   readonly below?: number;
   readonly cell: (row: Row) => ReactNode;
 };
+
+/** The width of the column of tenants, whose names can be 64 characters long: wider in a wide list. */
+export const TENANT_WIDTH = 'clamp(72px, 14%, 180px)';
 
 /** The rows are a tree: each branch is followed by the rows in it, unless it is closed. */
 export type Branches<Row> = {
@@ -94,6 +98,12 @@ export function Grid<Row>(props: GridProps<Row>) {
     if (isAtOpen) showCursor();
   }, [isAtOpen, openKey]);
 
+  useEffect(() => {
+    // Measuring costs a layout: only for a cursor that is shown.
+    if (document.activeElement === scroller.current)
+      setTitleIfCut(scroller.current?.querySelector<HTMLElement>(`.${styles.cell}`));
+  }, [atCursor, cursor.column, columns]);
+
   const isNearEnd = rows.length > 0 && last >= rows.length - 20;
   useEffect(() => {
     if (isNearEnd) onEnd?.();
@@ -150,6 +160,9 @@ export function Grid<Row>(props: GridProps<Row>) {
       style={{ '--columns': columns.map((column) => column.width).join(' ') } as CSSProperties}
       onKeyDown={onKeyDown}
       onScroll={onScroll}
+      onPointerOver={({ target }) =>
+        target instanceof Element && setTitleIfCut(target.closest<HTMLElement>('[role=gridcell]'))
+      }
     >
       <div role="rowgroup" className={styles.head}>
         <div role="row" aria-rowindex={1} className={styles.row}>

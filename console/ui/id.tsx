@@ -1,12 +1,10 @@
 import { messages } from '../messages.ts';
 import { useCopy } from './copy.tsx';
 import styles from './id.module.css';
-import { shortened, visibleLine } from './visible-text.ts';
+import { visibleLine } from './visible-text.ts';
 
-type IdProps = { readonly value: string; readonly length?: number };
-
-/** An id, shortened in the middle: a click copies all of it, and focus shows it. */
-export function Id({ value, length }: IdProps) {
+/** An id, cut in the middle where there is little space: a click copies all of it, and focus shows it. */
+export function Id({ value }: { readonly value: string }) {
   const { isCopied, copy } = useCopy();
   const full = visibleLine(value);
   return (
@@ -19,8 +17,22 @@ export function Id({ value, length }: IdProps) {
         void copy(value);
       }}
     >
-      <span className={styles.short}>{isCopied ? messages.copied : shortened(full, length)}</span>
+      <span className={styles.short}>{isCopied ? messages.copied : <CutInMiddle text={full} />}</span>
       <span className={styles.full}>{full}</span>
     </button>
+  );
+}
+
+/** Characters at the end that are always shown. */
+const TAIL = 8;
+
+/** A text in the mono font that loses its middle where there is little space, because ids differ at both ends. */
+export function CutInMiddle({ text }: { readonly text: string }) {
+  if (text.length <= 2 * TAIL) return text;
+  return (
+    <>
+      <span className={styles.head}>{text.slice(0, -TAIL)}</span>
+      <span>{text.slice(-TAIL)}</span>
+    </>
   );
 }

@@ -8,7 +8,7 @@ import { Icon } from './icons.tsx';
 import styles from './states.module.css';
 import { visibleText } from './visible-text.ts';
 
-type EmptyProps = { readonly title: string; readonly children?: ReactNode; readonly command?: string };
+type EmptyProps = { readonly title: string; readonly children?: ReactNode; readonly command?: string | undefined };
 
 /** An empty list says why it is empty and shows the next command. */
 export function EmptyState({ title, children, command }: EmptyProps) {
