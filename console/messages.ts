@@ -208,13 +208,21 @@ export const messages = {
     rows: (rows: number, hasOlder: boolean) =>
       `${hasOlder ? 'Newest ' : ''}${count(rows)} ${rows === 1 ? 'attempt' : 'attempts'}`,
     empty: 'No attempt yet',
-    emptyHint: 'Attempts appear here as they are made. Publish an event to a subscription of its tenant:',
     noMatch: 'No attempt matches this filter',
     noMatchHint: 'New attempts appear here as they are made.',
     clearFilter: 'Clear the filter',
     searchedTo: (time: string) => `Searched back to ${time}.`,
     searchOlder: 'Search further back',
     test: 'test event',
+  },
+
+  nothingSent: {
+    hint: 'Each subscription that matches an event gets a delivery, which is attempted at once.',
+    publish: 'Each subscription that matches an event gets a delivery, which is attempted at once. Publish an event:',
+    noSubscription: 'There is no webhook subscription, so no event is sent.',
+    create: 'Create one under “Subscriptions”',
+    orRun: 'or with this command:',
+    cannotCreate: 'Your access does not permit creating one.',
   },
 
   filterProblems: {

@@ -7,6 +7,7 @@ import {
   WaitReason,
 } from '../generated/graphql.ts';
 import styles from '../live-log/live-log-page.module.css';
+import { NothingSent } from '../live-log/nothing-sent.tsx';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
@@ -15,7 +16,7 @@ import { readOneOf, useUrlParams } from '../shell/use-url-params.ts';
 import { Endpoint } from '../ui/endpoint.tsx';
 import { FilterChip } from '../ui/filter-chip.tsx';
 import { FilterSelect } from '../ui/filter-select.tsx';
-import type { Column } from '../ui/grid.tsx';
+import { type Column, TENANT_WIDTH } from '../ui/grid.tsx';
 import { DeliveryOutcome } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { SearchField } from '../ui/search-field.tsx';
@@ -35,32 +36,32 @@ const COLUMNS: readonly Column<DeliveryRowFragment>[] = [
     key: 'created',
     header: columnNames.created,
     width: '96px',
-    from: 340,
+    from: 420,
     cell: ({ createdAt }) => <Time at={createdAt} />,
   },
   {
     key: 'status',
     header: columnNames.status,
-    width: 'minmax(120px, 240px)',
+    width: 'clamp(104px, 24%, 240px)',
     cell: (row) => <DeliveryOutcome {...row} />,
   },
   {
     key: 'type',
     header: columnNames.type,
     width: 'minmax(100px, 1fr)',
+    from: 520,
     cell: ({ event }) => <code>{event == null ? messages.none : visibleLine(event.type)}</code>,
   },
   {
     key: 'endpoint',
     header: columnNames.endpoint,
     width: 'minmax(120px, 1.6fr)',
-    from: 620,
     cell: ({ subscription }) => <Endpoint url={subscription.url} />,
   },
   {
     key: 'tenant',
     header: columnNames.tenant,
-    width: 'minmax(72px, 112px)',
+    width: TENANT_WIDTH,
     from: 760,
     cell: ({ tenant }) => visibleLine(tenant),
   },
@@ -69,7 +70,7 @@ const COLUMNS: readonly Column<DeliveryRowFragment>[] = [
     header: columnNames.next,
     width: '88px',
     align: 'end',
-    from: 900,
+    from: 920,
     cell: ({ nextAttemptAt }) => (nextAttemptAt == null ? messages.none : <NextAttempt at={nextAttemptAt} />),
   },
   {
@@ -77,7 +78,7 @@ const COLUMNS: readonly Column<DeliveryRowFragment>[] = [
     header: columnNames.attempts,
     width: '64px',
     align: 'end',
-    from: 520,
+    from: 620,
     cell: ({ attemptCount }) => attemptCount,
   },
 ];
@@ -171,7 +172,7 @@ export function DeliveriesPage() {
           onOpen={({ id }) => (isWide ? setParams({ delivery: id, attempt: undefined }) : navigate(paths.delivery(id)))}
           empty={
             status === undefined && Object.keys(named).length === 0 ? (
-              <EmptyState title={words.empty}>{words.emptyHint}</EmptyState>
+              <NothingSent title={words.empty} />
             ) : (
               <EmptyState title={messages.noMatch} />
             )

@@ -10,7 +10,8 @@ import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
-import type { Column } from '../ui/grid.tsx';
+import { type Column, TENANT_WIDTH } from '../ui/grid.tsx';
+import { Link } from '../ui/link.tsx';
 import { ReplayOutcome } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { EmptyState } from '../ui/states.tsx';
@@ -24,8 +25,13 @@ const JOBS: Pick<JobFilter, 'kinds'> = { kinds: ['RETRY', 'CANCEL'] };
 
 const columnNames = messages.columns;
 const COLUMNS: readonly Column<JobRowFragment>[] = [
-  { key: 'created', header: columnNames.created, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
-  { key: 'kind', header: words.kind, width: '72px', cell: ({ kind }) => words.kinds[kind] },
+  {
+    key: 'created',
+    header: columnNames.created,
+    width: 'minmax(72px, 92px)',
+    cell: ({ createdAt }) => <Time at={createdAt} />,
+  },
+  { key: 'kind', header: words.kind, width: 'minmax(56px, 72px)', cell: ({ kind }) => words.kinds[kind] },
   {
     key: 'status',
     header: columnNames.status,
@@ -36,7 +42,7 @@ const COLUMNS: readonly Column<JobRowFragment>[] = [
     key: 'filter',
     header: replaysWords.deliveries,
     width: 'minmax(140px, 2fr)',
-    from: 420,
+    from: 520,
     cell: ({ filter }) => <JobDeliveries filter={filter} />,
   },
   {
@@ -44,7 +50,7 @@ const COLUMNS: readonly Column<JobRowFragment>[] = [
     header: replaysWords.progress,
     width: '140px',
     align: 'end',
-    from: 520,
+    from: 640,
     cell: ({ status, changedCount, skippedCount, deliveryCount }) => (
       <ListedProgress isDryRun={status === 'DRY_RUN'} done={changedCount + skippedCount} all={deliveryCount} />
     ),
@@ -52,7 +58,7 @@ const COLUMNS: readonly Column<JobRowFragment>[] = [
   {
     key: 'tenant',
     header: columnNames.tenant,
-    width: 'minmax(72px, 180px)',
+    width: TENANT_WIDTH,
     from: 760,
     cell: ({ tenant }) => visibleLine(tenant),
   },
@@ -97,7 +103,11 @@ export function DeliveryJobsPage() {
         pages={pages}
         rowKey={({ id }) => id}
         onOpen={({ id }) => navigate(paths.job(id))}
-        empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+        empty={
+          <EmptyState title={words.empty}>
+            {words.emptyHint} <Link to={paths.deliveries({ status: 'FAILURE' })}>{replaysWords.failedDeliveries}</Link>
+          </EmptyState>
+        }
       />
       {starting === 'retry' && <RetryMany {...job} />}
       {starting === 'cancel' && <CancelMany {...job} />}

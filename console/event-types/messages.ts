@@ -41,6 +41,8 @@ export const catalogueWords = {
   empty: 'The catalogue is empty',
   emptyHint:
     'Events of types that are not listed are delivered without a check of their data. Once there is an entry, subscriptions can select listed types only.',
+  addHint: 'The button “Add an event type” adds the first one.',
+  operatorsAdd: 'Operators add them.',
   tryIt: 'Try on past events',
   unlistedCount: (types: number) => `Not listed (${count(types)}${types < MAX_OBSERVED ? '' : ' or more'})`,
   unlistedLabel: 'Types of the events of the last 7 days that are not in the catalogue',

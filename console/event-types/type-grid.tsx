@@ -1,4 +1,5 @@
 import type { ReactNode } from 'react';
+import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { Button } from '../ui/button.tsx';
 import { count } from '../ui/format.ts';
@@ -23,7 +24,7 @@ const COLUMNS: readonly Column<Row>[] = [
     header: words.description,
     width: 'minmax(120px, 1.4fr)',
     from: 520,
-    cell: ofEntry(({ description }) => <span title={visibleLine(description)}>{visibleLine(description)}</span>),
+    cell: ofEntry(({ description }) => visibleLine(description)),
   },
   {
     key: 'schema',
@@ -124,6 +125,7 @@ type TypeGridProps = {
 /** The event types, with a row for each group of them. */
 export function TypeGrid({ catalogue, openName, onOpen }: TypeGridProps) {
   const { pages, isTree, sought, toggle } = catalogue;
+  const { isAdmin } = useViewer();
   return (
     <PagedGrid
       label={words.label}
@@ -146,7 +148,9 @@ export function TypeGrid({ catalogue, openName, onOpen }: TypeGridProps) {
       }}
       empty={
         sought === '' ? (
-          <EmptyState title={words.empty}>{words.emptyHint}</EmptyState>
+          <EmptyState title={words.empty}>
+            {words.emptyHint} {isAdmin ? words.addHint : words.operatorsAdd}
+          </EmptyState>
         ) : (
           <EmptyState title={messages.noMatch} />
         )

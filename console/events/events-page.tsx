@@ -1,18 +1,19 @@
 import { useLocation } from 'wouter';
 import { EventListDocument, type EventRowFragment, EventRowsDocument } from '../generated/graphql.ts';
-import { PUBLISH_EXAMPLE } from '../live-log/publish-example.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
+import { useExamples } from '../shell/examples.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
-import type { Column } from '../ui/grid.tsx';
+import { type Column, TENANT_WIDTH } from '../ui/grid.tsx';
+import { CutInMiddle } from '../ui/id.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { SearchField } from '../ui/search-field.tsx';
 import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { liveRows, usePages } from '../ui/use-pages.ts';
-import { shortened, visibleLine } from '../ui/visible-text.ts';
+import { visibleLine } from '../ui/visible-text.ts';
 import { eventsWords as words } from './messages.ts';
 
 const columnNames = messages.columns;
@@ -29,12 +30,16 @@ const COLUMNS: readonly Column<EventRowFragment>[] = [
     header: columnNames.id,
     width: 'minmax(120px, 1fr)',
     from: 520,
-    cell: ({ id }) => <code title={visibleLine(id)}>{shortened(visibleLine(id), 40)}</code>,
+    cell: ({ id }) => (
+      <code>
+        <CutInMiddle text={visibleLine(id)} />
+      </code>
+    ),
   },
   {
     key: 'tenant',
     header: columnNames.tenant,
-    width: 'minmax(72px, 180px)',
+    width: TENANT_WIDTH,
     from: 420,
     cell: ({ tenant }) => visibleLine(tenant),
   },
@@ -45,6 +50,7 @@ export function EventsPage() {
   const columns = useTenantColumns(COLUMNS);
   const [params, setParams] = useUrlParams();
   const [, navigate] = useLocation();
+  const examples = useExamples();
   const type = params.get('type')?.trim() ?? '';
   const filter = { ...useTenantFilter(params.get('tenant')), ...(type !== '' && { eventTypes: [type] }) };
   const pages = usePages({
@@ -72,8 +78,8 @@ export function EventsPage() {
         onOpen={(row) => navigate(paths.event(row.tenant, row.id))}
         empty={
           type === '' ? (
-            <EmptyState title={words.empty} command={PUBLISH_EXAMPLE}>
-              {words.emptyHint}
+            <EmptyState title={words.empty} command={examples?.publish}>
+              {examples === undefined ? words.emptyHint : words.publishHint}
             </EmptyState>
           ) : (
             <EmptyState title={messages.noMatch} />

@@ -48,7 +48,8 @@ export const eventsWords = {
   title: 'Events',
   label: 'Events, newest first',
   empty: 'No event yet',
-  emptyHint: 'Services publish events to NATS. Publish one over GraphQL:',
+  emptyHint: 'Services publish events to NATS or over GraphQL.',
+  publishHint: 'Services publish events to NATS or over GraphQL. Publish one:',
 } as const;
 
 export const deliverTheseWords = {

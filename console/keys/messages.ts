@@ -26,7 +26,7 @@ export const keysWords = {
   shownOnce: 'It is shown once. The server keeps only a hash of it.',
   empty: 'No API key',
   emptyHint:
-    'Create a key for each service that publishes, and for each front end that reads. The operator’s key is not in this list.',
+    'Create a key with the button above for each service that publishes, and for each front end that reads. The operator’s key is not in this list.',
   revokeTitle: (name: string) => `Revoke the key ${name}`,
   revoke: 'Revoke',
   action: 'Action',

@@ -23,7 +23,7 @@ import { parseFilter, toggleTerm } from './filter.ts';
 import { FilterField } from './filter-field.tsx';
 import styles from './live-log-page.module.css';
 import { LiveLog, type LogRow } from './live-log-store.ts';
-import { PUBLISH_EXAMPLE } from './publish-example.ts';
+import { NothingSent } from './nothing-sent.tsx';
 
 /** All attempts, newest first, shown when they are logged. The URL has the filter and the open row. */
 export function LiveLogPage() {
@@ -117,13 +117,7 @@ function Count({ log, shown }: { readonly log: LiveLog; readonly shown: number }
 
 function Empty({ isFiltered, onClear }: { readonly isFiltered: boolean; readonly onClear: () => void }) {
   const words = messages.liveLog;
-  if (!isFiltered) {
-    return (
-      <EmptyState title={words.empty} command={PUBLISH_EXAMPLE}>
-        {words.emptyHint}
-      </EmptyState>
-    );
-  }
+  if (!isFiltered) return <NothingSent title={words.empty} />;
   return (
     <EmptyState title={words.noMatch}>
       {words.noMatchHint} <Button onClick={onClear}>{words.clearFilter}</Button>

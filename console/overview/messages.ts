@@ -14,7 +14,6 @@ export const overviewWords = {
   outcomes: (succeeded: number, failed: number, range: string) =>
     `${count(succeeded)} succeeded, ${count(failed)} failed in the ${range.toLowerCase()}`,
   nothing: (range: string) => `No attempt in the ${range.toLowerCase()}`,
-  nothingHint: 'Attempts are made for each subscription that matches an event. Publish one:',
   failing: (subscriptions: number, hasMore: boolean) => {
     if (subscriptions === 0) return 'No failing subscription';
     if (hasMore) return `More than ${count(subscriptions)} failing subscriptions`;

@@ -11,7 +11,7 @@ import { useStore } from '../graphql/store.ts';
 import { useWatchedQuery } from '../graphql/use-changes.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { changeStream } from '../graphql/watch-changes.ts';
-import { PUBLISH_EXAMPLE } from '../live-log/publish-example.ts';
+import { NothingSent } from '../live-log/nothing-sent.tsx';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { rejectedEventsWords } from '../rejected-events/messages.ts';
@@ -28,7 +28,7 @@ import { Link } from '../ui/link.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { Section } from '../ui/section.tsx';
 import { Segments } from '../ui/segments.tsx';
-import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { ErrorState, SkeletonRows } from '../ui/states.tsx';
 import { Table } from '../ui/table.tsx';
 import { Time } from '../ui/time.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
@@ -80,9 +80,7 @@ function Parts({ data, range }: { readonly data: OverviewQuery; readonly range: 
     <>
       <Figures data={data} range={range} />
       {total.attemptCount === 0 ? (
-        <EmptyState title={words.nothing(words.ranges[range])} command={PUBLISH_EXAMPLE}>
-          {words.nothingHint}
-        </EmptyState>
+        <NothingSent title={words.nothing(words.ranges[range])} />
       ) : (
         <Outcomes stats={data.deliveryStats} range={range} />
       )}
@@ -215,7 +213,13 @@ function SubscriptionTable<Row extends SubscriptionStateFragment & { readonly ur
           <Link key="endpoint" to={paths.subscription(row.id)}>
             <Endpoint url={row.url} />
           </Link>,
-          ...(showsTenants ? [visibleLine(row.tenant)] : []),
+          ...(showsTenants
+            ? [
+                <span key="tenant" className={styles.tenant} title={visibleLine(row.tenant)}>
+                  {visibleLine(row.tenant)}
+                </span>,
+              ]
+            : []),
           ...cellsOf(row),
         ],
       }))}

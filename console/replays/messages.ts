@@ -45,6 +45,7 @@ export const replaysWords = {
     deliveries === 1 ? 'Replay one delivery' : `Replay ${count(deliveries)} deliveries`,
   empty: 'No replay yet',
   emptyHint: 'A replay sends the events of past deliveries again, for example after an endpoint was fixed.',
+  failedDeliveries: 'See the failed deliveries',
 } as const;
 
 type Skips = { readonly duplicate: number; readonly inactive: number; readonly withoutEvent: number };

@@ -13,7 +13,8 @@ import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
-import type { Column } from '../ui/grid.tsx';
+import { type Column, TENANT_WIDTH } from '../ui/grid.tsx';
+import { Link } from '../ui/link.tsx';
 import { ReplayOutcome } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { EmptyState } from '../ui/states.tsx';
@@ -28,7 +29,13 @@ const REPLAYS: Pick<JobFilter, 'kinds'> = { kinds: ['REPLAY'] };
 
 const columnNames = messages.columns;
 const COLUMNS: readonly Column<ReplayRowFragment>[] = [
-  { key: 'created', header: columnNames.created, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  {
+    key: 'created',
+    header: columnNames.created,
+    width: '92px',
+    from: 420,
+    cell: ({ createdAt }) => <Time at={createdAt} />,
+  },
   {
     key: 'status',
     header: columnNames.status,
@@ -46,7 +53,7 @@ const COLUMNS: readonly Column<ReplayRowFragment>[] = [
     header: words.progress,
     width: '140px',
     align: 'end',
-    from: 520,
+    from: 620,
     cell: ({ status, replayedCount, skippedCount, deliveryCount }) => (
       <ListedProgress isDryRun={status === 'DRY_RUN'} done={replayedCount + skippedCount} all={deliveryCount} />
     ),
@@ -54,7 +61,7 @@ const COLUMNS: readonly Column<ReplayRowFragment>[] = [
   {
     key: 'tenant',
     header: columnNames.tenant,
-    width: 'minmax(72px, 180px)',
+    width: TENANT_WIDTH,
     from: 760,
     cell: ({ tenant }) => visibleLine(tenant),
   },
@@ -95,7 +102,11 @@ export function ReplaysPage() {
         pages={pages}
         rowKey={({ id }) => id}
         onOpen={({ id }) => navigate(paths.replay(id))}
-        empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+        empty={
+          <EmptyState title={words.empty}>
+            {words.emptyHint} <Link to={paths.deliveries({ status: 'FAILURE' })}>{words.failedDeliveries}</Link>
+          </EmptyState>
+        }
       />
       {isStarting && <StartReplay tenant={filter.tenant ?? ''} onClose={() => setStarting(false)} />}
     </>

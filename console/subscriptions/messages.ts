@@ -14,7 +14,9 @@ export const subscriptionsWords = {
   description: 'Description',
   changed: 'Changed',
   empty: 'No webhook subscription',
-  emptyHint: 'A webhook subscription sends the events of a tenant to an endpoint. Create one here or over GraphQL.',
+  emptyHint: 'A webhook subscription sends the events of a tenant to an endpoint.',
+  createHint: 'The button “Create” creates one.',
+  commandHint: 'So does this command:',
 } as const;
 
 export const subscriptionWords = {

@@ -9,12 +9,13 @@ import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { useTenantColumns, useTenantFilter } from '../shell/acting-tenant.ts';
+import { useExamples } from '../shell/examples.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
 import { Endpoint } from '../ui/endpoint.tsx';
 import { FilterChip } from '../ui/filter-chip.tsx';
-import type { Column } from '../ui/grid.tsx';
+import { type Column, TENANT_WIDTH } from '../ui/grid.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { SearchField } from '../ui/search-field.tsx';
 import { Segments } from '../ui/segments.tsx';
@@ -32,7 +33,7 @@ const COLUMNS: readonly Column<SubscriptionRowFragment>[] = [
   {
     key: 'state',
     header: columnNames.status,
-    width: 'minmax(110px, 272px)',
+    width: 'clamp(100px, 30%, 272px)',
     cell: (row) => <SubscriptionState subscription={row} />,
   },
   {
@@ -58,7 +59,7 @@ const COLUMNS: readonly Column<SubscriptionRowFragment>[] = [
   {
     key: 'tenant',
     header: columnNames.tenant,
-    width: 'minmax(72px, 112px)',
+    width: TENANT_WIDTH,
     from: 760,
     cell: ({ tenant }) => visibleLine(tenant),
   },
@@ -141,15 +142,21 @@ export function SubscriptionsPage() {
         pages={pages}
         rowKey={({ id }) => id}
         onOpen={({ id }) => navigate(paths.subscription(id))}
-        empty={
-          Object.keys(filter).length === 0 ? (
-            <EmptyState title={words.empty}>{words.emptyHint}</EmptyState>
-          ) : (
-            <EmptyState title={messages.noMatch} />
-          )
-        }
+        empty={Object.keys(filter).length === 0 ? <NoSubscription /> : <EmptyState title={messages.noMatch} />}
       />
       {isCreating && <CreateSubscription tenant={ofTenant.tenant ?? ''} onClose={() => setCreating(false)} />}
     </>
+  );
+}
+
+/** The next step is the button of the page, or a command. */
+function NoSubscription() {
+  const { canWrite, seesAllSubscriptions } = useViewer();
+  const examples = useExamples();
+  return (
+    <EmptyState title={words.empty} command={examples?.subscribe}>
+      {words.emptyHint} {canWrite && seesAllSubscriptions ? words.createHint : messages.nothingSent.cannotCreate}
+      {examples !== undefined && ` ${words.commandHint}`}
+    </EmptyState>
   );
 }

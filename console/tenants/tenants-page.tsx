@@ -1,10 +1,13 @@
 import { TenantListDocument, type TenantRowFragment, TenantRowsDocument } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
 import { useActAs } from '../shell/acting-tenant.ts';
+import { useExamples } from '../shell/examples.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { count, countOf } from '../ui/format.ts';
 import type { Column } from '../ui/grid.tsx';
+import { Link } from '../ui/link.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { SearchField } from '../ui/search-field.tsx';
@@ -32,7 +35,7 @@ const COLUMNS: readonly Column<TenantRowFragment>[] = [
     header: words.subscriptions,
     width: '104px',
     align: 'end',
-    from: 520,
+    from: 560,
     cell: ({ figures }) => count(figures.subscriptionCount),
   },
   {
@@ -40,7 +43,7 @@ const COLUMNS: readonly Column<TenantRowFragment>[] = [
     header: words.failing,
     width: '72px',
     align: 'end',
-    from: 620,
+    from: 660,
     cell: ({ figures }) => count(figures.failingCount),
   },
   {
@@ -71,6 +74,7 @@ function State({ figures: { failingCount, openCircuitCount } }: Pick<TenantRowFr
 export function TenantsPage() {
   const [params, setParams] = useUrlParams();
   const actAs = useActAs();
+  const examples = useExamples();
   const search = params.get('search') ?? '';
   // The server refuses other characters, which no name has.
   const filter = { search: search.replaceAll(/[^\w-]/g, '') };
@@ -103,7 +107,16 @@ export function TenantsPage() {
         pages={pages}
         rowKey={({ name }) => name}
         onOpen={({ name }) => actAs(name)}
-        empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+        empty={
+          search === '' ? (
+            <EmptyState title={words.empty} command={examples?.subscribe}>
+              {words.emptyHint} <Link to={paths.subscriptions()}>{messages.nothingSent.create}</Link>{' '}
+              {messages.nothingSent.orRun}
+            </EmptyState>
+          ) : (
+            <EmptyState title={messages.noMatch} />
+          )
+        }
       />
     </>
   );

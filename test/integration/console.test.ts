@@ -13,6 +13,7 @@ import {
   findBarriers,
   findCutOff,
   findOverflow,
+  findWideLists,
   goTo,
   openConsole,
   openRow,
@@ -191,10 +192,50 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
         expect([path, await page.evaluate('globalThis.attacked')]).toEqual([path, undefined]);
         expect([path, complaints]).toEqual([path, []]);
         expect([path, await findOverflow(page)]).toEqual([path, 0]);
+        expect([path, await findWideLists(page)]).toEqual([path, []]);
         expect([path, await findCutOff(page)]).toEqual([path, []]);
       }
     },
   );
+
+  test('a text that is cut off in a list is its title, and the page of its object shows all of it on request', async (context) => {
+    const url = `${receiver.url}/${'long-path/'.repeat(40)}`;
+    const { id } = await stack.app.subscribe({ url, tenant: 'cut', eventTypes: ['none'], isActive: false });
+    const { page } = await open(context, '/as/cut/subscriptions', { width: 320 });
+    const status = page.getByRole('gridcell', { name: /^Inactive/ });
+    await status.hover();
+    expect(await status.getAttribute('title')).toBe('Inactive a user deactivated it');
+    await page.setViewportSize({ width: 1280, height: 800 });
+    await page.getByRole('columnheader', { name: 'Changed' }).hover();
+    await status.hover();
+    await context.expect.poll(() => status.getAttribute('title')).toBe('');
+    await goTo(page, `${stack.app.url}/console/subscriptions/${id}`);
+    const hiddenPart = () =>
+      page.getByText('/long-path/').evaluate((text) => {
+        const value = text.closest('dd > div');
+        return value === null ? undefined : value.scrollHeight - value.clientHeight;
+      });
+    await press(page, page.getByRole('button', { name: 'Show all: Endpoint', expanded: false }));
+    await context.expect.poll(hiddenPart).toBe(0);
+    await press(page, page.getByRole('button', { name: 'Show all: Endpoint', expanded: true }));
+    await context.expect.poll(hiddenPart).toBeGreaterThan(0);
+  });
+
+  test('an overview without attempts shows the next step that the viewer may take', async (context) => {
+    const { key } = await createApiKey(stack.app, { scope: 'TENANT_READ', tenant: 'new' });
+    const { page: reader } = await open(context, '/', { key });
+    await reader.getByText('Your access does not permit creating one.').waitFor();
+    expect(await reader.locator('pre').count()).toBe(0);
+    const { page } = await open(context, '/as/new/');
+    await page.getByRole('link', { name: 'Create one under “Subscriptions”' }).waitFor();
+    await page.locator('pre', { hasText: /createWebhookSubscription.*tenant: \\"new\\"/ }).waitFor();
+    await stack.app.subscribe({ url: receiver.url, tenant: 'new', eventTypes: ['order.*'] });
+    const publish = page.locator('pre', { hasText: /publishEvent.*tenant: \\"new\\"/ });
+    await publish.waitFor();
+    const command = (await publish.textContent()) ?? '';
+    const [, body = ''] = /-d '(.*)'$/s.exec(command) ?? [];
+    expect(JSON.parse(body)).toHaveProperty('query');
+  });
 
   test('with the keyboard alone: sign in, filter with a completion, open a row, find an id', async (context) => {
     const { page, complaints } = await open(context, '/log', { key: '' });

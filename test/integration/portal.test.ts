@@ -5,7 +5,7 @@ import type { Browser, BrowserContext, Frame, Page, WebSocket } from 'playwright
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { buildConsole, CHROMIUM, launchChromium, NO_CHROMIUM } from '../support/chromium.ts';
 import { createCleanUps } from '../support/clean-ups.ts';
-import { findBarriers, findCutOff, findOverflow, goTo } from '../support/console-page.ts';
+import { findBarriers, findCutOff, findOverflow, findWideLists, goTo } from '../support/console-page.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { ADMIN_API_KEY } from '../support/test-app.ts';
@@ -159,6 +159,7 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
         // The layout outside of `main` is the same on each page.
         expect([path, await findBarriers(page, 'main')]).toEqual([path, []]);
         expect([path, await findOverflow(page)]).toEqual([path, 0]);
+        expect([path, await findWideLists(page)]).toEqual([path, []]);
         expect([path, await findCutOff(page)]).toEqual([path, []]);
         // The tenant's name is the platform's, and says nothing to the tenant's users.
         expect([path, await page.locator('main').getByText('Tenant', { exact: true }).count()]).toEqual([path, 0]);

@@ -89,6 +89,18 @@ export async function findCutOff(page: Page): Promise<string[]> {
   );
 }
 
+/** Returns the lists and tables that are wider than their view, with the number of CSS pixels that are out of it. */
+export async function findWideLists(page: Page): Promise<string[]> {
+  return page.evaluate<string[]>(
+    `[...document.querySelectorAll('[role=grid], [role=treegrid], [role=group]:has(> table)')].flatMap((list) => {
+      const row = list.querySelector('[role=row], tbody > tr');
+      const end = Math.max(...[...row.children].map((cell) => cell.getBoundingClientRect().right));
+      const cutOff = Math.round(end - list.getBoundingClientRect().left - list.clientWidth);
+      return cutOff > 0 ? [list.getAttribute('aria-label') + ': ' + cutOff] : [];
+    })`,
+  );
+}
+
 /** Returns by how many CSS pixels the page, or its content, is wider than the window. */
 export async function findOverflow(page: Page): Promise<number> {
   return page.evaluate<number>(
