@@ -10,7 +10,7 @@ import { Diff } from '../ui/diff.tsx';
 import { Facts } from '../ui/facts.tsx';
 import { FilterSelect } from '../ui/filter-select.tsx';
 import { type Column, TENANT_WIDTH } from '../ui/grid.tsx';
-import { Id } from '../ui/id.tsx';
+import { CutInMiddle, Id } from '../ui/id.tsx';
 import { Link } from '../ui/link.tsx';
 import { OpenRow } from '../ui/open-row.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
@@ -18,7 +18,7 @@ import { SearchField } from '../ui/search-field.tsx';
 import { EmptyState } from '../ui/states.tsx';
 import { ExactTime, Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
-import { shortened, visibleLine } from '../ui/visible-text.ts';
+import { visibleLine } from '../ui/visible-text.ts';
 import styles from './audit-log-page.module.css';
 import { changedNames, settingsText } from './changed-settings.ts';
 import { AUDITED_MUTATIONS, auditWords as words } from './messages.ts';
@@ -45,7 +45,7 @@ const COLUMNS: readonly Column<AuditRowFragment>[] = [
     header: words.object,
     width: 'minmax(140px, 1.6fr)',
     from: 760,
-    cell: (row) => objectInWords(row),
+    cell: (row) => <ListedObject {...row} />,
   },
   {
     key: 'changes',
@@ -161,7 +161,11 @@ function actorInWords({ kind, name }: AuditRowFragment['actor']): string {
   return name == null ? words.kinds[kind] : `${visibleLine(name)} (${words.kinds[kind]})`;
 }
 
-function objectInWords({ objectType, objectId }: AuditRowFragment): string {
-  const type = visibleLine(objectType);
-  return objectId == null ? type : `${type} ${shortened(visibleLine(objectId), 20)}`;
+function ListedObject({ objectType, objectId }: AuditRowFragment) {
+  return (
+    <span className={styles.object}>
+      <span>{visibleLine(objectType)}</span>
+      <code>{objectId != null && <CutInMiddle text={visibleLine(objectId)} />}</code>
+    </span>
+  );
 }

@@ -35,7 +35,7 @@ export function NothingSent({ title }: { readonly title: string }) {
   return (
     <EmptyState title={title} command={examples?.subscribe}>
       {words.noSubscription} {canCreate ? <Link to={paths.subscriptions()}>{words.create}</Link> : words.cannotCreate}
-      {examples !== undefined && ` ${words.orRun}`}
+      {examples === undefined ? canCreate && '.' : ` ${words.orRun}`}
     </EmptyState>
   );
 }
