@@ -32,23 +32,37 @@ function plain(name: string): string {
   return name.toLowerCase().replace(/[._-]/g, '');
 }
 
-/** The Levenshtein distance: the number of letters to add, remove or replace; infinite if it exceeds MAX_DISTANCE. */
+/** Elements of a row: the distances that are at most MAX_DISTANCE columns from the diagonal. The others are larger. */
+const BAND = 2 * MAX_DISTANCE + 1;
+/** More than MAX_DISTANCE, also after additions. */
+const FAR = 2 * BAND;
+
+/**
+ * The Levenshtein distance: the number of letters to add, remove or replace; at least FAR if it exceeds MAX_DISTANCE.
+ * Thousands of names are compared in one turn of the event loop, so that this allocates nothing for a letter.
+ */
 function editDistance(left: string, right: string): number {
-  const isFar = Math.abs(left.length - right.length) > MAX_DISTANCE;
-  if (isFar || left.length > MAX_LENGTH) return Number.POSITIVE_INFINITY;
-  const far = MAX_DISTANCE + 1;
-  let previous = Array.from({ length: right.length + 1 }, (_, index) => index);
-  for (let row = 0; row < left.length; row += 1) {
-    const current = Array<number>(right.length + 1).fill(far);
-    current[0] = row + 1;
-    // Columns further from the diagonal exceed the maximum distance.
-    const end = Math.min(right.length, row + far);
-    for (let column = Math.max(0, row - MAX_DISTANCE); column < end; column += 1) {
-      const [above = far, diagonal = far, before = far] = [previous[column + 1], previous[column], current[column]];
-      current[column + 1] = Math.min(above + 1, before + 1, diagonal + (left[row] === right[column] ? 0 : 1));
+  const difference = right.length - left.length;
+  if (Math.abs(difference) > MAX_DISTANCE || left.length > MAX_LENGTH) return FAR;
+  // Element `index` is that of `row` letters of `left` and `row + index - MAX_DISTANCE` letters of `right`. A row replaces
+  // the one before it from left to right.
+  const distances = new Uint8Array(BAND + 1).fill(FAR);
+  for (let letters = 0; letters <= MAX_DISTANCE; letters += 1) distances[MAX_DISTANCE + letters] = letters;
+  for (let row = 1; row <= left.length; row += 1) {
+    const letter = left.charCodeAt(row - 1);
+    let before = FAR;
+    let least = FAR;
+    for (let index = 0; index < BAND; index += 1) {
+      const column = row + index - MAX_DISTANCE;
+      const diagonal = distances[index] ?? FAR;
+      const above = distances[index + 1] ?? FAR;
+      if (column > 0)
+        before = Math.min(diagonal + (letter === right.charCodeAt(column - 1) ? 0 : 1), above + 1, before + 1);
+      else before = column === 0 ? row : FAR;
+      distances[index] = before;
+      least = Math.min(least, before);
     }
-    if (Math.min(...current) >= far) return Number.POSITIVE_INFINITY;
-    previous = current;
+    if (least > MAX_DISTANCE) return FAR;
   }
-  return previous[right.length] ?? Number.POSITIVE_INFINITY;
+  return distances[difference + MAX_DISTANCE] ?? FAR;
 }

@@ -308,8 +308,8 @@ builder.mutationFields((t) => ({
         SubscriptionsTooLargeError,
       ],
     },
-    resolve: (_root, { input }, { services, viewer }) =>
-      createWebhookSubscription(services, { ...input, ...readOneTenant(viewer, input.tenant) }),
+    resolve: (_root, { input }, { services, viewer, work: { spend } }) =>
+      createWebhookSubscription({ ...services, spend }, { ...input, ...readOneTenant(viewer, input.tenant) }),
   }),
   updateWebhookSubscription: t.field({
     audit: 'WebhookSubscription',
@@ -334,13 +334,16 @@ builder.mutationFields((t) => ({
         SubscriptionsTooLargeError,
       ],
     },
-    resolve: async (_root, { id, input, ifUnchangedSince }, { services, viewer }) => ({
-      subscription: await updateWebhookSubscription(services, {
-        id,
-        tenant: subscriptionScope(viewer, id),
-        settings: input,
-        ifUnchangedSince: ifUnchangedSince ?? undefined,
-      }),
+    resolve: async (_root, { id, input, ifUnchangedSince }, { services, viewer, work: { spend } }) => ({
+      subscription: await updateWebhookSubscription(
+        { ...services, spend },
+        {
+          id,
+          tenant: subscriptionScope(viewer, id),
+          settings: input,
+          ifUnchangedSince: ifUnchangedSince ?? undefined,
+        },
+      ),
     }),
   }),
   deleteWebhookSubscription: t.field({

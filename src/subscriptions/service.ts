@@ -35,6 +35,9 @@ export type WebhookSubscriptionServices = {
   readonly maxSubscriptionsPerTenant: number;
 };
 
+/** `spend` charges CPU time to the tenant's account, in milliseconds. */
+type ChangeServices = WebhookSubscriptionServices & { readonly spend: (ms: number) => void };
+
 /** The id of a subscription, and the tenant that it must belong to; undefined: any tenant. */
 export type SubscriptionKey = { readonly id: string; readonly tenant: string | undefined };
 
@@ -48,7 +51,7 @@ const MAX_OVERLAP_SECONDS = 604_800;
 
 /** Throws an InputError, a TooManySubscriptionsError or a SubscriptionsTooLargeError. */
 export async function createWebhookSubscription(
-  services: WebhookSubscriptionServices,
+  services: ChangeServices,
   input: CreateInput,
 ): Promise<SubscriptionWithSecret> {
   const { eventTypes, headers, tenantProblem } = input;
@@ -59,7 +62,7 @@ export async function createWebhookSubscription(
     ...problems,
     ...problemsOfSettings(input),
     ...problemsOfHeaders(headers ?? [], NO_HEADERS),
-    ...(await problemsOfUnknownTypes(services.database.prisma, { eventTypes })),
+    ...(await problemsOfUnknownTypes(services.database.prisma, { eventTypes, spend: services.spend })),
   ]);
   const id = uuid7(services.database.clock.now());
   const secret = generateSigningSecret();
@@ -94,10 +97,10 @@ type Update = SubscriptionKey & {
  * pending deliveries. Activating, or changing the URL, closes the circuit and discards earlier failures.
  */
 export async function updateWebhookSubscription(
-  services: WebhookSubscriptionServices,
+  services: ChangeServices,
   { settings, ifUnchangedSince, ...key }: Update,
 ): Promise<WebhookSubscription> {
-  const { secretBox } = services;
+  const { secretBox, spend } = services;
   const target = settings.url == null ? undefined : checkUrl(settings.url, services.egressPolicy);
   const ownProblems = [...(target?.problems ?? []), ...problemsOfSettings(settings)];
   const mayGrow = settings.eventTypes != null || settings.filter != null;
@@ -110,7 +113,7 @@ export async function updateWebhookSubscription(
     throwIfAny([
       ...ownProblems,
       ...problemsOfHeaders(given ?? [], stored),
-      ...(await problemsOfUnknownTypes(transaction, { eventTypes, known: old.eventTypes })),
+      ...(await problemsOfUnknownTypes(transaction, { eventTypes, known: old.eventTypes, spend })),
     ]);
     const data = {
       ...storedSettings({ ...settings, url: target?.url }),

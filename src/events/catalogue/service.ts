@@ -1,5 +1,7 @@
 import { type EventType, Prisma } from '../../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError } from '../../lib/errors.ts';
+import { yieldEventLoop } from '../../lib/event-loop.ts';
+import { measure } from '../../lib/operation-work.ts';
 import { closeMatches } from '../../lib/text.ts';
 import { type Database, mutateWithPrisma } from '../../postgres/client.ts';
 import { isEventType, isEventTypePattern, isSystemEventType, matchesPattern, TEST_EVENT_TYPE } from '../event-type.ts';
@@ -20,7 +22,7 @@ const MAX_DESCRIPTION_LENGTH = 1_000;
 const MAX_CATALOGUE_SIZE = 2_000;
 /** Maximum event types of one subscription. */
 export const MAX_EVENT_TYPES = 100;
-/** Maximum problems with suggestions. */
+/** Maximum problems with suggestions. One takes up to 10 ms of CPU time if the catalogue is full. */
 const MAX_SUGGESTED = 10;
 
 export type CatalogueServices = { readonly database: Database; readonly schemaThread: SchemaThread };
@@ -89,6 +91,8 @@ type EventTypesToCheck = {
   readonly eventTypes: readonly string[];
   /** The event types that the subscription already has. They stay valid, even if they are archived. */
   readonly known?: readonly string[];
+  /** Charges CPU time to the tenant's account, in milliseconds. */
+  readonly spend: (ms: number) => void;
 };
 
 type CatalogueEntry = { readonly name: string; readonly isArchived: boolean };
@@ -96,7 +100,7 @@ type CatalogueEntry = { readonly name: string; readonly isArchived: boolean };
 /** The problems of event types and prefixes that match nothing in the event catalogue. */
 export async function problemsOfUnknownTypes(
   { eventType }: Pick<Prisma.TransactionClient, 'eventType'>,
-  { eventTypes, known = [] }: EventTypesToCheck,
+  { eventTypes, known = [], spend }: EventTypesToCheck,
 ): Promise<InputProblem[]> {
   const needsNoCheck = (pattern: string) =>
     pattern === '*' || !isEventTypePattern(pattern) || known.includes(pattern) || isReserved(pattern);
@@ -112,7 +116,7 @@ export async function problemsOfUnknownTypes(
   const problems: InputProblem[] = [];
   for (const [index, pattern] of eventTypes.entries()) {
     if (needsNoCheck(pattern) || isAllowed(pattern)) continue;
-    const hint = problems.length < MAX_SUGGESTED ? suggest(pattern, names) : '';
+    const hint = problems.length < MAX_SUGGESTED ? await suggest(pattern, names, spend) : '';
     problems.push({ path: `eventTypes.${index}`, message: `${reasonUnknown(pattern, entries)}${hint}` });
   }
   return problems;
@@ -129,7 +133,8 @@ function reasonUnknown(pattern: string, entries: readonly CatalogueEntry[]): str
   return pattern.endsWith('.*') ? 'matches nothing in the event catalogue' : 'is not in the event catalogue';
 }
 
-function suggest(pattern: string, names: readonly string[]): string {
-  const close = closeMatches(pattern, names);
+async function suggest(pattern: string, names: readonly string[], spend: (ms: number) => void): Promise<string> {
+  await yieldEventLoop();
+  const close = measure({ spend, waitMs: () => 0 }, () => closeMatches(pattern, names));
   return close.length === 0 ? '' : `; did you mean ${close.join(', ')}?`;
 }
