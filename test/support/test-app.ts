@@ -138,12 +138,19 @@ type TestAppOptions = {
   readonly limits?: JobLimits;
 };
 
+/** Many tests insert rows with random ids, which retention regards as very old. */
+const WITHOUT_RETENTION: JobLimits = { firstRetentionInMs: 3_600_000 };
+
 /** Starts the whole program in this process and waits until it is ready. */
 export async function startTestApp(
   services: Pick<TestServices, 'databaseUrl'> & { readonly nats: Pick<TestNats, 'url'> },
   { env = {}, log = pino({ level: 'silent' }), limits = {} }: TestAppOptions = {},
 ): Promise<TestApp> {
-  const app = await startApp(readConfig(testEnv(services, env)), { log, limits, report: () => undefined });
+  const app = await startApp(readConfig(testEnv(services, env)), {
+    log,
+    limits: { ...WITHOUT_RETENTION, ...limits },
+    report: () => undefined,
+  });
   await app.ready;
   const graphql = <T>(query: string, variables: Record<string, unknown> = {}) =>
     postGraphql<T>(app.url, { query, variables });
