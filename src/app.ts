@@ -26,7 +26,7 @@ import {
 import { HealthFeed } from './server/health-feed.ts';
 import { HttpServer } from './server/http.ts';
 import { findProcesses, type ProcessReport, parseReport, reportProcess } from './server/processes.ts';
-import { createServices, type OnStop, type Services } from './services.ts';
+import { createServices, type OnStop, type Services, type Stop } from './services.ts';
 import { type Job, StartUp } from './start-up.ts';
 import { type RunningTracing, startTracing } from './tracing/start.ts';
 import { divideWork } from './workers/divide-work.ts';
@@ -64,9 +64,11 @@ type AppOptions = {
 const NEVER = new AbortController().signal;
 const ignore = () => undefined;
 
+/** Maximum duration of a stop, in milliseconds. */
+const STOPS_WITHIN_MS = 25_000;
 /**
- * Maximum duration of the stop of jobs and HTTP, in milliseconds. The rest of 25 s is for closing the connections: 1.8 s for
- * NATS, 1.2 s for Postgres.
+ * Maximum duration of the stop of jobs and HTTP, in milliseconds. The rest is for closing the connections: 1.8 s for NATS,
+ * 1.2 s for Postgres; and for the last spans, which get what is left.
  */
 const WORK_STOPS_WITHIN_MS = 21_500;
 
@@ -75,11 +77,11 @@ export async function startApp(
   config: Config,
   { log, report, signal = NEVER, writeLog = ignore, limits }: AppOptions,
 ): Promise<App> {
-  const stops: (() => Promise<void>)[] = [];
+  const stops: Stop[] = [];
   const onStop: OnStop = (stop) => stops.push(stop);
   try {
     const tracing = await startTracing(config.tracing, log);
-    if (tracing !== undefined) onStop(() => tracing.stop());
+    if (tracing !== undefined) onStop((leftMs) => tracing.stop(leftMs));
     const infrastructure = await provisionInfrastructure(config, { log, report, signal, onStop });
     signal.throwIfAborted();
     const services = createServices(divideWork(config).main, { infrastructure, log, onStop, isWorker: false, tracing });
@@ -170,9 +172,9 @@ type WorkerAppOptions = {
 
 /** Starts the jobs of a worker process, which uses the same servers as the main process. */
 export function startWorkerApp(config: Config, { number, infrastructure, log, tracing }: WorkerAppOptions): WorkerApp {
-  const stops: (() => Promise<void>)[] = [];
+  const stops: Stop[] = [];
   const onStop: OnStop = (stop) => stops.push(stop);
-  if (tracing !== undefined) onStop(() => tracing.stop());
+  if (tracing !== undefined) onStop((leftMs) => tracing.stop(leftMs));
   const services = createServices(config, { infrastructure, log, onStop, isWorker: true, tracing });
   const startUp = createStartUp(config, services, createJobs(config, services));
   const checks = readinessChecks({ ...services, startProblems: () => startUp.problems });
@@ -287,9 +289,10 @@ type HttpConfig = Pick<
 > & { readonly egress: EgressPolicy };
 
 /** Stops the parts in reverse order of their start. If one fails, the others are stopped nevertheless. */
-async function stopAll(stops: (() => Promise<void>)[], log: Logger): Promise<void> {
+async function stopAll(stops: Stop[], log: Logger): Promise<void> {
+  const until = performance.now() + STOPS_WITHIN_MS;
   for (const stop of stops.splice(0).reverse()) {
-    await stop().catch((error: unknown) => {
+    await stop(Math.max(0, until - performance.now())).catch((error: unknown) => {
       log.error({ err: error }, 'stopping a part of the process failed');
     });
   }

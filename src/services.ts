@@ -33,7 +33,10 @@ export type Services = {
   readonly tracing?: Tracing | undefined;
 };
 
-export type OnStop = (stop: () => Promise<void>) => void;
+export type OnStop = (stop: Stop) => void;
+
+/** Stops a part. `leftMs`: milliseconds until the process must have stopped. */
+export type Stop = (leftMs: number) => Promise<void>;
 
 type ServiceDeps = {
   readonly infrastructure: Infrastructure;

@@ -22,7 +22,7 @@ import { waitAtMost } from '../lib/waiting.ts';
 import type { TracingSettings } from './settings.ts';
 import type { RunningTracing } from './start.ts';
 
-/** Milliseconds for exporting the last spans when the program stops, part of its 25 s. */
+/** Maximum milliseconds for exporting the last spans when the program stops. */
 const STOP_WITHIN_MS = 3_000;
 const LOG_INTERVAL_MS = 30_000;
 /** Maximum spans queued for the exporter, about 1 KB each. The SDK drops further spans. */
@@ -84,9 +84,9 @@ export function createTracing(settings: TracingSettings, log: Logger): RunningTr
   }
   return {
     start,
-    stop: () =>
+    stop: (leftMs) =>
       waitAtMost(
-        STOP_WITHIN_MS,
+        Math.min(STOP_WITHIN_MS, leftMs),
         provider.shutdown().catch(() => undefined),
       ),
   };

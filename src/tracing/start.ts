@@ -3,8 +3,8 @@ import type { Tracing } from '../lib/tracing.ts';
 import { isTracingOn, type TracingSettings } from './settings.ts';
 
 export type RunningTracing = Tracing & {
-  /** Exports the last spans, within at most 3 s. */
-  stop(): Promise<void>;
+  /** Exports the last spans, within `leftMs` milliseconds and 3 s. */
+  stop(leftMs: number): Promise<void>;
 };
 
 /** Loads OpenTelemetry if the settings turn tracing on; otherwise resolves with undefined. */
