@@ -29,8 +29,13 @@ export async function deliverEvents(
   const now = database.clock.now();
   const ids = rowIds.map(() => uuid7(now));
   const parameters = [ids, rowIds, tenant, subscriptionId, ...idRange(rowIds)];
-  const { rows } = await mutate(database, (db) => db.query<{ ids: string[] | null }>(DELIVER_EVENTS, parameters));
-  return rows[0]?.ids ?? [];
+  return mutate(database, async (db) => {
+    // Concurrent calls for one subscription take turns. In a statement of its own, so that the next one sees the pending
+    // deliveries of the call before.
+    await db.query('SELECT FROM webhook_subscriptions WHERE id = $1 FOR NO KEY UPDATE', [subscriptionId]);
+    const { rows } = await db.query<{ ids: string[] | null }>(DELIVER_EVENTS, parameters);
+    return rows[0]?.ids ?? [];
+  });
 }
 
 // The events are locked so that they are neither deleted nor redacted before the pending deliveries are visible.
