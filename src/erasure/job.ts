@@ -3,14 +3,14 @@ import type { Logger } from 'pino';
 import { decodeDeliveryMessage } from '../delivery/queue/message.ts';
 import { fromStoredMessage, parseEvent } from '../events/parse.ts';
 import { Loop } from '../lib/loop.ts';
-import { CLOCK_DRIFT_MS, uuid7Time } from '../lib/uuid7.ts';
+import { CLOCK_DRIFT_MS, LEAST_UUID, uuid7Time } from '../lib/uuid7.ts';
 import { pause } from '../lib/waiting.ts';
 import type { NatsClient } from '../nats/connection.ts';
 import { eraseMessages, sequenceBefore } from '../nats/erase.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
 import { withConnection } from '../postgres/connection.ts';
 import { failureLevel } from '../postgres/errors.ts';
-import { closeTenant, eraseResponseBodies, lastRows, recipientsOf, subscriptionIds, tenantRows } from './rows.ts';
+import { closeTenant, eraseResponseBodies, lastRows, recipientsOf, subscriptionsAfter, tenantRows } from './rows.ts';
 
 type ErasureJobOptions = {
   readonly database: Pick<Database, 'pool'>;
@@ -159,8 +159,9 @@ class ErasureStep {
   rows = 0;
   messages = 0;
   /**
-   * The subscription whose messages of an event are compared (null: the event's own messages), and the sequence number
-   * of the last compared message. The next step continues there.
+   * Redaction: the subscription whose messages of an event are compared (null: the event's own messages), and the sequence
+   * number of the last compared message. Erasure of a tenant: the last subscription whose messages are deleted. The next
+   * step continues there.
    */
   subscriptionId: string | null;
   afterSequence: number;
@@ -178,14 +179,29 @@ class ErasureStep {
 
   async eraseTenant(): Promise<boolean> {
     const { tenant, roundCount } = this.#options.erasure;
-    const { events, deliveries, eventSubject, deliverySubject } = this.#options.nats.names;
+    const { events, eventSubject } = this.#options.nats.names;
     if (!(await this.#deleteRows(closeTenant))) return false;
     if (!(await this.#deleteAll(events.stream, eventSubject(tenant, '>')))) return false;
-    for (const id of await subscriptionIds(this.#db, tenant)) {
-      if (!(await this.#deleteAll(deliveries.stream, deliverySubject(id)))) return false;
-    }
+    if (!(await this.#deleteDeliveryMessages(tenant))) return false;
     if (!(await this.#deleteRows(tenantRows))) return false;
     return roundCount + 1 < ROUNDS || this.#deleteRows(lastRows);
+  }
+
+  /**
+   * Deletes the messages of each subscription in DELIVERIES once in a round, in the order of the ids. A subscription that is
+   * created meanwhile has a greater id.
+   */
+  async #deleteDeliveryMessages(tenant: string): Promise<boolean> {
+    const { deliveries, deliverySubject } = this.#options.nats.names;
+    for (;;) {
+      const ids = await subscriptionsAfter(this.#db, { tenant, id: this.subscriptionId ?? LEAST_UUID });
+      if (ids.length === 0) return true;
+      for (const id of ids) {
+        if (!(await this.#deleteAll(deliveries.stream, deliverySubject(id)))) return false;
+        this.subscriptionId = id;
+        if (this.#isOver()) return false;
+      }
+    }
   }
 
   /** Deletes messages of EVENTS, then those of DELIVERIES, one subscription after the other in the order of their ids. */
@@ -212,8 +228,12 @@ class ErasureStep {
     const recipients = await recipientsOf(this.#db, eventRowId);
     const first = recipients.length === 0 ? 0 : await this.#sequenceBefore(stream, timeMs - CLOCK_DRIFT_MS);
     for (const id of recipients.filter((recipient) => recipient >= (this.subscriptionId ?? ''))) {
-      if (id !== this.subscriptionId) this.afterSequence = first;
-      this.subscriptionId = id;
+      if (id !== this.subscriptionId) {
+        this.afterSequence = first;
+        this.subscriptionId = id;
+        // The next step begins with this subscription.
+        if (this.#isOver()) return false;
+      }
       if (!(await this.#deleteMatching({ stream, subject: deliverySubject(id), matches }))) return false;
     }
     return true;

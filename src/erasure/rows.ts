@@ -48,10 +48,16 @@ export const lastRows: readonly Deletion[] = [
   changing(byId('api_keys')),
 ];
 
-/** The ids of the tenant's webhook subscriptions, also deleted ones. */
-export async function subscriptionIds(db: Queryable, tenant: string): Promise<string[]> {
-  const { rows } = await db.query<{ id: string }>('SELECT id FROM webhook_subscriptions WHERE tenant = $1', [tenant]);
-  return rows.map(({ id }) => id);
+/** The ids of the tenant's next webhook subscriptions after `id`, in ascending order, also deleted ones; at most BATCH. */
+export async function subscriptionsAfter(
+  db: Queryable,
+  { tenant, id }: { readonly tenant: string; readonly id: string },
+): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    'SELECT id FROM webhook_subscriptions WHERE tenant = $1 AND id > $2::uuid ORDER BY id LIMIT $3',
+    [tenant, id, BATCH],
+  );
+  return rows.map(({ id: next }) => next);
 }
 
 /** The subscriptions with a delivery of an event, in the order of their ids. */
