@@ -131,3 +131,26 @@ test('a task that cannot begin is rejected, and the next ones are done', async (
   expect(await following).toEqual([0, 1]);
   expect(await terminations('failure')).toBe(2);
 });
+
+test('a schema that could not be compiled in time is compiled again by the next check', async () => {
+  const { thread } = startThread();
+  const properties = Object.fromEntries(Array.from({ length: 300 }, (_, index) => [`p${index}`, { type: 'string' }]));
+  const requestOf = (title: string) => ({
+    schema: JSON.stringify({ title, properties, required: ['p0'] }),
+    data: [Buffer.from('{}')],
+    ...LIMITS,
+  });
+  // On a busy machine, a compilation can end before the limit interrupts it.
+  for (let count = 0; count < 20; count += 1) {
+    const request = requestOf(String(count));
+    const late = await thread.check({ ...request, compileMs: 1 });
+    if (late.checkedCount > 0) continue;
+    expect(late.unusable).toBeUndefined();
+    expect(late.unfinished).toContain('timed out');
+    // The validator suspends the type that took longest.
+    expect(late.checkMs).toBeGreaterThanOrEqual(1);
+    expect((await thread.check(request)).mismatches[0]?.count).toBe(1);
+    return;
+  }
+  expect.fail('no compilation was interrupted');
+});

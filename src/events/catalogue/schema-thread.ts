@@ -23,6 +23,8 @@ export type CheckRequest = {
   readonly limitMs: number;
   /** Time limit for listing all problems of the invalid data. */
   readonly explainMs: number;
+  /** Time limit for compiling the schema. Default: 5,000. */
+  readonly compileMs?: number;
 };
 
 type Task = {

@@ -1,5 +1,6 @@
 import { parentPort } from 'node:worker_threads';
 import { LRUCache } from 'lru-cache';
+import { isObject } from '../../lib/json.ts';
 import { withTimeLimit } from '../../lib/time-limit.ts';
 import { type CompiledSchema, compileSchema, type Mismatch, problemsOfSchema, type SchemaProblem } from './compile.ts';
 
@@ -14,6 +15,7 @@ export type SchemaTask =
       readonly lengths: readonly number[];
       readonly limitMs: number;
       readonly explainMs: number;
+      readonly compileMs?: number;
     };
 
 export type CheckResult = {
@@ -23,8 +25,9 @@ export type CheckResult = {
   readonly checkedCount: number;
   /** The reason why the schema cannot be compiled; then nothing was checked. */
   readonly unusable?: string;
-  /** The reason why the remaining data was not checked. */
+  /** The time limit because of which the remaining data was not checked. */
   readonly unfinished?: string;
+  /** Without compilation, unless that exceeded its time limit. */
   readonly checkMs: number;
   readonly explainMs: number;
 };
@@ -60,20 +63,31 @@ function findProblems(text: string): readonly SchemaProblem[] {
 }
 
 function reasonOf(error: unknown): string {
-  // RangeError: stack overflow. An error with a code: the time limit, see lib/time-limit.ts.
-  if (!(error instanceof Error) || error instanceof RangeError || 'code' in error) return 'is too complicated';
+  // RangeError: stack overflow.
+  if (isTimeout(error) || !(error instanceof Error) || error instanceof RangeError) return 'is too complicated';
   return `cannot be used: ${error.message.slice(0, MAX_MESSAGE_LENGTH)}`;
+}
+
+/** Whether withTimeLimit ended the work. Its error is not an instance of this thread's Error. */
+function isTimeout(error: unknown): boolean {
+  return isObject(error) && error['code'] === 'ERR_SCRIPT_EXECUTION_TIMEOUT';
 }
 
 type CheckTask = Extract<SchemaTask, { readonly kind: 'check' }>;
 
-function check({ schema: text, data, lengths, limitMs, explainMs }: CheckTask): CheckResult {
-  const schema = compile(text);
+function check({ schema: text, data, lengths, limitMs, explainMs, compileMs }: CheckTask): CheckResult {
   const mismatches: (Mismatch | undefined)[] = lengths.map(() => undefined);
-  if (schema instanceof Error)
-    return { mismatches, checkedCount: 0, unusable: schema.message, checkMs: 0, explainMs: 0 };
+  const unchecked = { mismatches, checkedCount: 0, explainMs: 0 };
+  let schema: CompiledSchema | Error;
+  let began = performance.now();
+  try {
+    schema = compile(text, compileMs);
+  } catch (error) {
+    return { ...unchecked, unfinished: String(error), checkMs: performance.now() - began };
+  }
+  if (schema instanceof Error) return { ...unchecked, unusable: schema.message, checkMs: 0 };
+  began = performance.now();
   const values = split(data, lengths);
-  const began = performance.now();
   let checkedCount = 0;
   let unfinished: string | undefined;
   try {
@@ -122,14 +136,17 @@ function explain(schema: CompiledSchema, { mismatches, values, limitMs }: Explai
   return limitMs - leftMs;
 }
 
-function compile(text: string): CompiledSchema | Error {
+/** Returns an Error for a schema that cannot be compiled. Throws if the time limit is exceeded. */
+function compile(text: string, limitMs = MAX_COMPILE_MS): CompiledSchema | Error {
   const cached = compiled.get(text);
   if (cached !== undefined) return cached;
   let schema: CompiledSchema | Error;
   try {
     // `as`: the schema was validated when it was saved.
-    schema = withTimeLimit(MAX_COMPILE_MS, () => compileSchema(JSON.parse(text) as object));
+    schema = withTimeLimit(limitMs, () => compileSchema(JSON.parse(text) as object));
   } catch (error) {
+    // Not cached: on a machine that stalls, any schema exceeds the limit.
+    if (isTimeout(error)) throw error;
     schema = error instanceof Error ? error : new Error(String(error));
   }
   compiled.set(text, schema, { size: 100 + text.length });
