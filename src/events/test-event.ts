@@ -43,12 +43,24 @@ export async function sendTestEvent(
   const event = { tenant, type: eventType, data, subscriptionIds: [subscriptionId] };
   const options = { maxDataBytes: deliveries.maxInlineDataBytes, isTest: true };
   const [message] = await transaction(database.pool, async (db) => {
+    await lockTests(db, tenant);
     if ((await countPendingTests(db, tenant)) >= MAX_PENDING_TESTS) throw new TooManyTestsError();
     return emitSystemEvent(db, event, options);
   });
   if (message === undefined) throw new Error(`no delivery was created for webhook subscription ${subscriptionId}`);
   const published = await publishOrRequeue(services, [message]);
   return { deliveryId: message.deliveryId, isPublished: published === 1 };
+}
+
+/** Arbitrary first key of the advisory lock. Never change it. Locks with two keys do not collide with those with one. */
+const TEST_LOCK = 57_032;
+
+/**
+ * Takes the tenant's lock until the transaction ends, so that concurrent requests cannot count the same tests. It is a
+ * statement of its own: the next one must see the tests of the transaction that had the lock.
+ */
+async function lockTests(db: Queryable, tenant: string): Promise<void> {
+  await db.query('SELECT pg_advisory_xact_lock($1::integer, hashtext($2::text))', [TEST_LOCK, tenant]);
 }
 
 async function countPendingTests(db: Queryable, tenant: string): Promise<number> {

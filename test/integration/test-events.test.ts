@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { createApiKey } from '../support/api-keys.ts';
 import { type Receiver, type Respond, startReceiver } from '../support/receiver.ts';
+import { lockTable } from '../support/table-lock.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -151,6 +152,26 @@ it('a test without a response in time returns its state, an eleventh pending tes
     expect(data.sendTestEvent.attempt).toMatchObject({ failureReason: 'CONNECTION_RESET' });
   }
   expect((await send(id, 20_000)).attempt).toMatchObject({ failureReason: 'CONNECTION_REFUSED' });
+});
+
+it('of concurrent tests, only ten can be pending', async () => {
+  const receiver = await receive(() => 'hang');
+  const id = await subscribe(receiver.url, { timeoutMs: 30_000 });
+  for (let count = 0; count < 9; count += 1) expect(await send(id)).toMatchObject({ delivery: { status: 'PENDING' } });
+  // Tests can be counted, but not inserted.
+  const unlock = await lockTable(services.databaseUrl, { table: 'deliveries', mode: 'SHARE' });
+  const sent = Promise.all([send(id), send(id)]);
+  // Postgres shows the beginning of a statement: that of INSERT_BATCH, or the lock.
+  const isWaiting = async () =>
+    (
+      await services.query(
+        `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+         AND (query LIKE '%WITH settings AS%' OR query LIKE '%pg_advisory_xact_lock%')`,
+      )
+    ).length >= 2;
+  await waitFor(isWaiting, { what: 'both transactions' });
+  await unlock();
+  expect((await sent).map(({ code }) => code ?? 'sent').sort()).toEqual(['TOO_MANY_TESTS', 'sent']);
 });
 
 it('a failed test can be retried by a user, one attempt each time, and remains a test', async () => {
