@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import { expect, it } from 'vitest';
-import { createDatabase, transaction } from '../../src/postgres/client.ts';
 import { NotFoundError } from '../../src/lib/errors.ts';
+import { createDatabase, transaction } from '../../src/postgres/client.ts';
 import { isUnavailable } from '../../src/postgres/errors.ts';
 import { createTestDatabase, openTestDatabase } from '../support/database.ts';
 import { waitFor } from '../support/wait-for.ts';

@@ -399,7 +399,11 @@ it('a test is attempted once, within the limit of its tenant', async () => {
   expect(disposition).toBe('ack');
   expect(results).toMatchObject([{ status: 'FAILURE', dueAt: null }]);
   const name = 'tests of acme';
-  expect(calls[0]).toMatchObject(['acquire', { delivery: { subscriptionId: name, tenant: name } }, { maxInFlight: 10 }]);
+  expect(calls[0]).toMatchObject([
+    'acquire',
+    { delivery: { subscriptionId: name, tenant: name } },
+    { maxInFlight: 10 },
+  ]);
 });
 
 it('a test ignores the rate limit of its subscription', async () => {
