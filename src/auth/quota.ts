@@ -11,12 +11,16 @@ export function quotaKeyOf(viewer: Viewer): string | undefined {
   return viewer.scope === 'ADMIN' ? undefined : (viewer.tenant ?? viewer.credentialId);
 }
 
+type Permit = {
+  /** May be called repeatedly. */
+  readonly release: () => void;
+  /** Releases all but this number. */
+  readonly shrinkTo: (count: number) => void;
+};
+
 type ConcurrencyQuota = {
-  /**
-   * Takes one permit, or as many as given. Returns a function that releases them and may be called repeatedly; undefined if
-   * the quota is exhausted.
-   */
-  take(viewer: Viewer, permits?: number): (() => void) | undefined;
+  /** Takes one permit, or as many as given; undefined if the quota is exhausted. */
+  take(viewer: Viewer, count?: number): Permit | undefined;
 };
 
 type ConcurrencyLimits = {
@@ -37,17 +41,22 @@ export function createConcurrencyQuota({ max, maxPerTenant }: ConcurrencyLimits)
     else counts.set(key, count);
   };
   return {
-    take: (viewer, permits = 1) => {
+    take: (viewer, count = 1) => {
       const key = quotaKeyOf(viewer);
       const free = max - total;
-      const ofTenant = key === undefined ? 0 : maxPerTenant(free) - (counts.get(key) ?? 0);
-      if (permits > free || (key !== undefined && permits > ofTenant)) return undefined;
-      add(key, permits);
-      let isReleased = false;
-      return () => {
-        if (!isReleased) add(key, -permits);
-        isReleased = true;
+      const ofTenant = key === undefined ? free : maxPerTenant(free) - (counts.get(key) ?? 0);
+      if (count > Math.min(free, ofTenant)) return undefined;
+      add(key, count);
+      let held = count;
+      const shrinkTo = (rest: number) => {
+        const left = Math.min(held, rest);
+        add(key, left - held);
+        held = left;
       };
+      const release = () => {
+        shrinkTo(0);
+      };
+      return { shrinkTo, release };
     },
   };
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { finished } from 'node:stream';
 import { createConcurrencyQuota } from '../auth/quota.ts';
 import type { Viewer } from '../auth/viewer.ts';
+import { onceOver } from './once-over.ts';
 
 /** Maximum request body: an escaped sendTestEvent of 1 MiB fits. */
 export const MAX_BODY_BYTES = 2 * 1024 * 1024;
@@ -24,14 +24,12 @@ export function createBodyQuota(): HoldBody {
   const quota = createConcurrencyQuota({ max: MAX_BYTES, maxPerTenant: (free) => free * TENANT_SHARE });
   return (viewer, request, response) => {
     const bytes = statedBytes(request);
-    let release = quota.take(viewer, bytes ?? MAX_BODY_BYTES);
-    if (release === undefined) return undefined;
-    // Also calls back if the client has disconnected already.
-    finished(response, () => release?.());
+    if (bytes === 0) return () => undefined;
+    const permit = quota.take(viewer, bytes ?? MAX_BODY_BYTES);
+    if (permit === undefined) return undefined;
+    onceOver(response, permit.release);
     return (body) => {
-      if (bytes !== undefined || response.closed) return;
-      release?.();
-      release = quota.take(viewer, Buffer.byteLength(body));
+      if (bytes === undefined) permit.shrinkTo(Buffer.byteLength(body));
     };
   };
 }

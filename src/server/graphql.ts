@@ -60,6 +60,8 @@ export type GraphqlOptions = {
 export type ServerContext = {
   viewer?: Viewer;
   /** The request was charged to the viewer's rate and CPU time before it was passed to Yoga. */
+  isCharged?: true;
+  /** Its body was counted as well. */
   isAdmitted?: true;
   /** Yoga's adapter for Node.js adds these. */
   req?: IncomingMessage;

@@ -15,6 +15,7 @@ import { type ConsolePages, createConsolePages } from './console.ts';
 import type { Readiness } from './health.ts';
 import type { HealthFeed } from './health-feed.ts';
 import { createMetricsPage, type MetricsPage, type MetricValues } from './metrics.ts';
+import { onceOver } from './once-over.ts';
 import { answerSink } from './sink.ts';
 import type { Transports } from './transports.ts';
 import { ONLY_WEBSOCKETS, refuseUpgrade } from './upgrade.ts';
@@ -170,7 +171,7 @@ export class HttpServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    response.once('close', () => {
+    onceOver(response, () => {
       // Yoga's adapter waits for this event, which a closed connection does not emit.
       response.emit('drain');
       // Idle keep-alive connections would delay the stop.
@@ -293,7 +294,7 @@ function createHttpCount(metrics: Registry): (response: ServerResponse, path: st
     help: 'HTTP requests by class of status code; none: the client disconnected before the answer',
   });
   return (response, path) => {
-    response.once('close', () => {
+    onceOver(response, () => {
       const code = response.headersSent ? `${Math.floor(response.statusCode / 100)}xx` : 'none';
       requests.inc({ path: PATHS.has(path) ? path : isConsolePath(path) ? '/console' : 'other', code });
     });

@@ -79,7 +79,7 @@ export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
     const viewer = await authenticate(request.headers.authorization).catch(() => undefined);
     if (viewer === undefined) return {};
     if (waitBeforeOperation(viewer, options) > 0) return { viewer };
-    if (holdBody(viewer, request, response) === undefined) return { viewer };
+    if (holdBody(viewer, request, response) === undefined) return { viewer, isCharged: true };
     const body = await readBody(request);
     if (body === undefined) return 'answered';
     const parsedBody = parsePublishing(body, cpuShares(viewer));

@@ -86,12 +86,12 @@ export function createSocketLimits(unread: UnreadLimits = UNREAD): SocketLimits 
     admit: (socket, viewer) => {
       // The client may have disconnected during authentication.
       if (!withoutViewer.delete(socket)) return false;
-      const release = admitted.take(viewer);
-      if (release === undefined) {
+      const permit = admitted.take(viewer);
+      if (permit === undefined) {
         socket.close(TOO_MANY_SOCKETS, 'TOO_MANY_SOCKETS');
         return false;
       }
-      socket.once('close', release);
+      socket.once('close', permit.release);
       const tenant = quotaKeyOf(viewer);
       if (tenant !== undefined) hold(socket, tenant);
       return true;

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { createSchema, createYoga, type Plugin } from 'graphql-yoga';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { Viewer } from '../../src/auth/viewer.ts';
@@ -195,4 +195,30 @@ test('a body without a length counts as what has arrived', async () => {
     await waitFor(() => begun === count || answers.length > 0, { what: 'the operation' });
     expect(answers).toEqual([]);
   }
+});
+
+test('the bodies of pipelined requests no longer count once the connection is closed', async () => {
+  let begun = 0;
+  const resolvers = { Query: { ok: () => new Promise(() => (begun += 1)) } };
+  const port = await serve({ account: UNLIMITED, resolvers });
+  const head = (length: number) =>
+    `POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n`;
+  const query = JSON.stringify({ query: '{ ok }' });
+  const publish = JSON.stringify({ query: PUBLISH, variables: { text: 'x'.repeat(1_000_000) } });
+  for (let count = 1; count <= 12; count += 1) {
+    const socket = connect(port, '127.0.0.1');
+    socket.on('error', () => undefined);
+    socket.write(`${head(query.length)}${query}`);
+    for (let index = 0; index < 3; index += 1) socket.write(`${head(publish.length)}${publish}`);
+    await waitFor(() => begun === count, { what: 'the first of the requests' });
+    // The others wait for its answer, which never comes.
+    await new Promise((resolve) => socket.end(head(0), () => setImmediate(resolve)));
+    socket.destroy();
+  }
+  const { answers, requests } = beginMany(port, 13, { 'content-length': String(2 * 1024 * 1024) });
+  const complete = requests[0];
+  await waitFor(() => begun === 12, { what: 'the requests' });
+  complete?.end(Buffer.alloc(2 * 1024 * 1024, ' '));
+  await waitFor(() => answers.length > 0, { what: 'the answer' });
+  expect(answers).not.toContain(429);
 });

@@ -99,8 +99,8 @@ export function limitStreams(): Plugin<Context> {
   return {
     onSubscribe: ({ args, setResultAndStopExecution }) => {
       // `as`: Yoga leaves the type of the context open.
-      const release = streams.take((args.contextValue as Context).viewer);
-      if (release === undefined) {
+      const permit = streams.take((args.contextValue as Context).viewer);
+      if (permit === undefined) {
         const message = `at most ${MAX_STREAMS_PER_TENANT} live streams of a tenant can be open`;
         setResultAndStopExecution({ errors: [tooManyOperations(message)] });
         return undefined;
@@ -108,12 +108,12 @@ export function limitStreams(): Plugin<Context> {
       return {
         onSubscribeResult: ({ result }) => {
           if (!isAsyncIterable(result)) {
-            release();
+            permit.release();
             return undefined;
           }
-          return { onEnd: release };
+          return { onEnd: permit.release };
         },
-        onSubscribeError: release,
+        onSubscribeError: permit.release,
       };
     },
   };

@@ -47,13 +47,13 @@ export function limitRequests({ takeOperation, cpuShares, holdBody }: RequestLim
   return {
     onRequest: (hook) => {
       const { serverContext, fetchAPI } = hook;
-      const { viewer, isAdmitted, req, res } = serverContext;
+      const { viewer, isCharged, isAdmitted, req, res } = serverContext;
       if (viewer === undefined || isAdmitted === true) return;
       const refuse = (error: GraphQLError, headers: Record<string, string> = {}) => {
         const init = { status: 429, headers: { 'content-type': 'application/json', ...headers } };
         hook.endResponse(new fetchAPI.Response(JSON.stringify({ errors: [error] }), init));
       };
-      const waitMs = waitBeforeOperation(viewer, { takeOperation, cpuShares });
+      const waitMs = isCharged === true ? 0 : waitBeforeOperation(viewer, { takeOperation, cpuShares });
       if (waitMs > 0) {
         refuse(rateLimitedError(waitMs), { 'retry-after': retryAfter(waitMs) });
         return;

@@ -9,6 +9,7 @@ import { yieldEventLoop } from '../../lib/event-loop.ts';
 import { MAX_OPERATION_BYTES } from '../../lib/operation-work.ts';
 import type { Context } from '../../schema/context.ts';
 import type { ServerContext } from '../graphql.ts';
+import { onceOver } from '../once-over.ts';
 import { tooManyOperations } from './concurrency.ts';
 
 /**
@@ -78,7 +79,7 @@ export function createResponseLimits(cpuShares: CpuShares): ResponseLimits {
     const tenant = quotaKeyOf(viewer);
     if (tenant !== undefined && res !== undefined && !res.closed) {
       addUnread(tenant, characters);
-      res.once('close', () => {
+      onceOver(res, () => {
         addUnread(tenant, -characters);
       });
     }
