@@ -77,19 +77,22 @@ const INSERT_BATCH = `
     ) AS are_current
   ), event AS (
     SELECT * FROM unnest($5::uuid[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::bytea[], $11::bigint[],
-      $12::uuid[], $13::event_source[], $21::text[])
+      $12::uuid[], $13::event_source[], $21::text[]) WITH ORDINALITY
       AS i (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at, source,
-        trace_parent)
+        trace_parent, place)
     WHERE (SELECT are_current FROM settings)
   ), new_id AS (
     INSERT INTO event_ids (tenant, event_id, event_row_id)
-    SELECT tenant, event_id, id FROM event WHERE event_id <> id::text
+    -- In the same order in each transaction, because the second one to insert an id waits for the first. The first event
+    -- of a batch with an id is kept.
+    SELECT tenant, event_id, id FROM event WHERE event_id <> id::text ORDER BY tenant, event_id, place
     ON CONFLICT DO NOTHING
     RETURNING event_row_id
   ), new_event AS (
     INSERT INTO events
       (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at, source, trace_parent)
-    SELECT * FROM event WHERE event_id = id::text OR id IN (SELECT event_row_id FROM new_id)
+    SELECT id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at, source, trace_parent
+    FROM event WHERE event_id = id::text OR id IN (SELECT event_row_id FROM new_id) ORDER BY id
     ON CONFLICT DO NOTHING
     RETURNING id
   ), new_delivery AS (

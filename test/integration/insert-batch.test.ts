@@ -5,6 +5,7 @@ import { SubscriptionIndexes } from '../../src/events/matching/subscription-inde
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import type { Database, Queryable } from '../../src/postgres/client.ts';
 import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 let opened: OpenTestDatabase;
 let database: Database;
@@ -175,6 +176,39 @@ it('an event with a known id gets no deliveries, and other events of the batch d
     toPublish: new Set([other.delivery.id]),
   });
   expect(await counts()).toEqual({ events: 2, ids: 1, deliveries: 2 });
+});
+
+it('batches with the same ids in another order wait for each other, without a deadlock', async () => {
+  const subscriptionId = await subscribe();
+  const batchOf = (...eventIds: string[]) => ({
+    events: eventIds.map((eventId) => eventFor(subscriptionId, { eventId }).event),
+    deliveries: [],
+    known: undefined,
+  });
+  const other = await database.pool.connect();
+  await other.query('BEGIN');
+  await insertBatch(other, batchOf('middle 1', 'middle 2'));
+  // Each inserts its first id, and waits in the middle.
+  const inserting = Promise.all([
+    insertBatch(database.pool, batchOf('a', 'middle 1', 'z')),
+    insertBatch(database.pool, batchOf('z', 'middle 2', 'a')),
+  ]);
+  const waiting = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+  await waitFor(async () => (await database.pool.query(waiting)).rowCount === 2, { what: 'both batches' });
+  await other.query('ROLLBACK');
+  other.release();
+  const inserted = (await inserting).map((result) => result?.newIds.size);
+  expect(inserted.toSorted()).toEqual([1, 3]);
+  expect(await counts()).toMatchObject({ events: 4, ids: 4 });
+});
+
+it('of two events of a batch with the same id, the first is kept', async () => {
+  const subscriptionId = await subscribe();
+  for (let count = 0; count < 20; count += 1) {
+    const events = [1, 2].map(() => eventFor(subscriptionId, { eventId: `twice ${count}` }).event);
+    const result = await insertBatch(database.pool, { events, deliveries: [], known: undefined });
+    expect(result?.newIds).toEqual(new Set([events[0]?.id]));
+  }
 });
 
 it('a queued delivery starts the backlog of its subscription, and the next ones are queued behind it', async () => {
