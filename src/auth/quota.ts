@@ -123,6 +123,8 @@ export const CPU_ESTIMATES_MS = {
   characterOfRequest: 0.000002,
   valueOfResponse: 0.002,
   characterOfResponse: 0.00001,
+  /** A character of event data that is parsed and written again. Many short values take as long. */
+  characterOfJson: 0.00007,
 } as const;
 
 /** The account of a viewer's tenant; undefined for administrators, who have no limit. */

@@ -27,6 +27,8 @@ export type EventData = {
   readonly sizeBytes: (eventRowId: string) => Promise<number>;
   /** Stores the data of an event that this operation has just written, so that it need not be read. */
   readonly remember: (eventRowId: string, data: Buffer) => void;
+  /** Forgets everything, for the next value of a live stream. */
+  readonly renew: () => void;
 };
 
 export function createEventData(
@@ -68,6 +70,10 @@ export function createEventData(
     sizeBytes: async (eventRowId) => written.get(eventRowId)?.length ?? loadSize(eventRowId, null),
     remember: (eventRowId, data) => {
       written.set(eventRowId, data);
+    },
+    renew: () => {
+      written.clear();
+      jsons.clear();
     },
   };
 }

@@ -1,10 +1,11 @@
 import { setImmediate as nextImmediate } from 'node:timers/promises';
 import pg from 'pg';
 import { expect, test, vi } from 'vitest';
+import type { Viewer } from '../../src/auth/viewer.ts';
 import { createEventData, JsonText } from '../../src/delivery-log/event-data.ts';
 import { yieldEventLoop } from '../../src/lib/event-loop.ts';
 import { createOperationWork, MAX_OPERATION_BYTES } from '../../src/lib/operation-work.ts';
-import { sizeOfResponse, writeResponse } from '../../src/server/plugins/response-limits.ts';
+import { createResponseLimits, sizeOfResponse, writeResponse } from '../../src/server/plugins/response-limits.ts';
 
 async function write(response: unknown): Promise<{ text: string; pieces: number[] }> {
   const pieces: Uint8Array[] = [];
@@ -42,8 +43,43 @@ test('the data of an event is parsed once for all aliases, and charged', async (
   expect(spent).toBeGreaterThan(0);
 });
 
+test('each value of a live stream reads and parses the data again, because it may be redacted', async () => {
+  const data = createEventData({ readPool: new pg.Pool() }, createOperationWork(undefined));
+  const first = await rememberAndRead(data);
+  data.renew();
+  expect(await rememberAndRead(data)).not.toBe(first);
+});
+
+const EVENT = '01890000-0000-7000-8000-000000000000';
+
+function rememberAndRead(data: ReturnType<typeof createEventData>): Promise<JsonText> {
+  data.remember(EVENT, Buffer.from('1'));
+  return data.json(EVENT);
+}
+
+test('event data over WebSocket is charged by its size under each alias, and bounded', () => {
+  let spent = 0;
+  const limits = createResponseLimits(() => ({ spend: (ms) => (spent += ms), waitMs: () => 0 }));
+  const viewer: Viewer = { scope: 'TENANT_READ', tenant: 'acme', credentialId: 'key' };
+  const dense = new JsonText(`[${'[],'.repeat(200_000)}[]]`);
+  expect(limits.boundMessage({ data: { one: dense } }, viewer)).toEqual({ data: { one: dense } });
+  expect(spent).toBeGreaterThan(40);
+  const result = { data: { one: dense, two: dense } };
+  const message =
+    'one answer may contain over WebSocket and SSE at most 1048576 characters of event data; request fewer rows';
+  expect(limits.boundMessage(result, viewer)).toMatchObject({ data: null, errors: [{ message }] });
+  spent = 0;
+  // Over HTTP it is written in pieces, and not parsed again.
+  expect(limits.bound(result, { viewer, max: MAX_OPERATION_BYTES }).result).toEqual(result);
+  expect(spent).toBeLessThan(20);
+});
+
 test('the size of a response includes names, texts and values; counting stops soon after the limit', () => {
-  expect(sizeOfResponse({ ab: ['xyz', 1], c: new JsonText('[12]') }, 1_000)).toEqual({ characters: 27, values: 5 });
+  expect(sizeOfResponse({ ab: ['xyz', 1], c: new JsonText('[12]') }, 1_000)).toEqual({
+    characters: 27,
+    values: 5,
+    jsonCharacters: 4,
+  });
   const rows = Array.from({ length: 1_000 }, () => ({ body: 'x'.repeat(1_000) }));
   expect(sizeOfResponse(rows, 10_000).characters).toBeLessThan(12_000);
 });

@@ -17,6 +17,8 @@ import { tooManyOperations } from './concurrency.ts';
  * ms.
  */
 const MAX_UNSPLIT_CHARACTERS = 4 * 1024 * 1024;
+/** Maximum characters of event data in such a response, which is parsed once more: all of the largest event. */
+const MAX_UNSPLIT_JSON = 1024 * 1024;
 /** Responses over HTTP with more characters are streamed as the client reads them. */
 export const MAX_AT_ONCE = 256 * 1024;
 /**
@@ -30,10 +32,29 @@ type GraphqlResult = Parameters<typeof boundErrors>[0] & { readonly data?: unkno
 /** The response, or an error if it has more than `max` characters. */
 function boundResponse<Result extends GraphqlResult>(result: Result, max: number) {
   const size = sizeOfResponse(result.data, max);
-  if (size.characters <= max) return { size, result: boundErrors(result) };
-  const message = `the answer is longer than ${max} characters; request fewer rows or fields`;
-  const error = new GraphQLError(message, { extensions: { code: 'LIMIT_EXCEEDED', limit: 'answer', max } });
-  return { size: { characters: 0, values: 0 }, result: { ...result, data: null, errors: [error] } };
+  const refuse = (most: number, message: string) => {
+    const error = new GraphQLError(message, { extensions: { code: 'LIMIT_EXCEEDED', limit: 'answer', max: most } });
+    return { size: NOTHING, result: { ...result, data: null, errors: [error] } };
+  };
+  if (size.characters > max) {
+    return refuse(max, `the answer is longer than ${max} characters; request fewer rows or fields`);
+  }
+  if (max <= MAX_UNSPLIT_CHARACTERS && size.jsonCharacters > MAX_UNSPLIT_JSON) {
+    const most = `over WebSocket and SSE at most ${MAX_UNSPLIT_JSON} characters of event data`;
+    return refuse(MAX_UNSPLIT_JSON, `one answer may contain ${most}; request fewer rows`);
+  }
+  return { size, result: boundErrors(result) };
+}
+
+const NOTHING: ResponseSize = { characters: 0, values: 0, jsonCharacters: 0 };
+
+/** Event data in a response that is not written in pieces is parsed once more, and written. */
+function cpuOf({ characters, values, jsonCharacters }: ResponseSize, max: number): number {
+  const { valueOfResponse, characterOfResponse, characterOfJson } = CPU_ESTIMATES_MS;
+  const isInPieces = max > MAX_UNSPLIT_CHARACTERS && characters > MAX_AT_ONCE;
+  return (
+    values * valueOfResponse + characters * characterOfResponse + (isInPieces ? 0 : jsonCharacters * characterOfJson)
+  );
 }
 
 /** Yoga uses the result as the response body, which may be a stream. */
@@ -72,10 +93,8 @@ export function createResponseLimits(cpuShares: CpuShares): ResponseLimits {
   const bound: ResponseLimits['bound'] = (result, { viewer, res, max }) => {
     const response = boundResponse(result, max);
     if (viewer === undefined) return response;
-    const { characters, values } = response.size;
-    cpuShares(viewer)?.spend(
-      values * CPU_ESTIMATES_MS.valueOfResponse + characters * CPU_ESTIMATES_MS.characterOfResponse,
-    );
+    const { characters } = response.size;
+    cpuShares(viewer)?.spend(cpuOf(response.size, max));
     const tenant = quotaKeyOf(viewer);
     if (tenant !== undefined && res !== undefined && !res.closed) {
       addUnread(tenant, characters);
@@ -107,7 +126,9 @@ export function createResponseLimits(cpuShares: CpuShares): ResponseLimits {
       onSubscribeResult: () => ({
         onNext: () => {
           // `as`: as above.
-          (args.contextValue as Context).work.renew();
+          const { work, eventData } = args.contextValue as Context;
+          work.renew();
+          eventData.renew();
         },
       }),
     }),
@@ -131,18 +152,22 @@ export function createResponseLimits(cpuShares: CpuShares): ResponseLimits {
 /** Characters written at a time. */
 const PIECE = 64 * 1024;
 
-type ResponseSize = { readonly characters: number; readonly values: number };
+/** `jsonCharacters`: the part of `characters` that is event data. */
+type ResponseSize = { readonly characters: number; readonly values: number; readonly jsonCharacters: number };
 
 /** Length of a response as JSON (without escapes) and number of its values, counted up to just beyond `max` characters. */
 export function sizeOfResponse(response: unknown, max: number): ResponseSize {
   let characters = 0;
   let values = 0;
+  let jsonCharacters = 0;
   const visit = (value: unknown): void => {
     values += 1;
     if (characters > max) return;
     if (typeof value === 'string') characters += value.length + 2;
-    else if (value instanceof JsonText) characters += value.text.length;
-    else if (typeof value !== 'object' || value === null) characters += 5;
+    else if (value instanceof JsonText) {
+      characters += value.text.length;
+      jsonCharacters += value.text.length;
+    } else if (typeof value !== 'object' || value === null) characters += 5;
     else if (Array.isArray(value)) {
       for (let index = 0; index < value.length && characters <= max; index += 1) {
         characters += 1;
@@ -158,7 +183,7 @@ export function sizeOfResponse(response: unknown, max: number): ResponseSize {
     }
   };
   visit(response);
-  return { characters, values };
+  return { characters, values, jsonCharacters };
 }
 
 /** Writes a response as JSON in pieces as the client reads it, and yields to the event loop between them. */
