@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { DeliveryMessage } from '../delivery/queue/message.ts';
+import { type DeliveryMessage, PUBLISHED_AT_ONCE } from '../delivery/queue/message.ts';
 import type { NewDelivery } from '../delivery/queue/store.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { groupBy } from '../lib/collections.ts';
@@ -40,11 +40,6 @@ const MAX_DELIVERIES = 1_000;
 const STEPS_PER_DELIVERY = 2_500;
 /** Limits of the events that one call of `write` gets. */
 export const BATCH = { items: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
-/**
- * Maximum deliveries of one event that are published with it. The other deliveries are queued in Postgres and published when
- * senders have capacity, so that an event with thousands of subscriptions does not delay the events behind it in JetStream.
- */
-const PUBLISHED_AT_ONCE = 100;
 /** Maximum deliveries published for all events of a tenant in one batch while the senders have a backlog. */
 const PUBLISHED_WITH_BACKLOG = 20;
 /** The state of DELIVERIES that the writer depends on. */

@@ -366,6 +366,20 @@ describe('an owner who repairs an endpoint', () => {
   });
 });
 
+it('a notice to more than a hundred subscriptions leaves the others to the sweeper, and reaches all of them', async () => {
+  const tenant = newTenant();
+  const gone = await receive(() => ({ status: 410 }));
+  await app.subscribe({ tenant, url: gone.url, eventTypes: ['ticket'] });
+  const { url, waitForRequests } = await receive();
+  for (let count = 0; count < 130; count += 1) {
+    await app.subscribe({ tenant, url, eventTypes: ['webhook_subscription.*'] });
+  }
+  await publish(tenant);
+  await waitForRequests(130);
+  const again = `SELECT count(*)::integer AS count FROM deliveries WHERE tenant = $1 AND enqueue_count > 1`;
+  expect(await services.query(again, [tenant])).toEqual([{ count: 30 }]);
+});
+
 it('a failed probe waits for the next probe like other deliveries, even if its backoff is short', async () => {
   await app.stop();
   app = await startTestApp(services, { env: { RETRY_SCHEDULE: '100ms,100ms,100ms,100ms' } });

@@ -5,7 +5,7 @@ import { pause } from '../../lib/waiting.ts';
 import { type Database, transaction } from '../../postgres/client.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import type { SubscriptionCache } from '../../subscriptions/cache.ts';
-import { publishOrRequeue } from '../queue/message.ts';
+import { publishEventMessages } from '../queue/message.ts';
 import type { DeliveryStream } from '../queue/stream.ts';
 import { deactivateSubscription, evaluateSubscription, recoverSubscription } from './evaluate.ts';
 
@@ -59,7 +59,7 @@ export class CircuitBreaker {
     subscriptions.forget(subscriptionId);
     if (messages === undefined) return;
     log.warn({ subscriptionId, reason }, 'webhook subscription deactivated');
-    await publishOrRequeue(this.#options, messages);
+    await publishEventMessages(this.#options, messages);
   }
 
   /** Evaluates pending failures and resolves when all evaluations have ended. Do not call observe() after this. */
@@ -120,7 +120,7 @@ export class CircuitBreaker {
       subscriptions.forget(id);
       log.warn({ subscriptionId: id }, 'circuit opened; only probes are sent');
     }
-    await publishOrRequeue(this.#options, messages);
+    await publishEventMessages(this.#options, messages);
     // In a separate transaction, which can lock the subscription before its state (see the lock order in queue/store.ts).
     if (decision.kind === 'deactivate') await this.#deactivate(id, 'FAILING');
   }
@@ -131,6 +131,6 @@ export class CircuitBreaker {
     if (messages === undefined) return;
     subscriptions.forget(id);
     log.info({ subscriptionId: id }, 'circuit closed: the endpoint recovered');
-    await publishOrRequeue(this.#options, messages);
+    await publishEventMessages(this.#options, messages);
   }
 }

@@ -5,7 +5,7 @@ import { emitSystemEvent, matchingSubscriptions } from '../../events/system-even
 import { Loop } from '../../lib/loop.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
 import { failureLevel } from '../../postgres/errors.ts';
-import { type DeliveryMessage, publishOrRequeue } from '../queue/message.ts';
+import { type DeliveryMessage, publishEventMessages } from '../queue/message.ts';
 import type { DeliveryStream } from '../queue/stream.ts';
 
 type OmittedNoticesOptions = { readonly database: Database; readonly deliveries: DeliveryStream; readonly log: Logger };
@@ -34,7 +34,7 @@ export class OmittedNotices extends Loop {
     if (!deliveries.connected) return OMITTED_INTERVAL_MS;
     const messages = await transaction(database.pool, recordOmittedNotice);
     if (messages === undefined) return OMITTED_INTERVAL_MS;
-    await publishOrRequeue(this.#options, messages);
+    await publishEventMessages(this.#options, messages);
     return 0;
   }
 }

@@ -237,3 +237,19 @@ export async function publishOrRequeue(
   }
   return messages.length - count;
 }
+
+/**
+ * Maximum deliveries of one event that are published with it. The other deliveries are queued in Postgres and published when
+ * senders have capacity, so that an event with thousands of subscriptions does not delay the events behind it in JetStream.
+ */
+export const PUBLISHED_AT_ONCE = 100;
+
+/** Publishes the messages of one event, after the transaction that has marked them as published, and queues those beyond. */
+export async function publishEventMessages(
+  services: Parameters<typeof publishOrRequeue>[0],
+  messages: readonly DeliveryMessage[],
+): Promise<void> {
+  const others = messages.slice(PUBLISHED_AT_ONCE).map(({ deliveryId }) => deliveryId);
+  if (others.length > 0) await requeueDeliveries(services.database.pool, others);
+  await publishOrRequeue(services, messages.slice(0, PUBLISHED_AT_ONCE));
+}
