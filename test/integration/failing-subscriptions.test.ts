@@ -370,12 +370,12 @@ it('a notice to more than a hundred subscriptions leaves the others to the sweep
   const tenant = newTenant();
   const gone = await receive(() => ({ status: 410 }));
   await app.subscribe({ tenant, url: gone.url, eventTypes: ['ticket'] });
-  const { url, waitForRequests } = await receive();
+  const receiver = await receive();
   for (let count = 0; count < 130; count += 1) {
-    await app.subscribe({ tenant, url, eventTypes: ['webhook_subscription.*'] });
+    await app.subscribe({ tenant, url: receiver.url, eventTypes: ['webhook_subscription.*'] });
   }
   await publish(tenant);
-  await waitForRequests(130);
+  await receiver.waitForRequests(130);
   const again = `SELECT count(*)::integer AS count FROM deliveries WHERE tenant = $1 AND enqueue_count > 1`;
   expect(await services.query(again, [tenant])).toEqual([{ count: 30 }]);
 });
