@@ -87,10 +87,11 @@ const LOCK_DUE_QUEUES = `
       WHERE greatest(d.enqueued_at, d.next_attempt_at) > now() - (s.timeout_ms + $2) * interval '1 ms'
     ) AS expected
     FROM (
-      SELECT enqueued_at, next_attempt_at FROM deliveries WHERE subscription_id = st.subscription_id
+      -- A condition of the join would be evaluated after the count.
+      SELECT enqueued_at, next_attempt_at FROM deliveries WHERE st.is_backlogged AND subscription_id = st.subscription_id
         AND status = 'PENDING' AND enqueued_at IS NOT NULL AND next_attempt_at <= now() LIMIT 2000
     ) AS d
-  ) AS live ON st.is_backlogged
+  ) AS live ON true
   WHERE st.next_sweep_at <= now()
   ORDER BY selection.rank, st.next_sweep_at LIMIT $1 FOR UPDATE OF st SKIP LOCKED`;
 
