@@ -338,6 +338,26 @@ describe('an owner who repairs an endpoint', () => {
     expect(broken.requests).toHaveLength(before);
   });
 
+  it('by changing its URL during an attempt is not deactivated by the 410 of the former URL', async () => {
+    const tenant = newTenant();
+    let answer: () => void = () => undefined;
+    const former = await receive(async () => {
+      await new Promise<void>((resolve) => (answer = resolve));
+      return { status: 410 };
+    });
+    const { id } = await app.subscribe({ tenant, url: former.url, eventTypes: ['ticket'] });
+    await publish(tenant);
+    await former.waitForRequests(1);
+    const present = await receive();
+    await update(id, { url: present.url });
+    answer();
+    await waitFor(async () => (await statusesOf(id)).join() === 'FAILURE', { what: 'the end of the delivery' });
+    await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'the sender to be done' });
+    await publish(tenant);
+    await present.waitForRequests(1);
+    expect(await show(id)).toMatchObject({ isActive: true, deactivationReason: null });
+  });
+
   it('by activating it again starts over, and the reason is removed', async () => {
     const tenant = newTenant();
     const receiver = await receive((_request, index) => ({ status: index === 0 ? 410 : 200 }));

@@ -200,7 +200,10 @@ it('a delivery fails after the last retry of its schedule', async () => {
 
 it('a 410 fails the delivery and deactivates the subscription, once the result is committed', async () => {
   const { disposition, results, changes } = await handle({ outcome: respond(410) });
-  expect({ disposition, changes }).toEqual({ disposition: 'ack', changes: [['deactivateGone', 'subscription']] });
+  expect({ disposition, changes }).toEqual({
+    disposition: 'ack',
+    changes: [['deactivateGone', 'subscription', SUBSCRIPTION.url]],
+  });
   expect(results).toMatchObject([{ status: 'FAILURE' }]);
 });
 

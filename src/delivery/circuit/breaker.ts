@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Attempt, DeactivationReason } from '../../generated/prisma/client.ts';
+import type { Attempt } from '../../generated/prisma/client.ts';
 import { WeightedSemaphore } from '../../lib/semaphore.ts';
 import { pause } from '../../lib/waiting.ts';
 import { type Database, transaction } from '../../postgres/client.ts';
@@ -8,6 +8,7 @@ import type { SubscriptionCache } from '../../subscriptions/cache.ts';
 import { publishEventMessages } from '../queue/message.ts';
 import type { DeliveryStream } from '../queue/stream.ts';
 import { deactivateSubscription, evaluateSubscription, recoverSubscription } from './evaluate.ts';
+import type { Deactivation } from './store.ts';
 
 export type CircuitBreakerOptions = {
   readonly database: Database;
@@ -48,14 +49,15 @@ export class CircuitBreaker {
     for (const { subscriptionId, status } of attempts) if (status === 'FAILURE') this.#countFailure(subscriptionId);
   }
 
-  /** Deactivates a subscription whose endpoint answered 410. Retries while Postgres is unavailable. */
-  deactivateGone(subscriptionId: string): Promise<void> {
-    return this.#withRetries(() => this.#deactivate(subscriptionId, 'GONE'), subscriptionId);
+  /** Deactivates a subscription whose URL was answered with 410. Retries while Postgres is unavailable. */
+  deactivateGone(subscriptionId: string, url: string): Promise<void> {
+    return this.#withRetries(() => this.#deactivate({ subscriptionId, reason: 'GONE', url }), subscriptionId);
   }
 
-  async #deactivate(subscriptionId: string, reason: DeactivationReason): Promise<void> {
+  async #deactivate(deactivation: Deactivation): Promise<void> {
     const { database, log, subscriptions } = this.#options;
-    const messages = await transaction(database.pool, (db) => deactivateSubscription(db, { subscriptionId, reason }));
+    const { subscriptionId, reason } = deactivation;
+    const messages = await transaction(database.pool, (db) => deactivateSubscription(db, deactivation));
     subscriptions.forget(subscriptionId);
     if (messages === undefined) return;
     log.warn({ subscriptionId, reason }, 'webhook subscription deactivated');
@@ -122,7 +124,7 @@ export class CircuitBreaker {
     }
     await publishEventMessages(this.#options, messages);
     // In a separate transaction, which can lock the subscription before its state (see the lock order in queue/store.ts).
-    if (decision.kind === 'deactivate') await this.#deactivate(id, 'FAILING');
+    if (decision.kind === 'deactivate') await this.#deactivate({ subscriptionId: id, reason: 'FAILING' });
   }
 
   async #recover(id: string): Promise<void> {

@@ -1,11 +1,10 @@
-import type { DeactivationReason } from '../../generated/prisma/client.ts';
 import { uuid7Floor } from '../../lib/uuid7.ts';
 import type { Queryable } from '../../postgres/client.ts';
 import { CANCEL_LIMIT_ON_DEACTIVATION, cancelPending } from '../queue/cancel.ts';
 import type { DeliveryMessage } from '../queue/message.ts';
 import { closeCircuit } from '../queue/state.ts';
 import { recordNotice, tryNotice } from './notices.ts';
-import { countNotice, deactivate, lockCircuitStats, openCircuit, recentAttempts } from './store.ts';
+import { countNotice, type Deactivation, deactivate, lockCircuitStats, openCircuit, recentAttempts } from './store.ts';
 
 /** The data for the decision about a failing subscription. */
 export type CircuitStats = {
@@ -155,9 +154,10 @@ export async function recoverSubscription(
  */
 export async function deactivateSubscription(
   db: Queryable,
-  { subscriptionId, reason }: { readonly subscriptionId: string; readonly reason: DeactivationReason },
+  deactivation: Deactivation,
 ): Promise<readonly DeliveryMessage[] | undefined> {
-  const deactivated = await deactivate(db, { subscriptionId, reason });
+  const { subscriptionId, reason } = deactivation;
+  const deactivated = await deactivate(db, deactivation);
   if (deactivated === undefined) return undefined;
   await cancelPending(db, { subscriptionId, limit: CANCEL_LIMIT_ON_DEACTIVATION });
   await closeCircuit(db, subscriptionId);

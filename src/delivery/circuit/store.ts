@@ -123,20 +123,31 @@ export async function countNotice(
   ]);
 }
 
+/** A deactivation by the engine. */
+export type Deactivation = {
+  readonly subscriptionId: string;
+  readonly reason: DeactivationReason;
+  /** `GONE`: the URL that was answered with 410. */
+  readonly url?: string;
+};
+
 /**
- * Deactivates a subscription; undefined if it is not active. The trigger webhook_subscription_changed gives it a new
+ * Deactivates a subscription; undefined if it is not active, has another URL by now or, for `FAILING`, a closed circuit,
+ * as after a change of its URL or a success. The trigger webhook_subscription_changed gives it a new
  * version and notifies the senders; webhook_subscription_matching_changed records the change for matching
  * (prisma/migrations/0001_initial/migration.sql).
  */
 export async function deactivate(
   db: Queryable,
-  { subscriptionId, reason }: { readonly subscriptionId: string; readonly reason: DeactivationReason },
+  { subscriptionId, reason, url }: Deactivation,
 ): Promise<{ readonly tenant: string; readonly url: string } | undefined> {
   const { rows } = await db.query<{ tenant: string; url: string }>(
-    `UPDATE webhook_subscriptions SET is_active = false, deactivation_reason = $2
-     WHERE id = $1 AND is_active AND deleted_at IS NULL
+    `UPDATE webhook_subscriptions SET is_active = false, deactivation_reason = $2::deactivation_reason
+     WHERE id = $1 AND is_active AND deleted_at IS NULL AND url = coalesce($3, url)
+       AND ($2::deactivation_reason <> 'FAILING'
+         OR EXISTS (SELECT FROM subscription_states WHERE subscription_id = $1 AND opened_at IS NOT NULL))
      RETURNING tenant, url`,
-    [subscriptionId, reason],
+    [subscriptionId, reason, url ?? null],
   );
   return rows[0];
 }

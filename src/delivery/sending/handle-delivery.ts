@@ -48,7 +48,7 @@ export type HandlerDeps = AttemptDeps & {
   };
   /** Resolves when the result is committed. */
   readonly results: { write(result: NewResult): Promise<void> };
-  readonly circuits: { deactivateGone(subscriptionId: string): Promise<void> };
+  readonly circuits: { deactivateGone(subscriptionId: string, url: string): Promise<void> };
   readonly retryScheduleMs: readonly number[];
   /** From 0 to 1. */
   readonly random: () => number;
@@ -337,7 +337,7 @@ async function record(
     waitingFor: decision.kind === 'retry' ? decision.waitingFor : null,
     staysEnqueued,
   });
-  if (decision.kind === 'gone') await circuits.deactivateGone(attempt.subscriptionId);
+  if (decision.kind === 'gone') await circuits.deactivateGone(attempt.subscriptionId, attempt.url);
   logAttempt(deps, { attempt, decision, traceParent });
   return dueAt !== undefined && staysEnqueued ? { kind: 'nakUntil', dueAt } : ACK;
 }
