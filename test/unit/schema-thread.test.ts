@@ -148,7 +148,7 @@ test('a schema that could not be compiled in time is compiled again by the next 
     expect(late.unusable).toBeUndefined();
     expect(late.unfinished).toContain('timed out');
     // The validator suspends the type that took longest.
-    expect(late.checkMs).toBeGreaterThanOrEqual(1);
+    expect(late.checkMs).toBeGreaterThan(0);
     expect((await thread.check(request)).mismatches[0]?.count).toBe(1);
     return;
   }
