@@ -6,7 +6,11 @@ import type { ServerResponse } from 'node:http';
  */
 export function onceOver(response: ServerResponse, callback: () => void): void {
   const { socket } = response.req;
+  let isOver = false;
   const end = () => {
+    // While the connection emits `close`, its listeners are called even if they have been removed meanwhile.
+    if (isOver) return;
+    isOver = true;
     response.off('close', end);
     socket.off('close', end);
     callback();
